@@ -1,0 +1,50 @@
+# make help says what there is.
+VENV ?= .venv
+PYTHON = $(VENV)/bin/python
+PYTEST = $(PYTHON) -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help deps test unit lint format docs demo lab bench lock clean
+
+help:  ## what can be made
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+deps:  ## install what is needed: Debian packages and a virtual environment
+	@contrib/install-deps $(VENV)
+
+test: deps lint  ## everything, real hypervisors included (root)
+	$(PYTEST)
+
+unit: deps  ## the tests that need no hypervisor and no root
+	$(PYTEST) -m "not hypervisor and not systemd"
+
+lint: deps  ## style, types and the arrows between the packages
+	$(VENV)/bin/ruff check --quiet
+	$(VENV)/bin/ruff format --check --quiet
+	$(VENV)/bin/mypy --no-error-summary
+	$(VENV)/bin/lint-imports --no-logo | tail -n 3
+
+format: deps  ## bring the code into shape
+	$(VENV)/bin/ruff check --fix
+	$(VENV)/bin/ruff format
+
+docs: deps  ## write again what is generated from the code
+	$(PYTHON) -m contrib.docs
+
+demo: deps  ## two hosts, a guest that writes memory, one live migration (root)
+	@$(PYTHON) -m contrib.demo
+
+lab: deps  ## a shell on a host of a two-host lab (root)
+	@$(PYTHON) -m contrib.lab shell
+
+bench: deps  ## paired measurements against virsh: a table, and JSON in build/ (root)
+	@$(PYTHON) -m contrib.bench
+
+lock: deps  ## requirements.lock again from pyproject.toml
+	$(PYTHON) -m pip --quiet install uv
+	$(VENV)/bin/uv pip compile --quiet --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links --python $(PYTHON) \
+		--group dev pyproject.toml --output-file requirements.lock
+
+clean:  ## remove what make made
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

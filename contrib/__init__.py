@@ -1,0 +1,1 @@
+"""Tools around pmigd that are not installed with it."""

@@ -1,0 +1,510 @@
+"""This host's libvirt daemon, and the peers' as far as they are asked where a guest is.
+
+One control connection carries events, lookups, statistics and aborts, through four threads at the
+most. Every migrate call has a connection and a thread of its own: libvirtd reads only five requests
+of a connection at a time, and behind seven long calls the connection's keepalive starves and it
+dies. When the control connection is lost it is opened again, with back-off; no call is ever made
+twice because of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+import libvirt
+from lxml import etree
+
+from pmigd.adapters.libvirt import eventloop, translate
+from pmigd.adapters.libvirt.failures import peer_problem_of, problem_of, words_of
+from pmigd.adapters.libvirt.translate import Notice
+from pmigd.adapters.pool import CallPool, Observer, Overdue, run_in_thread
+from pmigd.core import events as ev
+from pmigd.core.model import Direction, Domain, Job, Plan, Power, Sample, Target, View
+from pmigd.core.ports import DomainFacts, HostFacts, Ticket
+from pmigd.core.problem import Code, Problem, Refused, refuse
+
+T = TypeVar("T")
+
+CONTROL_THREADS: Final = 4
+SAMPLING_THREADS: Final = 3
+"""Of the control threads, how many may sample at once: one is always left for an abort."""
+PEER_THREADS: Final = 4
+CALL_DEADLINE_S: Final = 10.0
+CONNECT_DEADLINE_S: Final = 10.0
+PEER_REACH_DEADLINE_S: Final = 2.0
+PEER_DEADLINE_S: Final = 6.0
+BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+PORTS: Final = {"qemu": 16514, "qemu+tls": 16514, "qemu+tcp": 16509, "qemu+ssh": 22}
+
+_KEEP_COMPLETED: Final = (
+    libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED | libvirt.VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED
+)
+_OPERATION: Final = {
+    Direction.OUTGOING: libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT,
+    Direction.INCOMING: libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN,
+}
+
+
+class LocalHypervisor:
+    """The libvirt daemon at `uri`.
+
+    `notify` is told of libvirt's events, `connection_changed` of the connection's coming and
+    going; both run on the loop and must return at once. `utc_now` stamps samples.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        notify: Callable[[Notice], None],
+        connection_changed: Callable[[bool], None],
+        utc_now: Callable[[], datetime],
+        observe: Observer | None = None,
+    ) -> None:
+        self.uri = uri
+        self.reconnects = 0
+        self.last_error = "not connected yet"
+        self._notify = notify
+        self._connection_changed = connection_changed
+        self._utc_now = utc_now
+        self.control = CallPool("control", CONTROL_THREADS, observe=observe)
+        self.peers = CallPool("peer", PEER_THREADS, observe=observe, replace_overdue=True)
+        self._sampling = asyncio.Semaphore(SAMPLING_THREADS)
+        self._connection: libvirt.virConnect | None = None
+        self._callback_ids: list[int] = []
+        self._facts = HostFacts()
+        self._lost = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._implementation = eventloop.register(self._loop)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the control connection is up, as far as anybody noticed."""
+        return self._connection is not None
+
+    @property
+    def facts(self) -> HostFacts:
+        """What the daemon said about itself when it was last connected to."""
+        return self._facts
+
+    async def run(self) -> None:
+        """Keep the control connection up until cancelled."""
+        attempt = 0
+        while True:
+            self._lost.clear()
+            try:
+                await self._connect()
+            except (libvirt.libvirtError, Overdue) as error:
+                self.last_error = words_of(error) if not isinstance(error, Overdue) else str(error)
+                await asyncio.sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
+                attempt += 1
+                continue
+            attempt = 0
+            self._connection_changed(True)
+            await self._lost.wait()
+            await self._forget()
+            self.reconnects += 1
+            self._connection_changed(False)
+
+    async def close(self) -> None:
+        """Close the control connection in good order."""
+        self._lost.set()
+        await self._forget()
+        self.control.stop()
+        self.peers.stop()
+
+    # The connection
+
+    async def _connect(self) -> None:
+        connection = await self.control.call("open", CONNECT_DEADLINE_S, self._open)
+        try:
+            self._facts = await self.control.call(
+                "facts", CALL_DEADLINE_S, lambda: _host_facts(connection)
+            )
+            self._callback_ids = await self.control.call(
+                "register_events", CALL_DEADLINE_S, lambda: self._register(connection)
+            )
+        except BaseException:
+            self.control.post(lambda: _close_quietly(connection))
+            raise
+        self._connection = connection
+
+    def _open(self) -> libvirt.virConnect:
+        connection = libvirt.open(self.uri)
+        connection.registerCloseCallback(self._on_close, None)
+        return connection
+
+    def _register(self, connection: libvirt.virConnect) -> list[int]:
+        def register(event: int, callback: Callable[..., None]) -> int:
+            return int(connection.domainEventRegisterAny(None, event, callback, None))
+
+        return [
+            register(libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_lifecycle),
+            register(libvirt.VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION, self._on_iteration),
+            register(libvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, self._on_completed),
+        ]
+
+    async def _forget(self) -> None:
+        """Let the connection go; its callbacks hold it open until they are taken back."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        ids, self._callback_ids = self._callback_ids, []
+
+        def close() -> None:
+            for iden in ids:
+                with contextlib.suppress(libvirt.libvirtError):
+                    connection.domainEventDeregisterAny(iden)
+            with contextlib.suppress(libvirt.libvirtError):
+                connection.unregisterCloseCallback()
+            _close_quietly(connection)
+
+        with contextlib.suppress(Overdue):
+            await self.control.call("close", CONNECT_DEADLINE_S, close)
+
+    # libvirt's callbacks: they may come on any thread and must only pass on what they were told.
+
+    def _on_close(self, _connection: object, reason: int, _opaque: object) -> None:
+        self.last_error = f"libvirt closed the connection (reason {reason})"
+        self._post(self._lost.set)
+
+    def _on_lifecycle(
+        self, _c: object, domain: libvirt.virDomain, event: int, detail: int, _o: object
+    ) -> None:
+        notice = translate.lifecycle_notice(_identity(domain), event, detail)
+        if notice is not None:
+            self._post(self._notify, notice)
+
+    def _on_iteration(
+        self, _c: object, domain: libvirt.virDomain, iteration: int, _o: object
+    ) -> None:
+        event = ev.IterationBegan(iteration)
+        self._post(self._notify, Notice(_identity(domain), event, Direction.OUTGOING))
+
+    def _on_completed(
+        self, _c: object, domain: libvirt.virDomain, stats: dict[str, Any], _o: object
+    ) -> None:
+        if stats.get("operation") != libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT:
+            return
+        event = ev.Completed(translate.sample_of(stats, self._utc_now()))
+        self._post(self._notify, Notice(_identity(domain), event))
+
+    def _post(self, function: Callable[..., object], *args: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(function, *args)
+
+    # Calls to the local daemon
+
+    async def _call(
+        self, name: str, function: Callable[[libvirt.virConnect], T], deadline_s: float
+    ) -> T:
+        connection = self._connection
+        if connection is None:
+            raise refuse(Code.LIBVIRT_UNAVAILABLE, self.last_error)
+        try:
+            return await self.control.call(name, deadline_s, lambda: function(connection))
+        except Overdue as error:
+            raise refuse(Code.LIBVIRT_UNAVAILABLE, str(error)) from None
+        except libvirt.libvirtError as error:
+            problem = problem_of(error)
+            if problem.code is Code.CONNECTION_BROKE:
+                problem = Problem(Code.LIBVIRT_UNAVAILABLE, problem.detail)
+            raise Refused(problem) from error
+
+    async def lookup(self, name_or_uuid: str) -> DomainFacts:
+        """Find a domain by UUID, or else by name."""
+
+        def find(connection: libvirt.virConnect) -> DomainFacts:
+            domain = _find(connection, name_or_uuid)
+            return DomainFacts(_identity(domain), _view(domain, with_job=True)[0])
+
+        return await self._call("lookup", find, CALL_DEADLINE_S)
+
+    async def domains(self) -> list[DomainFacts]:
+        """All domains of this host; their jobs are not asked for."""
+
+        def listing(connection: libvirt.virConnect) -> list[DomainFacts]:
+            found = []
+            for domain in connection.listAllDomains(0):
+                # One that ended or left since the list was made is simply not in it.
+                with contextlib.suppress(libvirt.libvirtError):
+                    found.append(DomainFacts(_identity(domain), _view(domain, with_job=False)[0]))
+            return found
+
+        return await self._call("list_domains", listing, CALL_DEADLINE_S)
+
+    async def sample(self, domain: Domain) -> tuple[Job, Sample | None]:
+        """Statistics of the domain's running job."""
+
+        def stats(connection: libvirt.virConnect) -> tuple[Job, Sample | None]:
+            try:
+                found = connection.lookupByUUIDString(domain.uuid).jobStats(0)
+            except libvirt.libvirtError as error:
+                return _job_without_stats(error), None
+            job = translate.job_of(found)
+            if job is not Job.OUTGOING:
+                return job, None
+            return job, translate.sample_of(found, self._utc_now())
+
+        async with self._sampling:
+            return await self._call("job_stats", stats, CALL_DEADLINE_S)
+
+    async def downtime_limit_ms(self, domain: Domain) -> int | None:
+        """The pause that QEMU aims to stay under; None where it does not say."""
+
+        def limit(connection: libvirt.virConnect) -> int | None:
+            try:
+                return int(connection.lookupByUUIDString(domain.uuid).migrateGetMaxDowntime(0))
+            except libvirt.libvirtError:
+                return None
+
+        async with self._sampling:
+            return await self._call("get_max_downtime", limit, CALL_DEADLINE_S)
+
+    async def look_here(
+        self, domain: Domain, *, completed: Direction | None
+    ) -> tuple[View, Sample | None]:
+        """This host's copy. Never raises: what cannot be asked is UNKNOWN with a detail."""
+        try:
+            return await self._call(
+                "view", lambda c: self._look(c, domain, completed=completed), CALL_DEADLINE_S
+            )
+        except Refused as refused:
+            return View(Power.UNKNOWN, detail=refused.problem.detail), None
+
+    async def abort_job(self, domain: Domain) -> bool:
+        """Abort the outgoing migration job.
+
+        Only a job that libvirt calls an outgoing migration is aborted, not whatever else may hold
+        the domain by now. libvirt refuses in post-copy, where an abort would lose the guest.
+        """
+
+        def abort(connection: libvirt.virConnect) -> bool:
+            found = connection.lookupByUUIDString(domain.uuid)
+            if _job(found) is not Job.OUTGOING:
+                return False
+            try:
+                found.abortJob()
+            except libvirt.libvirtError:
+                if _job(found) is not Job.OUTGOING:
+                    return False  # it ended between the two calls
+                raise
+            return True
+
+        return await self._call("abort_job", abort, CALL_DEADLINE_S)
+
+    async def suspend(self, domain: Domain) -> None:
+        """Pause the guest."""
+        await self._call(
+            "suspend", lambda c: c.lookupByUUIDString(domain.uuid).suspend(), CALL_DEADLINE_S
+        )
+
+    async def resume(self, domain: Domain) -> None:
+        """Let the guest run on."""
+        await self._call(
+            "resume", lambda c: c.lookupByUUIDString(domain.uuid).resume(), CALL_DEADLINE_S
+        )
+
+    # The migrate call
+
+    def perform(self, domain: Domain, plan: Plan) -> Ticket:
+        """Make the blocking migrate call on a connection and in a thread of its own."""
+        return _Perform(self.uri, domain, plan)
+
+    # Peers
+
+    async def examine_peer(self, target: Target, domain: Domain) -> tuple[HostFacts, View]:
+        """Reach the destination's daemon and learn who it is and what it has of the domain."""
+        return await self._ask_peer(
+            "peer_facts",
+            target,
+            lambda c: (_host_facts(c), self._look(c, domain, completed=None)[0]),
+        )
+
+    async def look_there(
+        self, target: Target, domain: Domain, *, completed: Direction | None
+    ) -> tuple[View, Sample | None]:
+        """The destination's copy. Never raises: what cannot be asked is UNKNOWN with a detail."""
+        try:
+            return await self._ask_peer(
+                "peer_view", target, lambda c: self._look(c, domain, completed=completed)
+            )
+        except Refused as refused:
+            return View(Power.UNKNOWN, detail=refused.problem.detail), None
+
+    async def _ask_peer(
+        self, name: str, target: Target, question: Callable[[libvirt.virConnect], T]
+    ) -> T:
+        await _reach(target)
+
+        def ask() -> T:
+            connection = libvirt.open(target.uri)
+            try:
+                return question(connection)
+            finally:
+                _close_quietly(connection)
+
+        try:
+            return await self.peers.call(name, PEER_DEADLINE_S, ask)
+        except Overdue as error:
+            raise refuse(Code.DESTINATION_UNREACHABLE, f"{target.uri}: {error}") from None
+        except libvirt.libvirtError as error:
+            raise Refused(peer_problem_of(error)) from error
+
+    def _look(
+        self, connection: libvirt.virConnect, domain: Domain, *, completed: Direction | None
+    ) -> tuple[View, Sample | None]:
+        try:
+            found = connection.lookupByUUIDString(domain.uuid)
+            view, job_stats_work = _view(found, with_job=True)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                return View(Power.ABSENT), None
+            raise
+        final: Sample | None = None
+        if completed is not None and job_stats_work and view.job is Job.NONE:
+            with contextlib.suppress(libvirt.libvirtError):
+                stats = found.jobStats(_KEEP_COMPLETED)
+                # What is kept may be about an earlier migration that went the other way.
+                if stats.get("operation") == _OPERATION[completed]:
+                    final = translate.sample_of(stats, self._utc_now())
+        return view, final
+
+
+class _Perform:
+    """One migrate call: see :class:`pmigd.core.ports.Ticket`."""
+
+    def __init__(self, uri: str, domain: Domain, plan: Plan) -> None:
+        self._uri = uri
+        self._domain = domain
+        self._plan = plan
+        self._cancelled = threading.Event()
+        self._answer = run_in_thread(f"pmigd-perform-{domain.name}", self._run)
+
+    def cancel(self) -> None:
+        """Prevent the call if it was not made yet."""
+        self._cancelled.set()
+
+    def answer(self) -> Awaitable[Problem | None]:
+        """What the call came back with; cancelling the wait does not end the call."""
+        return asyncio.shield(self._answer)
+
+    def _run(self) -> Problem | None:
+        try:
+            connection = libvirt.open(self._uri)
+        except libvirt.libvirtError as error:
+            return Problem(Code.LIBVIRT_UNAVAILABLE, words_of(error))
+        try:
+            domain = connection.lookupByUUIDString(self._domain.uuid)
+            if self._cancelled.is_set():
+                return Problem(Code.CANCELLED, "It was cancelled before libvirt was called.")
+            domain.migrateToURI3(
+                self._plan.target.uri,
+                translate.params_of(self._plan),
+                translate.flags_of(self._plan),
+            )
+        except libvirt.libvirtError as error:
+            return problem_of(error)
+        finally:
+            _close_quietly(connection)
+        return None
+
+
+async def _reach(target: Target) -> None:
+    """Prove within two seconds that something listens there.
+
+    libvirt's own connect would hold a thread for the kernel's two minutes.
+    """
+    parts = urlsplit(target.uri)
+    port = parts.port or PORTS.get(parts.scheme)
+    if not parts.hostname or port is None:
+        return
+    try:
+        async with asyncio.timeout(PEER_REACH_DEADLINE_S):
+            _reader, writer = await asyncio.open_connection(parts.hostname, port)
+    except TimeoutError:
+        reason = f"no answer within {PEER_REACH_DEADLINE_S:g} s"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    else:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        return
+    raise refuse(
+        Code.DESTINATION_UNREACHABLE, f"{target.name} ({parts.hostname} port {port}): {reason}"
+    )
+
+
+def _host_facts(connection: libvirt.virConnect) -> HostFacts:
+    capabilities = etree.fromstring(
+        connection.getCapabilities().encode(),
+        etree.XMLParser(resolve_entities=False, no_network=True),
+    )
+    return HostFacts(
+        hostname=connection.getHostname(),
+        host_uuid=capabilities.findtext("host/uuid") or "",
+        libvirt_version=_version(connection.getLibVersion()),
+        hypervisor=connection.getType(),
+        hypervisor_version=_version(connection.getVersion()),
+    )
+
+
+def _version(number: int) -> str:
+    return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
+
+
+def _find(connection: libvirt.virConnect, name_or_uuid: str) -> libvirt.virDomain:
+    if len(name_or_uuid) == len("00000000-0000-0000-0000-000000000000"):
+        with contextlib.suppress(libvirt.libvirtError):
+            return connection.lookupByUUIDString(name_or_uuid)
+    return connection.lookupByName(name_or_uuid)
+
+
+def _identity(domain: libvirt.virDomain) -> Domain:
+    return Domain(domain.name(), domain.UUIDString())
+
+
+def _view(domain: libvirt.virDomain, *, with_job: bool) -> tuple[View, bool]:
+    """The domain's state, and whether its job statistics can be asked for."""
+    power, because = translate.power_of(*domain.state(0)[:2])
+    persistent = bool(domain.isPersistent())
+    job = Job.NONE
+    answers = True
+    if with_job and power is not Power.SHUTOFF:
+        try:
+            job = translate.job_of(domain.jobStats(0))
+        except libvirt.libvirtError as error:
+            answers = False
+            job = _job_without_stats(error)
+    return View(power, because, job, persistent=persistent), answers
+
+
+def _job(domain: libvirt.virDomain) -> Job:
+    try:
+        return translate.job_of(domain.jobStats(0))
+    except libvirt.libvirtError as error:
+        return _job_without_stats(error)
+
+
+def _job_without_stats(error: libvirt.libvirtError) -> Job:
+    """What it means that a domain's job statistics were refused."""
+    match error.get_error_code():
+        case libvirt.VIR_ERR_OPERATION_UNSUPPORTED:
+            # "migration statistics are available only on the source host"
+            return Job.INCOMING
+        case libvirt.VIR_ERR_NO_DOMAIN | libvirt.VIR_ERR_OPERATION_INVALID:
+            return Job.NONE
+        case _:
+            raise error
+
+
+def _close_quietly(connection: libvirt.virConnect) -> None:
+    with contextlib.suppress(libvirt.libvirtError):
+        connection.close()

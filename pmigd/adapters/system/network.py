@@ -1,0 +1,32 @@
+"""Whether a host name leads back to this host."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import Final
+
+RESOLVE_DEADLINE_S: Final = 1.0
+
+
+async def leads_here(host: str) -> bool:
+    """Whether `host` resolves to an address of this host.
+
+    The kernel binds a socket only to addresses that are its own. A name that cannot be resolved
+    within a second is not this host; that it cannot be reached is found out later.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(RESOLVE_DEADLINE_S):
+            found = await loop.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    except (OSError, TimeoutError):
+        return False
+    return any(_is_ours(family, address) for family, _, _, _, address in found)
+
+
+def _is_ours(family: int, address: tuple[object, ...]) -> bool:
+    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.bind((address[0], 0, *address[2:]))
+        return True
+    return False

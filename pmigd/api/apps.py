@@ -1,0 +1,46 @@
+"""The two aiohttp applications: the API on the UNIX socket, and the metrics for Prometheus."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from pmigd.api import handlers
+from pmigd.api.auth import needs
+from pmigd.api.backend import Backend
+from pmigd.api.openapi import document
+from pmigd.api.problems import BACKEND, answer, explain
+from pmigd.api.routes import ROUTES
+from pmigd.wire.request import BODY_LIMIT_BYTES
+
+
+def make_app(backend: Backend) -> web.Application:
+    """The application on the UNIX socket."""
+    app = web.Application(middlewares=[explain], client_max_size=BODY_LIMIT_BYTES)
+    app[BACKEND] = backend
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, needs(route.role, route.handler))
+    description = document()
+
+    async def openapi(_request: web.Request) -> web.Response:
+        return answer(description)
+
+    app.router.add_get("/v1/openapi.json", openapi)
+    return app
+
+
+def make_metrics_app(backend: Backend) -> web.Application:
+    """The application on the TCP listeners for Prometheus: it reads, and only metrics."""
+
+    async def landing(_request: web.Request) -> web.Response:
+        page = (
+            '<!doctype html><title>pmigd</title><h1>pmigd</h1><p><a href="/metrics">Metrics</a></p>'
+        )
+        return web.Response(text=page, content_type="text/html")
+
+    app = web.Application(middlewares=[explain], client_max_size=1024)
+    app[BACKEND] = backend
+    app.router.add_get("/", landing)
+    app.router.add_get("/metrics", handlers.metrics)
+    app.router.add_get("/-/healthy", handlers.healthz)
+    app.router.add_get("/-/ready", handlers.readyz)
+    return app

@@ -1,0 +1,73 @@
+"""What the HTTP face needs of the daemon behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from pmigd.api.hub import Hub
+from pmigd.core.model import Migration, MigrationId, Request, State, Waiting
+from pmigd.core.ports import DomainFacts
+from pmigd.core.roles import Role
+
+
+class Migrations(Protocol):
+    """The migrations of this host: :class:`pmigd.daemon.controller.Controller`."""
+
+    hub: Hub
+
+    def get(self, iden: str) -> Migration | None:
+        """One migration, or None."""
+
+    def all(self) -> Iterator[Migration]:
+        """All kept ones, newest first."""
+
+    def waiting(self) -> Mapping[MigrationId, Waiting]:
+        """What every queued migration waits for."""
+
+    def waiting_of(self, iden: MigrationId) -> Waiting | None:
+        """What one migration waits for; None if it does not wait."""
+
+    async def abort(self, iden: MigrationId, *, by: str, reason: str) -> Migration:
+        """Ask for an abort. Refused: wrong_state."""
+
+    async def resolve(self, iden: MigrationId, verdict: State, *, by: str) -> Migration:
+        """Close an unresolved one. Refused: wrong_state."""
+
+
+class Backend(Protocol):
+    """The daemon: :class:`pmigd.daemon.app.App`."""
+
+    @property
+    def migrations(self) -> Migrations:
+        """The migrations of this host."""
+
+    async def who(self, uid: int, gid: int) -> tuple[str, Role | None]:
+        """The user's name and role."""
+
+    def parse_request(self, untrusted_body: object) -> Request:
+        """A migration request with the configured defaults. Refused: every wrong field."""
+
+    async def submit(self, request: Request, *, role: Role, by: str, key: str | None) -> Migration:
+        """Queue a migration. Refused: why not."""
+
+    def status(self) -> dict[str, Any]:
+        """How the daemon is."""
+
+    def peers(self) -> list[dict[str, Any]]:
+        """The configured peers."""
+
+    async def domains(self) -> list[DomainFacts]:
+        """This host's domains. Refused: libvirt_unavailable."""
+
+    def readiness(self) -> dict[str, str]:
+        """What keeps the daemon from taking new work: empty when it is ready."""
+
+    def render_metrics(self, accept: str) -> tuple[bytes, str]:
+        """The metrics as bytes and their content type."""
+
+    def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count an answered request."""
+
+    def observe_rejection(self, error: Exception) -> None:
+        """Count a submission that was refused, and log what must not go unseen."""

@@ -1,0 +1,249 @@
+"""The resources of version 1, one function each. They translate; the daemon behind them acts."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from pmigd.api.auth import ROLE, USER
+from pmigd.api.hub import Change
+from pmigd.api.problems import BACKEND, answer
+from pmigd.core.model import Migration, MigrationId, State
+from pmigd.core.problem import Code, FieldError, refuse
+from pmigd.wire.migration import Page, StreamEvent, migration_view
+from pmigd.wire.request import NoBody, ResolveRequest, parse
+
+BODY_DEADLINE_S: Final = 10.0
+PAGE_MAX: Final = 200
+PAGE_DEFAULT: Final = 50
+WAIT_MAX_S: Final = 600.0
+HEARTBEAT_S: Final = 5.0
+"""A blank line in a silent stream, so that both sides notice when the other is gone."""
+KEY_MAX: Final = 200
+
+_encoder = msgspec.json.Encoder()
+
+
+async def submit(request: web.Request) -> web.Response:
+    """POST /v1/migrations."""
+    backend = request.app[BACKEND]
+    wanted = backend.parse_request(await body_of(request))
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not (0 < len(key) <= KEY_MAX and key.isprintable()):
+        raise invalid("Idempotency-Key", f"must be 1 to {KEY_MAX} printable characters")
+    migration = await backend.submit(wanted, role=request[ROLE], by=request[USER], key=key)
+    return answer(_view(request, migration), 202, Location=f"/v1/migrations/{migration.id}")
+
+
+async def listing(request: web.Request) -> web.Response:
+    """GET /v1/migrations."""
+    migrations = request.app[BACKEND].migrations
+    states = set(request.query.getall("state", []))
+    if unknown := sorted(states - set(State)):
+        raise invalid("state", f"must be among {', '.join(State)}, not {unknown[0][:40]!r}")
+    domain = request.query.get("domain")
+    limit = whole_number(request, "limit", PAGE_DEFAULT, 1, PAGE_MAX)
+    cursor = request.query.get("cursor")
+    found: list[Migration] = []
+    more = False
+    for migration in migrations.all():
+        if cursor is not None and migration.id >= cursor:
+            continue
+        if states and migration.state not in states:
+            continue
+        if domain is not None and domain not in (migration.domain.name, migration.domain.uuid):
+            continue
+        if len(found) == limit:
+            more = True
+            break
+        found.append(migration)
+    waiting = migrations.waiting() if any(m.state is State.QUEUED for m in found) else {}
+    items = tuple(migration_view(m, waiting.get(m.id)) for m in found)
+    return answer(Page(items, found[-1].id if more else None))
+
+
+async def one(request: web.Request) -> web.Response:
+    """GET /v1/migrations/{id}[?wait=S]: at once, or when it is terminal or S seconds are over."""
+    migration = find(request)
+    wait_s = _seconds(request, "wait")
+    if wait_s and migration.open:
+        with request.app[BACKEND].migrations.hub.subscribe(migration.id) as changes:
+            try:
+                async with asyncio.timeout(wait_s):
+                    async for change in changes:
+                        if not change.migration.open:
+                            break
+            except TimeoutError:
+                pass
+        migration = find(request)
+    return answer(_view(request, migration))
+
+
+async def abort(request: web.Request) -> web.Response:
+    """POST /v1/migrations/{id}/abort."""
+    migration = find(request)
+    parse(NoBody, await body_of(request, empty={}))
+    migrations = request.app[BACKEND].migrations
+    user = request[USER]
+    aborted = await migrations.abort(migration.id, by=user, reason=f"asked for by {user}")
+    return answer(_view(request, aborted), 200 if aborted.state.terminal else 202)
+
+
+async def resolve(request: web.Request) -> web.Response:
+    """POST /v1/migrations/{id}/resolve."""
+    migration = find(request)
+    wanted = parse(ResolveRequest, await body_of(request))
+    migrations = request.app[BACKEND].migrations
+    resolved = await migrations.resolve(migration.id, State(wanted.verdict), by=request[USER])
+    return answer(_view(request, resolved))
+
+
+async def events_of_one(request: web.Request) -> web.StreamResponse:
+    """GET /v1/migrations/{id}/events: from the present state to the end."""
+    return await _stream(request, find(request))
+
+
+async def events(request: web.Request) -> web.StreamResponse:
+    """GET /v1/events: everything that happens from now on."""
+    return await _stream(request, None)
+
+
+async def domains(request: web.Request) -> web.Response:
+    """GET /v1/domains."""
+    found = await request.app[BACKEND].domains()
+    items = [
+        {
+            "name": facts.domain.name,
+            "uuid": facts.domain.uuid,
+            "state": str(facts.view.power),
+            "persistent": facts.view.persistent,
+        }
+        for facts in sorted(found, key=lambda facts: facts.domain.name)
+    ]
+    return answer({"items": items})
+
+
+async def peers(request: web.Request) -> web.Response:
+    """GET /v1/peers."""
+    return answer({"items": request.app[BACKEND].peers()})
+
+
+async def status(request: web.Request) -> web.Response:
+    """GET /v1/status."""
+    return answer(request.app[BACKEND].status())
+
+
+async def healthz(_request: web.Request) -> web.Response:
+    """GET /healthz: the event loop is alive, or there would be no answer."""
+    return answer({"status": "ok"})
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """GET /readyz: libvirt is connected and the journal can be written."""
+    missing = request.app[BACKEND].readiness()
+    return answer({"ready": not missing, **missing}, 503 if missing else 200)
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """GET /metrics: from memory; libvirt is not asked."""
+    body, content_type = request.app[BACKEND].render_metrics(request.headers.get("Accept", ""))
+    return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+# Parts that several resources share
+
+
+async def body_of(request: web.Request, *, empty: object = None) -> Any:
+    """The body as JSON, `empty` standing in for no body at all."""
+    try:
+        async with asyncio.timeout(BODY_DEADLINE_S):
+            raw = await request.read()
+    except TimeoutError:
+        raise refuse(
+            Code.REQUEST_TOO_SLOW, f"It was not complete after {BODY_DEADLINE_S:g} s."
+        ) from None
+    if not raw and empty is not None:
+        return empty
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise refuse(Code.BAD_JSON, str(error)[:300]) from None
+
+
+def find(request: web.Request) -> Migration:
+    """The migration that the path names."""
+    iden = request.match_info["id"]
+    migration = request.app[BACKEND].migrations.get(iden)
+    if migration is None:
+        raise refuse(Code.UNKNOWN_MIGRATION, f"There is no migration {iden[:64]!r}.")
+    return migration
+
+
+def invalid(field: str, message: str) -> Exception:
+    """The refusal of one parameter."""
+    return refuse(Code.INVALID_REQUEST, f"{field} {message}", (FieldError(field, message),))
+
+
+def whole_number(request: web.Request, name: str, default: int, low: int, high: int) -> int:
+    """A query parameter within bounds."""
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high):
+        raise invalid(name, f"must be a whole number from {low} to {high}")
+    return int(text)
+
+
+def _seconds(request: web.Request, name: str) -> float:
+    text = request.query.get(name)
+    if text is None:
+        return 0.0
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= WAIT_MAX_S:
+        raise invalid(name, f"must be seconds from 0 to {WAIT_MAX_S:g}")
+    return value
+
+
+def _view(request: web.Request, migration: Migration) -> Any:
+    waiting = request.app[BACKEND].migrations.waiting_of(MigrationId(migration.id))
+    return migration_view(migration, waiting)
+
+
+async def _stream(request: web.Request, one: Migration | None) -> web.StreamResponse:
+    """NDJSON, one change a line; ends with the migration, or with the daemon."""
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    migrations = request.app[BACKEND].migrations
+    with migrations.hub.subscribe(one.id if one is not None else None) as changes:
+        await response.prepare(request)
+        if one is not None:
+            at = one.finished_at or one.started_at or one.created_at
+            await _send(request, response, Change("state", at, one))
+        next_change = asyncio.ensure_future(changes.get())
+        try:
+            while one is None or one.open:
+                done, _ = await asyncio.wait({next_change}, timeout=HEARTBEAT_S)
+                if not done:
+                    await response.write(b"\n")
+                    continue
+                change = next_change.result()
+                if change is None:
+                    break
+                one = change.migration if one is not None else None
+                await _send(request, response, change)
+                next_change = asyncio.ensure_future(changes.get())
+        finally:
+            next_change.cancel()
+    await response.write_eof()
+    return response
+
+
+async def _send(request: web.Request, response: web.StreamResponse, change: Change) -> None:
+    waiting = request.app[BACKEND].migrations.waiting_of(change.migration.id)
+    event = StreamEvent(change.kind, change.at, migration_view(change.migration, waiting))
+    await response.write(_encoder.encode(event) + b"\n")

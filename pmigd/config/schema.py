@@ -1,0 +1,324 @@
+"""Every key of the configuration file: type, default, unit, bounds and one line of meaning.
+
+This is the only place where a key is written down.  The loader checks files against it, the
+commented ``etc/pmigd.toml`` is printed from it.  A key that the code does not read must not be
+here: an operator who sets it would believe in it.  Keys of later releases stand in
+:data:`LATER_KEYS`, so that the answer to them is "not yet" rather than "unknown".
+
+Fields hold what the file says (text, numbers); where that text was parsed on loading, a
+property gives the parsed value.  Only values that passed ``pmigd.config.load`` may be asked for
+their properties.
+"""
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from pmigd.core.uri import (
+    ListenAddress,
+    LocalUri,
+    MigrateUri,
+    PeerUri,
+    UriPattern,
+    parse_listen_address,
+    parse_local_uri,
+    parse_migrate_uri,
+    parse_peer_uri,
+    parse_uri_pattern,
+)
+
+LATER_KEYS: Final = frozenset(
+    {
+        ("metrics", "web_config"),
+        ("peer",),
+        ("peers", "*", "pmigd"),
+        ("policy",),
+        ("limits", "source"),
+        ("limits", "libvirtd_conf"),
+        ("limits", "max_incoming"),
+        ("limits", "max_preparing"),
+        ("limits", "reserve_workers"),
+        ("limits", "reserve_clients"),
+        ("limits", "ssh_startups"),
+        ("migration", "policy"),
+        ("migration", "tls"),
+    }
+)
+"""Keys that are part of pmigd's design but not of this release; ``*`` is any name."""
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One table of the file."""
+
+
+class DaemonSection(_Section, frozen=True, kw_only=True):
+    """The daemon itself."""
+
+    name: Annotated[
+        str,
+        Meta(
+            pattern=r"^(?:[A-Za-z0-9][A-Za-z0-9._-]{0,63})?$",
+            description="This host's name in records, answers and metrics."
+            ' "" means the name the operating system gives the host.',
+            extra={
+                "accepted": "letters, digits, '.', '_' and '-', at most 64 characters",
+                "reload": False,
+            },
+        ),
+    ] = ""
+    state_dir: Annotated[
+        str,
+        Meta(
+            description="Directory of the journal. Made at the start if it is missing.",
+            extra={"accepted": "an absolute path without '..'", "reload": False},
+        ),
+    ] = "/var/lib/pmigd"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="The least important messages that are still written."),
+    ] = "info"
+
+
+class LibvirtSection(_Section, frozen=True, kw_only=True):
+    """This host's libvirt."""
+
+    uri: Annotated[
+        str,
+        Meta(
+            description="How to reach this host's own libvirt.",
+            extra={
+                "accepted": "qemu:///system or qemu+unix:///system, "
+                "each with ?socket=/absolute/path if need be",
+                "reload": False,
+            },
+        ),
+    ] = "qemu:///system"
+
+    @property
+    def local_uri(self) -> LocalUri:
+        """``uri``, parsed."""
+        return parse_local_uri(self.uri)
+
+
+_RoleEntries = Annotated[tuple[str, ...], Meta(max_length=1000)]
+_ROLE_ACCEPTED: Final = 'a list of user names and of group names with "@" before them'
+
+
+class RolesSection(_Section, frozen=True, kw_only=True):
+    """Who may do what on the socket.
+
+    The client's user is what the kernel says. An entry is a user, or a group with "@" before it.
+    Whoever has several roles has the highest one.
+    """
+
+    admin: Annotated[
+        _RoleEntries,
+        Meta(
+            description="May do everything an operator may, and besides give URIs, XML,"
+            " addresses and the option unsafe, which amount to root on both hosts.",
+            extra={"accepted": _ROLE_ACCEPTED},
+        ),
+    ] = ("root",)
+    operator: Annotated[
+        _RoleEntries,
+        Meta(
+            description="May migrate guests between the configured peers and act on migrations.",
+            extra={"accepted": _ROLE_ACCEPTED},
+        ),
+    ] = ("@pmigd",)
+    viewer: Annotated[
+        _RoleEntries,
+        Meta(description="May read.", extra={"accepted": _ROLE_ACCEPTED}),
+    ] = ()
+
+
+class ApiSection(_Section, frozen=True, kw_only=True):
+    """The socket that clients use.
+
+    Where systemd passes the socket (pmigd.socket), socket, mode and group have no effect.
+    """
+
+    socket: Annotated[
+        str,
+        Meta(
+            description="Path of the UNIX socket.",
+            extra={
+                "accepted": "an absolute path of at most 107 bytes without '..'",
+                "reload": False,
+            },
+        ),
+    ] = "/run/pmigd/pmigd.sock"
+    mode: Annotated[
+        str,
+        Meta(
+            description="File mode of the socket: who may connect at all."
+            " What a client may do then is decided by [api.roles].",
+            extra={
+                "accepted": 'octal digits in quotes, as in "0660";'
+                " read and write for the owner, no write for others",
+                "unit": "octal",
+                "reload": False,
+            },
+        ),
+    ] = "0660"
+    group: Annotated[
+        str,
+        Meta(
+            description='Group of the socket. "" leaves it to root\'s own group.'
+            " While the group does not exist, only root can connect.",
+            extra={"accepted": "a group name", "reload": False},
+        ),
+    ] = "pmigd"
+    roles: RolesSection = msgspec.field(default_factory=RolesSection)
+
+    @property
+    def mode_bits(self) -> int:
+        """``mode`` as a number, as ``os.chmod`` takes it."""
+        return int(self.mode, 8)
+
+
+class MetricsSection(_Section, frozen=True, kw_only=True):
+    """The listener for Prometheus."""
+
+    listen: Annotated[
+        tuple[str, ...],
+        Meta(
+            max_length=16,
+            description="TCP addresses that serve GET /metrics, without encryption or login."
+            " [] serves it on the API's socket only.",
+            extra={"accepted": "a list of at most 16 HOST:PORT", "reload": False},
+        ),
+    ] = ("127.0.0.1:9718",)
+
+    @property
+    def addresses(self) -> tuple[ListenAddress, ...]:
+        """``listen``, parsed."""
+        return tuple(parse_listen_address(text) for text in self.listen)
+
+
+class PeerSection(_Section, frozen=True, kw_only=True):
+    """One host that guests may be moved to. NAME is what people call it in commands."""
+
+    uri: Annotated[
+        str,
+        Meta(
+            description="The peer's libvirt as this host's libvirtd reaches it."
+            " qemu+tcp is neither encrypted nor, by itself, authenticated.",
+            extra={
+                "accepted": "qemu+tls://HOST/system, qemu+ssh://[USER@]HOST/system"
+                " or qemu+tcp://HOST/system, each with :PORT if need be",
+                "example": "qemu+tls://hostb.example.com/system",
+            },
+        ),
+    ]
+    migrate_uri: Annotated[
+        str,
+        Meta(
+            description="Where guests' memory is sent, if not to the host of uri:"
+            ' say, an address on a faster network. "" lets libvirt choose.',
+            extra={
+                "accepted": 'tcp://HOST or tcp://HOST:PORT, or ""',
+                "example": "tcp://10.0.0.2",
+            },
+        ),
+    ] = ""
+
+    @property
+    def peer_uri(self) -> PeerUri:
+        """``uri``, parsed."""
+        return parse_peer_uri(self.uri)
+
+    @property
+    def data_uri(self) -> MigrateUri | None:
+        """``migrate_uri``, parsed; None where libvirt is to choose."""
+        return parse_migrate_uri(self.migrate_uri) if self.migrate_uri else None
+
+
+class SecuritySection(_Section, frozen=True, kw_only=True):
+    """What administrators may ask for."""
+
+    allow_uris: Annotated[
+        tuple[str, ...],
+        Meta(
+            max_length=1000,
+            description="Destinations besides the configured peers that an admin may give as a"
+            " URI. '*' in the host matches: as a whole label one label or more, inside a label"
+            " a part of it. [] allows none.",
+            extra={
+                "accepted": "a list of patterns such as qemu+tls://*.example.com/system",
+            },
+        ),
+    ] = ()
+
+    @property
+    def allowed_patterns(self) -> tuple[UriPattern, ...]:
+        """``allow_uris``, parsed."""
+        return tuple(parse_uri_pattern(text) for text in self.allow_uris)
+
+
+class LimitsSection(_Section, frozen=True, kw_only=True):
+    """How much at a time."""
+
+    max_outgoing: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description="Migrations that may leave this host at the same time; the others wait."
+            " Each holds one worker of libvirtd (max_workers, by default 20) to its end.",
+            extra={"unit": "migrations"},
+        ),
+    ] = 1
+    queue_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1_000_000,
+            description="Migrations that may wait; further ones are refused.",
+            extra={"unit": "migrations"},
+        ),
+    ] = 10_000
+
+
+class MigrationSection(_Section, frozen=True, kw_only=True):
+    """What a migration is like when its request does not say."""
+
+    transport: Annotated[
+        Literal["native", "tunnelled"],
+        Meta(
+            description='How memory travels: "native" is QEMU to QEMU, fast and in the clear;'
+            ' "tunnelled" goes through the two libvirtds, slower, as safe as the peer\'s uri.',
+        ),
+    ] = "native"
+    timeout_s: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=2_592_000,
+            description="Time a migration may run before on_timeout is applied. 0 means no limit.",
+            extra={"unit": "seconds"},
+        ),
+    ] = 0
+    on_timeout: Annotated[
+        Literal["abort", "suspend", "continue"],
+        Meta(
+            description='What happens then: "abort" leaves the guest running here, "suspend"'
+            ' pauses it so that it finishes, "continue" only records it.',
+        ),
+    ] = "abort"
+
+
+class Config(_Section, frozen=True, kw_only=True):
+    """The whole file. ``daemon.name`` of a loaded config is never empty."""
+
+    daemon: DaemonSection = msgspec.field(default_factory=DaemonSection)
+    libvirt: LibvirtSection = msgspec.field(default_factory=LibvirtSection)
+    api: ApiSection = msgspec.field(default_factory=ApiSection)
+    metrics: MetricsSection = msgspec.field(default_factory=MetricsSection)
+    peers: Annotated[dict[str, PeerSection], Meta(max_length=10_000)] = msgspec.field(
+        default_factory=dict
+    )
+    security: SecuritySection = msgspec.field(default_factory=SecuritySection)
+    limits: LimitsSection = msgspec.field(default_factory=LimitsSection)
+    migration: MigrationSection = msgspec.field(default_factory=MigrationSection)

@@ -1,0 +1,185 @@
+"""What may happen to a migration: the vocabulary that the engine understands.
+
+Events are facts in the past tense. Whoever reports one has already translated it from libvirt's
+words; the engine never sees a libvirt constant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pmigd.core.model import Abort, Because, Job, Plan, Sample, State, View
+from pmigd.core.problem import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A slot was given to a queued migration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Source and destination were looked at and nothing speaks against the call."""
+
+    plan: Plan
+    because_before: Because
+    paused_before: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareFailed:
+    """The checks before the call found a reason not to make it."""
+
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class CallReturned:
+    """The blocking migrate call came back; `failure` None means that libvirt reports success."""
+
+    failure: Problem | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Job statistics were read. `sample` is None when libvirt has no figures (yet, or any more)."""
+
+    job: Job
+    sample: Sample | None
+
+
+@dataclass(frozen=True, slots=True)
+class IterationBegan:
+    """QEMU began a pass over the guest's memory."""
+
+    iteration: int
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchedOver:
+    """The source guest was stopped for the switch-over."""
+
+
+@dataclass(frozen=True, slots=True)
+class PostcopyBegan:
+    """The guest runs at the destination while memory still comes over."""
+
+
+@dataclass(frozen=True, slots=True)
+class PostcopyBroke:
+    """The stream broke in post-copy; the guest's memory is on two hosts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """libvirt says that the guest left this host by migration."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuestEnded:
+    """The guest ended on this host: it shut down, crashed or was destroyed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """An incoming guest was started here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """Final statistics of a migration that libvirt calls a success."""
+
+    sample: Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """Both ends were asked. `completed` has final statistics where either end still had them."""
+
+    source: View
+    destination: View
+    completed: Sample | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AbortAsked:
+    """A person, or a policy, wants it aborted."""
+
+    abort: Abort
+
+
+@dataclass(frozen=True, slots=True)
+class AbortAnswered:
+    """libvirt answered an abort. `no_job`: there was nothing to abort (yet)."""
+
+    failure: Problem | None
+    no_job: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SuspendAnswered:
+    """libvirt answered the suspension of the guest at the source."""
+
+    failure: Problem | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeAnswered:
+    """libvirt answered the resumption of the guest at the source."""
+
+    failure: Problem | None
+
+
+@dataclass(frozen=True, slots=True)
+class WatchLost:
+    """The connection to the local libvirt daemon is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchBack:
+    """The local libvirt daemon answers again; events in between were missed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """pmigd was started anew and found this migration in its journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """Time went by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """An operator closed an unresolved migration."""
+
+    verdict: State
+    by: str
+
+
+Event = (
+    Admitted
+    | Prepared
+    | PrepareFailed
+    | CallReturned
+    | Sampled
+    | IterationBegan
+    | SwitchedOver
+    | PostcopyBegan
+    | PostcopyBroke
+    | Left
+    | GuestEnded
+    | Arrived
+    | Completed
+    | Looked
+    | AbortAsked
+    | AbortAnswered
+    | SuspendAnswered
+    | ResumeAnswered
+    | WatchLost
+    | WatchBack
+    | Restarted
+    | Ticked
+    | Resolved
+)

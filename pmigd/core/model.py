@@ -1,0 +1,361 @@
+"""The plain data that decisions are made from: requests, guests, samples, migrations.
+
+Everything here is frozen and holds only stdlib values, so that it can be written to the journal
+and read back as it was. Units are in the names. ``None`` means "not known (yet)".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+from pmigd.core.problem import Problem
+
+MigrationId = NewType("MigrationId", str)
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """One reading of both clocks: monotonic seconds for durations, UTC for records."""
+
+    mono: float
+    utc: datetime
+
+
+class State(StrEnum):
+    """Where a migration is. The moves between states are in :mod:`pmigd.core.states`."""
+
+    QUEUED = "queued"
+    PREPARING = "preparing"
+    PRECOPY = "precopy"
+    POSTCOPY = "postcopy"
+    POSTCOPY_PAUSED = "postcopy_paused"
+    FINISHING = "finishing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNRESOLVED = "unresolved"
+
+    @property
+    def terminal(self) -> bool:
+        """Nothing will change any more."""
+        return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED)
+
+    @property
+    def holds_slot(self) -> bool:
+        """Counts against ``max_outgoing``: work is going on between the hosts."""
+        return self in (
+            State.PREPARING,
+            State.PRECOPY,
+            State.POSTCOPY,
+            State.POSTCOPY_PAUSED,
+            State.FINISHING,
+        )
+
+
+class Direction(StrEnum):
+    """As seen from this host."""
+
+    OUTGOING = "outgoing"
+    INCOMING = "incoming"
+
+
+class Transport(StrEnum):
+    """How the guest's memory travels."""
+
+    NATIVE = "native"  # QEMU to QEMU
+    TUNNELLED = "tunnelled"  # inside the connection between the libvirt daemons
+
+
+class OnTimeout(StrEnum):
+    """What happens when ``timeout_s`` is over and the migration still runs."""
+
+    ABORT = "abort"
+    SUSPEND = "suspend"
+    CONTINUE = "continue"
+
+
+class Mode(StrEnum):
+    """How a migration that succeeded was finished."""
+
+    PRECOPY = "precopy"
+    POSTCOPY = "postcopy"
+    OFFLINE = "offline"
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A guest's identity: libvirt's name and UUID (lower case, with dashes)."""
+
+    name: str
+    uuid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for, validated, with the configured defaults filled in.
+
+    ``persistent`` and ``undefinesource``: None follows the guest, a persistent one arrives
+    persistent and leaves no definition behind; true or false is exactly libvirt's table.
+    ``bandwidth_mib_s`` 0 is unlimited, ``timeout_s`` 0 is none.
+    """
+
+    domain: str
+    destination: str
+    transport: Transport = Transport.NATIVE
+    live: bool = True
+    persistent: bool | None = None
+    undefinesource: bool | None = None
+    bandwidth_mib_s: int = 0
+    timeout_s: float = 0
+    on_timeout: OnTimeout = OnTimeout.ABORT
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to: the name people use and the URIs the source libvirt daemon will see."""
+
+    name: str
+    uri: str
+    migrate_uri: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A request made definite for one guest: what libvirt will be asked, in our own words."""
+
+    target: Target
+    tunnelled: bool
+    live: bool
+    persist_destination: bool
+    undefine_source: bool
+    bandwidth_mib_s: int
+
+
+class Power(StrEnum):
+    """Whether, and how, a host has a domain."""
+
+    ABSENT = "absent"  # asked, and it has no such domain
+    SHUTOFF = "shutoff"  # defined, not active
+    RUNNING = "running"
+    PAUSED = "paused"
+    OTHER = "other"  # active in some other way (shutting down, crashed but kept, ...)
+    UNKNOWN = "unknown"  # could not be asked
+
+
+class Because(StrEnum):
+    """The reasons behind a state that decisions depend on; all others are OTHER."""
+
+    MIGRATION = "migration"  # PAUSED for an incoming or a finishing outgoing migration
+    MIGRATED = "migrated"  # RUNNING: arrived here; SHUTOFF: left from here
+    MIGRATION_CANCELED = "migration_canceled"  # RUNNING again after a migration had stopped it
+    POSTCOPY = "postcopy"
+    POSTCOPY_FAILED = "postcopy_failed"
+    STARTING_UP = "starting_up"
+    USER = "user"  # PAUSED by a call to suspend()
+    SHUTDOWN = "shutdown"
+    DESTROYED = "destroyed"
+    CRASHED = "crashed"
+    FAILED = "failed"
+    OTHER = "other"
+
+
+class Job(StrEnum):
+    """The job libvirt has on a domain."""
+
+    NONE = "none"
+    OUTGOING = "outgoing"
+    INCOMING = "incoming"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one host said about a domain when it was asked."""
+
+    power: Power
+    because: Because = Because.OTHER
+    job: Job = Job.NONE
+    persistent: bool = False
+    detail: str = ""
+
+    @property
+    def alive(self) -> bool:
+        """A copy that executes, or that somebody paused on purpose; not a migration's leftover."""
+        if self.power is Power.RUNNING:
+            return True
+        return self.power in (Power.PAUSED, Power.OTHER) and self.because not in (
+            Because.MIGRATION,
+            Because.POSTCOPY,
+            Because.POSTCOPY_FAILED,
+            Because.STARTING_UP,
+        )
+
+    @property
+    def gone(self) -> bool:
+        """The host answered and has no active copy."""
+        return self.power in (Power.ABSENT, Power.SHUTOFF)
+
+
+UNASKED = View(Power.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Job statistics at one moment. Bytes and bytes per second; None where libvirt is silent.
+
+    ``downtime_ms`` is QEMU's expectation while the job runs and the measured pause afterwards;
+    ``downtime_net_ms`` (afterwards only) leaves the difference of the hosts' clocks out.
+    """
+
+    at: datetime
+    elapsed_ms: int = 0
+    memory_total_bytes: int = 0
+    memory_processed_bytes: int = 0
+    memory_remaining_bytes: int = 0
+    disk_total_bytes: int = 0
+    disk_processed_bytes: int = 0
+    disk_remaining_bytes: int = 0
+    bytes_per_second: int | None = None
+    dirty_bytes_per_second: int | None = None
+    iteration: int | None = None
+    throttle_percent: int | None = None
+    downtime_ms: int | None = None
+    downtime_net_ms: int | None = None
+    downtime_limit_ms: int | None = None
+    setup_ms: int | None = None
+    constant_pages: int | None = None
+    normal_pages: int | None = None
+    postcopy_requests: int | None = None
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds until the remaining memory is sent at the present rates; None: not in sight."""
+        if not self.bytes_per_second:
+            return None
+        net = self.bytes_per_second - (self.dirty_bytes_per_second or 0)
+        if net <= 0:
+            return None
+        return (self.memory_remaining_bytes + self.disk_remaining_bytes) / net
+
+
+class Call(StrEnum):
+    """What became of the one blocking migrate call."""
+
+    NOT_MADE = "not_made"  # proven: it may be made
+    MADE = "made"  # the intent is in the journal; it may or may not have reached libvirt
+    OK = "ok"
+    FAILED = "failed"
+    LOST = "lost"  # nobody waits for its answer any more (pmigd or a connection died)
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something a policy or a person did to the migration."""
+
+    at: datetime
+    action: str
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why a queued migration does not run: the one resource it waits for."""
+
+    resource: str
+    host: str
+    used: int
+    limit: int
+    position: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Final figures. ``transferred_bytes`` and below are None where libvirt gave none."""
+
+    duration_s: float
+    downtime_ms: int | None = None
+    downtime_net_ms: int | None = None
+    transferred_bytes: int | None = None
+    iterations: int | None = None
+    mode: Mode = Mode.PRECOPY
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was seen on the way, for the verdict at the end.
+
+    ``switched``: the source guest was stopped for the switch-over, so a copy at the destination
+    may have been started. ``left``: libvirt said the guest left this host. ``ended``: the guest
+    ended on this host in another way (shut down, crashed, was destroyed). ``blind``: events may
+    have been missed (pmigd was restarted or libvirt was away), so what was not seen proves nothing.
+    ``because_before``: the guest's state reason before the call.
+    """
+
+    switched: bool = False
+    left: bool = False
+    ended: bool = False
+    blind: bool = False
+    postcopy: bool = False
+    because_before: Because = Because.OTHER
+    paused_before: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """An abort that was asked for. ``timeout`` tells a deadline's abort from a person's."""
+
+    by: str
+    reason: str
+    at: datetime
+    timeout: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One migration, whole: what the journal keeps and the API shows.
+
+    ``started_mono`` and ``last_seen_mono`` are readings of the monotonic clock of this boot and
+    are set anew after a restart.
+    """
+
+    id: MigrationId
+    request: Request
+    domain: Domain
+    source: str
+    destination: str
+    created_at: datetime
+    target: Target | None = None
+    direction: Direction = Direction.OUTGOING
+    external: bool = False
+    state: State = State.QUEUED
+    plan: Plan | None = None
+    call: Call = Call.NOT_MADE
+    failure: Problem | None = None
+    problem: Problem | None = None
+    evidence: Evidence = field(default_factory=Evidence)
+    abort: Abort | None = None
+    suspended: bool = False
+    timed_out: bool = False
+    adopted: bool = False
+    submitted_by: str = ""
+    idempotency_key: str | None = None
+    actions: tuple[Action, ...] = ()
+    progress: Sample | None = None
+    completed: Sample | None = None
+    result: Result | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    started_mono: float = 0.0
+    watching: bool = True
+    unwatched_since: float | None = None
+    looks: int = 0
+
+    @property
+    def open(self) -> bool:
+        """Not yet in a terminal state."""
+        return not self.state.terminal

@@ -1,0 +1,98 @@
+"""What the daemon needs of a hypervisor, in the core's words: the seam between deciding and acting.
+
+The one implementation is :mod:`pmigd.adapters.libvirt.hypervisor`. Calls that cannot be answered
+raise :class:`~pmigd.core.problem.Refused` with the problem that explains it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Protocol
+
+from pmigd.core.model import Direction, Domain, Job, Plan, Sample, Target, View
+from pmigd.core.problem import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class DomainFacts:
+    """One domain of this host as it is now."""
+
+    domain: Domain
+    view: View
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What a libvirt daemon says about itself. Versions as libvirt writes them, e.g. "9.0.0"."""
+
+    hostname: str = ""
+    host_uuid: str = ""
+    libvirt_version: str = ""
+    hypervisor: str = ""
+    hypervisor_version: str = ""
+
+
+class Ticket(Protocol):
+    """A migrate call that was made, or is about to be."""
+
+    def cancel(self) -> None:
+        """Prevent the call if it was not made yet; later this does nothing."""
+
+    def answer(self) -> Awaitable[Problem | None]:
+        """What the call came back with: None is libvirt's success."""
+
+
+class Hypervisor(Protocol):
+    """This host's libvirt daemon, and through it the peers'."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether calls can be made now."""
+
+    @property
+    def facts(self) -> HostFacts:
+        """What the daemon said about itself when it was last connected to."""
+
+    async def lookup(self, name_or_uuid: str) -> DomainFacts:
+        """Find a domain. Refused: domain_not_found, libvirt_unavailable."""
+
+    async def domains(self) -> list[DomainFacts]:
+        """All domains of this host."""
+
+    async def sample(self, domain: Domain) -> tuple[Job, Sample | None]:
+        """Statistics of the domain's running job."""
+
+    async def downtime_limit_ms(self, domain: Domain) -> int | None:
+        """The pause that QEMU aims to stay under."""
+
+    async def look_here(
+        self, domain: Domain, *, completed: Direction | None
+    ) -> tuple[View, Sample | None]:
+        """This host's copy, and the final statistics of a migration in direction `completed`.
+
+        Never raises: what cannot be asked is UNKNOWN with a detail.
+        """
+
+    async def look_there(
+        self, target: Target, domain: Domain, *, completed: Direction | None
+    ) -> tuple[View, Sample | None]:
+        """The destination's copy; like :meth:`look_here`."""
+
+    async def examine_peer(self, target: Target, domain: Domain) -> tuple[HostFacts, View]:
+        """Reach the destination: who is it, and what does it have of the domain?
+
+        Refused: destination_unreachable, destination_auth.
+        """
+
+    def perform(self, domain: Domain, plan: Plan) -> Ticket:
+        """Make the blocking migrate call on a connection and in a thread of its own."""
+
+    async def abort_job(self, domain: Domain) -> bool:
+        """Abort the outgoing migration job. False: there is none (yet). Refused: why not."""
+
+    async def suspend(self, domain: Domain) -> None:
+        """Pause the guest. Refused: why not."""
+
+    async def resume(self, domain: Domain) -> None:
+        """Let the guest run on. Refused: why not."""

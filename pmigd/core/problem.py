@@ -1,0 +1,470 @@
+"""The closed set of things that go wrong, told apart by what the reader must do.
+
+Every error that leaves pmigd, on the socket, in a migration, in a log line or as a metric label,
+is one of these codes. A code says whose fault it is, whether trying again can help, the HTTP
+status, and one sentence of remedy. Free text (libvirt's own words included) only ever goes into
+``detail``; nothing may decide anything by reading it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Fault(StrEnum):
+    """Who has to act."""
+
+    CALLER = "caller"  # the request is wrong, or not allowed
+    SOURCE = "source"  # this host, its libvirt or its guest
+    DESTINATION = "destination"  # the peer, or the way to it
+    PMIGD = "pmigd"  # pmigd itself, or the machine under it
+    NOBODY = "nobody"  # somebody asked for it: not an error
+
+
+class Reason(StrEnum):
+    """The closed label set of ``pmigd_migration_failures_total``."""
+
+    CONNECT = "connect"
+    AUTH = "auth"
+    PEER_LIMIT = "peer_limit"
+    LOCAL_LIMIT = "local_limit"
+    PRECHECK = "precheck"
+    PREPARE = "prepare"
+    PERFORM = "perform"
+    FINISH = "finish"
+    CONFIRM = "confirm"
+    TIMEOUT = "timeout"
+    STALLED = "stalled"
+    STORAGE = "storage"
+    LIBVIRT_LOST = "libvirt_lost"
+    PEER_LOST = "peer_lost"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What is fixed for one problem code."""
+
+    title: str
+    fault: Fault
+    status: int
+    retryable: bool
+    remedy: str
+    reason: Reason = Reason.UNKNOWN
+
+
+class Code(StrEnum):
+    """Problem codes. A name here never changes its meaning."""
+
+    # The request
+    BAD_JSON = "bad_json"
+    INVALID_REQUEST = "invalid_request"
+    NOT_SUPPORTED = "not_supported"
+    BODY_TOO_LARGE = "body_too_large"
+    REQUEST_TOO_SLOW = "request_too_slow"
+    FORBIDDEN = "forbidden"
+    UNKNOWN_MIGRATION = "unknown_migration"
+    UNKNOWN_RESOURCE = "unknown_resource"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    WRONG_STATE = "wrong_state"
+    QUEUE_FULL = "queue_full"
+    IDEMPOTENCY_CONFLICT = "idempotency_conflict"
+    DOMAIN_NOT_FOUND = "domain_not_found"
+    DOMAIN_NOT_RUNNING = "domain_not_running"
+    DOMAIN_BUSY = "domain_busy"
+    UNKNOWN_PEER = "unknown_peer"
+    URI_REFUSED = "uri_refused"
+    SAME_HOST = "same_host"
+    # This daemon
+    LIBVIRT_UNAVAILABLE = "libvirt_unavailable"
+    JOURNAL_UNAVAILABLE = "journal_unavailable"
+    SHUTTING_DOWN = "shutting_down"
+    INTERNAL = "internal"
+    # The migration
+    DESTINATION_UNREACHABLE = "destination_unreachable"
+    DESTINATION_AUTH = "destination_auth"
+    DESTINATION_HAS_DOMAIN = "destination_has_domain"
+    SOURCE_AUTH = "source_auth"
+    UNSAFE_STORAGE = "unsafe_storage"
+    CPU_INCOMPATIBLE = "cpu_incompatible"
+    REFUSED_BY_LIBVIRT = "refused_by_libvirt"
+    UNSUPPORTED_BY_LIBVIRT = "unsupported_by_libvirt"
+    JOB_LOCK_TIMEOUT = "job_lock_timeout"
+    MIGRATION_FAILED = "migration_failed"
+    CONNECTION_BROKE = "connection_broke"
+    CANCELLED = "cancelled"
+    ABORTED_ELSEWHERE = "aborted_elsewhere"
+    TIMEOUT = "timeout"
+    GUEST_STOPPED = "guest_stopped"
+    INTERRUPTED = "interrupted"
+    POSTCOPY_FAILED = "postcopy_failed"
+    RESOLVED_AS_FAILED = "resolved_as_failed"
+    # Nobody knows yet
+    DESTINATION_SILENT = "destination_silent"
+    GUEST_NOT_FOUND = "guest_not_found"
+    SOURCE_LEFT_PAUSED = "source_left_paused"
+    TWO_COPIES = "two_copies"
+
+    @property
+    def kind(self) -> Kind:
+        """Everything fixed about this code."""
+        return KINDS[self]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One thing wrong with one field of a request or of the configuration."""
+
+    field: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One occurrence: a code and what was special about it.
+
+    ``detail`` is a sentence for people and may quote libvirt. ``errors`` lists every wrong field.
+    """
+
+    code: Code
+    detail: str
+    errors: tuple[FieldError, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Short sentence, the same for every occurrence."""
+        return self.code.kind.title
+
+    @property
+    def remedy(self) -> str:
+        """What the reader can do about it."""
+        return self.code.kind.remedy
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may succeed later, unchanged."""
+        return self.code.kind.retryable
+
+
+class Refused(Exception):  # noqa: N818 - reads as what happened: the request was refused
+    """A request that is answered with a problem instead of being carried out."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+
+
+def refuse(code: Code, detail: str, errors: tuple[FieldError, ...] = ()) -> Refused:
+    """The exception for `code`; the caller raises it."""
+    return Refused(Problem(code, detail, errors))
+
+
+_C, _S, _D, _P, _N = Fault.CALLER, Fault.SOURCE, Fault.DESTINATION, Fault.PMIGD, Fault.NOBODY
+
+KINDS: dict[Code, Kind] = {
+    Code.BAD_JSON: Kind("The body is not JSON", _C, 400, False, "Send one JSON object in UTF-8."),
+    Code.INVALID_REQUEST: Kind(
+        "The request is not valid",
+        _C,
+        422,
+        False,
+        "Correct the fields listed in 'errors'; the schema is at /v1/openapi.json.",
+    ),
+    Code.NOT_SUPPORTED: Kind(
+        "This release does not support that",
+        _C,
+        422,
+        False,
+        "Leave the named options out, or use a release of pmigd that has them.",
+        Reason.PRECHECK,
+    ),
+    Code.BODY_TOO_LARGE: Kind(
+        "The body is too large", _C, 413, False, "Keep the request under 1 MiB."
+    ),
+    Code.REQUEST_TOO_SLOW: Kind(
+        "The body did not arrive in time", _C, 408, True, "Send the whole request at once."
+    ),
+    Code.FORBIDDEN: Kind(
+        "Not allowed for this user",
+        _C,
+        403,
+        False,
+        "Ask an administrator for a role that may do this ([api.roles] in pmigd.toml).",
+    ),
+    Code.UNKNOWN_MIGRATION: Kind(
+        "No such migration", _C, 404, False, "List the known ones with 'pmigctl list --all'."
+    ),
+    Code.UNKNOWN_RESOURCE: Kind(
+        "No such resource", _C, 404, False, "The resources are listed at /v1/openapi.json."
+    ),
+    Code.METHOD_NOT_ALLOWED: Kind(
+        "The resource does not have that method",
+        _C,
+        405,
+        False,
+        "The methods of each resource are listed at /v1/openapi.json.",
+    ),
+    Code.WRONG_STATE: Kind(
+        "The migration is in a state where this makes no sense",
+        _C,
+        409,
+        False,
+        "Look at its state with 'pmigctl show ID'.",
+    ),
+    Code.QUEUE_FULL: Kind(
+        "The queue is full",
+        _C,
+        429,
+        True,
+        "Try again when some have started, or raise limits.queue_max.",
+        Reason.LOCAL_LIMIT,
+    ),
+    Code.IDEMPOTENCY_CONFLICT: Kind(
+        "This idempotency key belongs to another request",
+        _C,
+        409,
+        False,
+        "Use a new key for a new request.",
+    ),
+    Code.DOMAIN_NOT_FOUND: Kind(
+        "No such domain on this host",
+        _C,
+        422,
+        False,
+        "Look for it with 'virsh list --all'; it may have been migrated already.",
+        Reason.PRECHECK,
+    ),
+    Code.DOMAIN_NOT_RUNNING: Kind(
+        "The domain is not running",
+        _C,
+        422,
+        False,
+        "Start it first: this release migrates running domains only.",
+        Reason.PRECHECK,
+    ),
+    Code.DOMAIN_BUSY: Kind(
+        "The domain is already being migrated",
+        _C,
+        409,
+        True,
+        "Wait for that migration or abort it; 'pmigctl list' shows it.",
+        Reason.PRECHECK,
+    ),
+    Code.UNKNOWN_PEER: Kind(
+        "No such peer",
+        _C,
+        422,
+        False,
+        "Name a peer of [peers] in pmigd.toml; 'pmigctl peers' lists them.",
+        Reason.PRECHECK,
+    ),
+    Code.URI_REFUSED: Kind(
+        "This destination URI is not allowed",
+        _C,
+        422,
+        False,
+        "Name a configured peer, or have security.allow_uris cover the URI.",
+        Reason.PRECHECK,
+    ),
+    Code.SAME_HOST: Kind(
+        "The destination is this host",
+        _C,
+        422,
+        False,
+        "Name another host; check what the peer's host name resolves to here.",
+        Reason.PRECHECK,
+    ),
+    Code.LIBVIRT_UNAVAILABLE: Kind(
+        "The local libvirt daemon does not answer",
+        _S,
+        503,
+        True,
+        "Check it with 'systemctl status libvirtd virtqemud'; pmigd reconnects by itself.",
+        Reason.LIBVIRT_LOST,
+    ),
+    Code.JOURNAL_UNAVAILABLE: Kind(
+        "The journal cannot be written",
+        _P,
+        503,
+        True,
+        "Free space in daemon.state_dir or make it writable; running migrations go on.",
+        Reason.STORAGE,
+    ),
+    Code.SHUTTING_DOWN: Kind(
+        "pmigd is stopping", _P, 503, True, "Try again when it has been started again."
+    ),
+    Code.INTERNAL: Kind(
+        "pmigd made a mistake",
+        _P,
+        500,
+        False,
+        "Report it with the log lines that carry this request's id.",
+    ),
+    Code.DESTINATION_UNREACHABLE: Kind(
+        "The destination's libvirt daemon cannot be reached",
+        _D,
+        502,
+        True,
+        "From this host try 'virsh -c URI version'; check network, firewall and the peer's uri.",
+        Reason.CONNECT,
+    ),
+    Code.DESTINATION_AUTH: Kind(
+        "The destination does not accept this host",
+        _D,
+        502,
+        False,
+        "Check certificates, ssh keys or access rules for this host at the destination.",
+        Reason.AUTH,
+    ),
+    Code.DESTINATION_HAS_DOMAIN: Kind(
+        "The destination already runs a domain of this name or UUID",
+        _D,
+        409,
+        False,
+        "Find out which copy is the right one before you touch either.",
+        Reason.PRECHECK,
+    ),
+    Code.SOURCE_AUTH: Kind(
+        "The local libvirt daemon refuses pmigd",
+        _S,
+        502,
+        False,
+        "pmigd must run as root, or libvirt's access rules must allow domain.migrate.",
+        Reason.AUTH,
+    ),
+    Code.UNSAFE_STORAGE: Kind(
+        "libvirt says the migration could damage the guest's disks",
+        _C,
+        422,
+        False,
+        "Put the disks on shared storage with a safe cache mode.",
+        Reason.STORAGE,
+    ),
+    Code.CPU_INCOMPATIBLE: Kind(
+        "The destination's CPU cannot run this guest",
+        _D,
+        422,
+        False,
+        "Give the guest a CPU model that both hosts have.",
+        Reason.PREPARE,
+    ),
+    Code.REFUSED_BY_LIBVIRT: Kind(
+        "libvirt refuses this migration",
+        _C,
+        422,
+        False,
+        "'detail' has libvirt's reason; change the request or the guest accordingly.",
+        Reason.PREPARE,
+    ),
+    Code.UNSUPPORTED_BY_LIBVIRT: Kind(
+        "libvirt or QEMU of one host is too old for this",
+        _C,
+        422,
+        False,
+        "Leave the option out or upgrade the host named in 'detail'.",
+        Reason.PREPARE,
+    ),
+    Code.JOB_LOCK_TIMEOUT: Kind(
+        "Another job holds the domain",
+        _S,
+        409,
+        True,
+        "Wait for the job that 'virsh domjobinfo' shows (backup, snapshot, ...), then try again.",
+        Reason.PREPARE,
+    ),
+    Code.MIGRATION_FAILED: Kind(
+        "The migration failed",
+        _D,
+        502,
+        True,
+        "The guest runs on at the source. 'detail' and libvirt's logs of both hosts say why.",
+        Reason.PERFORM,
+    ),
+    Code.CONNECTION_BROKE: Kind(
+        "A connection between the hosts, or to libvirt, broke during the migration",
+        _D,
+        502,
+        True,
+        "The guest runs on at the source. Check the network and the libvirt daemons.",
+        Reason.PEER_LOST,
+    ),
+    Code.CANCELLED: Kind(
+        "Cancelled on request", _N, 409, True, "Nothing to do: the guest runs on at the source."
+    ),
+    Code.ABORTED_ELSEWHERE: Kind(
+        "Somebody else aborted the job",
+        _N,
+        409,
+        True,
+        "Nothing to do: the guest runs on at the source. It was not pmigd that aborted it.",
+    ),
+    Code.TIMEOUT: Kind(
+        "The migration did not finish within its time",
+        _S,
+        504,
+        True,
+        "Allow more time or bandwidth, or choose on_timeout=suspend to pause the guest instead.",
+        Reason.TIMEOUT,
+    ),
+    Code.GUEST_STOPPED: Kind(
+        "The guest ended while it was being migrated",
+        _S,
+        409,
+        False,
+        "Start it where it is wanted; its log says why it ended.",
+        Reason.PERFORM,
+    ),
+    Code.INTERRUPTED: Kind(
+        "The migration ended while pmigd was not watching",
+        _P,
+        503,
+        True,
+        "The guest runs on at the source; submit the migration again.",
+        Reason.LIBVIRT_LOST,
+    ),
+    Code.POSTCOPY_FAILED: Kind(
+        "Post-copy is interrupted: the guest's memory is on two hosts",
+        _D,
+        502,
+        True,
+        "Touch neither copy. Restore the network, then resume the post-copy.",
+        Reason.PEER_LOST,
+    ),
+    Code.RESOLVED_AS_FAILED: Kind(
+        "An operator closed it as failed", _N, 409, False, "Nothing to do."
+    ),
+    Code.DESTINATION_SILENT: Kind(
+        "The destination does not say whether it runs the guest",
+        _D,
+        502,
+        True,
+        "Touch neither copy. Reach the destination; pmigd asks on and settles it by itself.",
+        Reason.PEER_LOST,
+    ),
+    Code.GUEST_NOT_FOUND: Kind(
+        "The guest left this host and the destination does not show it",
+        _D,
+        502,
+        False,
+        "Look for it on other hosts and in both libvirt logs; then 'pmigctl resolve ID --as ...'.",
+        Reason.FINISH,
+    ),
+    Code.SOURCE_LEFT_PAUSED: Kind(
+        "A paused copy is left at the source",
+        _S,
+        409,
+        False,
+        "Do not resume it before you know whether the destination runs the guest. If it does, "
+        "'virsh destroy' the paused copy here; pmigd then settles the migration by itself.",
+        Reason.CONFIRM,
+    ),
+    Code.TWO_COPIES: Kind(
+        "The guest is alive on both hosts",
+        _S,
+        409,
+        False,
+        "Stop the wrong copy at once, before both write to the same disks; pmigd touches neither.",
+        Reason.CONFIRM,
+    ),
+}

@@ -1,0 +1,499 @@
+"""Decide which addresses pmigd may hand to libvirt, and take them apart to do so.
+
+The source's libvirtd, which is root, is the client that opens a peer's URI, and it obeys
+whatever the URI asks for: ``command=`` runs a local program, ``socket=`` connects root to
+any socket, ``pkipath=`` trusts any CA.  So a URI is accepted only when every part of it is
+one this module knows, and it is rebuilt from those parts (``.text``): nothing that was not
+understood can travel on.  There is no query and no fragment, for nobody.
+
+This module must never guess, normalise a mistake away, resolve a name or compare URIs as
+strings.  Its input is text from the root-owned config file or from an administrator's
+request; its output is a value that cannot be wrong in form.
+Reference: https://libvirt.org/uri.html and https://libvirt.org/migration.html
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Final
+
+PEER_SCHEMES: Final = ("qemu+tls", "qemu+ssh", "qemu+tcp")
+"""The accepted schemes; plain ``qemu`` with a host is libvirt's other name for ``qemu+tls``."""
+
+MAX_URI_LENGTH: Final = 512
+"""Characters; a host name has at most 253, so nothing honest is longer."""
+
+MAX_SOCKET_PATH_LENGTH: Final = 107
+"""Bytes a UNIX socket's path may have on Linux (``sun_path`` less its closing NUL)."""
+
+_PORT_MAX: Final = 65535
+_HOST_MAX: Final = 253  # RFC 1035: the longest name that can be written out
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
+_PATTERN_LABEL = re.compile(r"[a-z0-9*](?:[a-z0-9*-]{0,61}[a-z0-9*])?\Z")
+_NUMERIC_LABEL = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)\Z")
+_PORT = re.compile(r"[1-9][0-9]{0,4}\Z")
+_ALIAS = re.compile(r"[A-Za-z0-9_-]+\Z")
+_LOCALHOST_NAMES: Final = frozenset(
+    {
+        "localhost",
+        "localhost.localdomain",
+        "localhost4",
+        "localhost4.localdomain4",
+        "localhost6",
+        "localhost6.localdomain6",
+        "ip6-localhost",
+        "ip6-loopback",
+    }
+)
+_PARAMETER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}\Z")
+
+_PARAMETER_DANGER: Final = {
+    "command": "it makes libvirtd run a local program as root",
+    "argv": "it passes arguments to a program that libvirtd runs as root",
+    "netcat": "it names a program to run on the peer",
+    "socket": "it connects libvirtd, as root, to any UNIX socket",
+    "keyfile": "it lets libvirtd use any private key that root can read",
+    "known_hosts": "it makes libvirtd trust, and write, any file",
+    "known_hosts_verify": "it turns off the check of the peer's identity",
+    "no_verify": "it turns off the check of the peer's identity",
+    "no_sanity": "it turns off the checks of this host's own certificate",
+    "pkipath": "it makes libvirtd trust certificates from any directory",
+    "tls_priority": "it can weaken the encryption",
+    "authfile": "it makes libvirtd read any file as credentials",
+    "auth": "it chooses how libvirtd proves itself to the peer",
+    "sshauth": "it can force a weaker way to log in",
+    "name": "it makes the peer open another URI than the one that was checked",
+    "proxy": "it chooses another helper on the peer",
+    "mode": "it chooses another daemon",
+    "no_tty": "it changes how ssh is started",
+}
+
+
+class UriRefused(ValueError):  # noqa: N818 - it says what happened, and callers read it so
+    """An address was not accepted; ``reason`` is one sentence fit for the person who gave it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason: Final = reason
+
+
+@dataclass(frozen=True, slots=True)
+class PeerUri:
+    """A peer's connection URI, checked part by part.  Make it with :func:`parse_peer_uri`.
+
+    ``host`` is lower case and without brackets; ``port`` is None where libvirt's default for
+    the scheme applies; ``user`` is set only for ``qemu+ssh``.
+    """
+
+    scheme: str
+    user: str | None
+    host: str
+    port: int | None
+    path: str
+
+    @property
+    def text(self) -> str:
+        """The URI, built from the checked parts alone; parsing it again gives an equal value."""
+        return _peer_text(self.scheme, self.user, self.host, self.port, self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class UriPattern:
+    """One entry of ``[security] allow_uris``.  Make it with :func:`parse_uri_pattern`.
+
+    As :class:`PeerUri`, except that ``host`` may hold ``*``.
+    """
+
+    scheme: str
+    user: str | None
+    host: str
+    port: int | None
+    path: str
+
+    @property
+    def text(self) -> str:
+        """The pattern, built from its checked parts."""
+        return _peer_text(self.scheme, self.user, self.host, self.port, self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class MigrateUri:
+    """Where the guest's memory is sent.  Make it with :func:`parse_migrate_uri`.
+
+    ``port`` None lets the destination choose one from its own range.
+    """
+
+    scheme: str
+    host: str
+    port: int | None
+
+    @property
+    def text(self) -> str:
+        """The URI, built from the checked parts alone."""
+        return f"{self.scheme}://{_authority(None, self.host, self.port)}"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalUri:
+    """The URI of this host's own libvirt.  Make it with :func:`parse_local_uri`."""
+
+    scheme: str
+    socket: str | None
+
+    @property
+    def text(self) -> str:
+        """The URI, built from the checked parts alone."""
+        query = "" if self.socket is None else f"?socket={self.socket}"
+        return f"{self.scheme}:///system{query}"
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """A TCP address to listen on.  Make it with :func:`parse_listen_address`.
+
+    ``port`` 0 lets the kernel choose one.
+    """
+
+    host: str
+    port: int
+
+    @property
+    def text(self) -> str:
+        """``host:port``, with brackets around IPv6."""
+        return _authority(None, self.host, self.port)
+
+
+def parse_peer_uri(untrusted_text: str) -> PeerUri:
+    """Parse a peer's connection URI; raise :class:`UriRefused` for anything not understood.
+
+    Plain ``qemu://`` comes back as ``qemu+tls://``, which is what libvirt makes of it, so that
+    a rule written for one holds for the other.  Whether the host is this very host is another
+    question: see :func:`is_loopback`.
+    """
+    scheme, authority, path = _split_peer(untrusted_text, "URI")
+    user, host_text, port_text = _split_authority(authority)
+    _require_user(user, scheme)
+    return PeerUri(scheme, user, _host(host_text), _port(port_text), path)
+
+
+def parse_uri_pattern(untrusted_text: str) -> UriPattern:
+    """Parse an ``allow_uris`` entry; raise :class:`UriRefused` when it is not one.
+
+    ``*`` may stand in the host only.  As a whole label it matches one label or more
+    (``*.example.com`` matches ``a.example.com`` and ``a.b.example.com``, not ``example.com``);
+    inside a label it matches characters of that label.  A host of only ``*`` matches all hosts.
+    """
+    scheme, authority, path = _split_peer(untrusted_text, "pattern")
+    user, host_text, port_text = _split_authority(authority)
+    if user is not None and "*" in user:
+        raise UriRefused("'*' may stand in the host only, not in the user")
+    if port_text is not None and "*" in port_text:
+        raise UriRefused("'*' may stand in the host only; leave the port out or give a number")
+    _require_user(user, scheme)
+    host = _host_pattern(host_text) if "*" in host_text else _host(host_text)
+    return UriPattern(scheme, user, host, _port(port_text), path)
+
+
+def matches(pattern: UriPattern | str, uri: PeerUri) -> bool:
+    """Whether the pattern allows the URI, compared part by part.
+
+    Scheme, user and path must be equal.  The port must be equal where the pattern gives one and
+    absent where it gives none.  A pattern given as text must be one that
+    :func:`parse_uri_pattern` accepts, else :class:`UriRefused` is raised.
+    """
+    if isinstance(pattern, str):
+        pattern = parse_uri_pattern(pattern)
+    return (
+        pattern.scheme == uri.scheme
+        and pattern.user == uri.user
+        and pattern.port == uri.port
+        and pattern.path == uri.path
+        and _host_matches(pattern.host, uri.host)
+    )
+
+
+def parse_migrate_uri(untrusted_text: str) -> MigrateUri:
+    """Parse the address for a guest's memory, ``tcp://HOST[:PORT]``; else :class:`UriRefused`."""
+    text = _plain(untrusted_text, "migration URI")
+    _refuse_query(text)
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        raise UriRefused("a migration URI must read tcp://HOST or tcp://HOST:PORT")
+    if scheme != "tcp":
+        raise UriRefused(
+            f"the scheme {_shown(scheme)} is not supported for a migration URI; use tcp://HOST"
+        )
+    if "/" in rest:
+        raise UriRefused("a migration URI has no path: write tcp://HOST or tcp://HOST:PORT")
+    user, host_text, port_text = _split_authority(rest)
+    if user is not None:
+        raise UriRefused("a migration URI has no user")
+    return MigrateUri(scheme, _host(host_text), _port(port_text))
+
+
+def parse_local_uri(untrusted_text: str) -> LocalUri:
+    """Parse the URI of this host's libvirt; raise :class:`UriRefused` for any other.
+
+    ``qemu:///system`` and ``qemu+unix:///system``, each with ``?socket=/absolute/path`` if need
+    be.  The parameter is let through here, and only here, because the text comes from a file
+    that root alone writes and pmigd, not libvirtd, is the one who connects.
+    """
+    text = _plain(untrusted_text, "libvirt URI")
+    if "#" in text:
+        raise UriRefused("a URI with a fragment ('#') is not accepted")
+    base, question, query = text.partition("?")
+    scheme, separator, path = base.partition("://")
+    if separator != "://" or scheme not in {"qemu", "qemu+unix"} or path != "/system":
+        raise UriRefused("libvirt must be this host's own: qemu:///system or qemu+unix:///system")
+    if not question:
+        return LocalUri(scheme, None)
+    name, _, socket = query.partition("=")
+    if name != "socket":
+        raise UriRefused(f"the only parameter accepted here is socket=, not {_shown(name)}")
+    if re.search(r"[&;?=]", socket):
+        raise UriRefused("the only parameter accepted here is socket=, once, with a plain path")
+    if not socket.startswith("/") or ".." in socket.split("/"):
+        raise UriRefused("the parameter socket= needs an absolute path without '..'")
+    if len(socket) > MAX_SOCKET_PATH_LENGTH:
+        raise UriRefused(f"a socket's path has at most {MAX_SOCKET_PATH_LENGTH} characters")
+    return LocalUri(scheme, socket)
+
+
+def parse_listen_address(untrusted_text: str) -> ListenAddress:
+    """Parse ``HOST:PORT`` (``[IPV6]:PORT``) to listen on; raise :class:`UriRefused` otherwise.
+
+    The host must be given: "on every address" is written ``0.0.0.0`` or ``[::]``, so that nobody
+    opens a port to the world by leaving something out.
+    """
+    text = _plain(untrusted_text, "listen address")
+    if re.search(r"[/?#@]", text):
+        raise UriRefused("a listen address is HOST:PORT and nothing else")
+    if text.startswith(":"):
+        raise UriRefused("a listen address needs a host; 0.0.0.0 or [::] is every address")
+    _, host_text, port_text = _split_authority(text)
+    if port_text is None:
+        raise UriRefused("a listen address needs a port, as in 127.0.0.1:9718")
+    if port_text == "0":
+        return ListenAddress(_host(host_text), 0)
+    port = _port(port_text)
+    assert port is not None  # noqa: S101 - port_text is not None
+    return ListenAddress(_host(host_text), port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a checked host (``PeerUri.host``) is "this host" by its very name.
+
+    True for localhost names, 127.0.0.0/8, ::1, the unspecified addresses (Linux connects them to
+    itself) and these written as IPv4-mapped IPv6.  Names are not resolved: a DNS name that
+    points here is found out only when libvirt refuses to migrate to the same host.
+    """
+    host = host.lower().rstrip(".")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host in _LOCALHOST_NAMES or host.endswith(".localhost")
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    if isinstance(address, ipaddress.IPv4Address):
+        # All of 0.0.0.0/8 is "this network" (RFC 1122); Linux takes 0.0.0.0 for itself.
+        return address.is_loopback or address.packed[0] == 0
+    return address.is_loopback or address.is_unspecified
+
+
+def _plain(untrusted_text: str, what: str) -> str:
+    """The text, once it is known to be short, printable ASCII without tricks."""
+    if not isinstance(untrusted_text, str):
+        raise UriRefused(f"a {what} must be text")
+    if not untrusted_text:
+        raise UriRefused(f"the {what} is empty")
+    if len(untrusted_text) > MAX_URI_LENGTH:
+        raise UriRefused(f"the {what} is longer than {MAX_URI_LENGTH} characters")
+    if any(not "!" <= character <= "~" for character in untrusted_text):
+        raise UriRefused(
+            f"the {what} holds a space, a control character or a character outside ASCII"
+        )
+    if "%" in untrusted_text:
+        raise UriRefused(f"percent-encoding is not accepted in a {what}; write it plainly")
+    if "\\" in untrusted_text:
+        raise UriRefused(f"a backslash is not accepted in a {what}")
+    return untrusted_text
+
+
+def _refuse_query(text: str) -> None:
+    if "#" in text:
+        raise UriRefused("a URI with a fragment ('#') is not accepted")
+    _, question, query = text.partition("?")
+    if not question:
+        return
+    first = re.split(r"[&;=]", query, maxsplit=1)[0]
+    if not _PARAMETER_NAME.match(first):
+        raise UriRefused("a URI with a query ('?') is not accepted")
+    danger = _PARAMETER_DANGER.get(first.lower(), "pmigd does not pass parameters to libvirt")
+    raise UriRefused(f"the parameter {first}= is not accepted: {danger}")
+
+
+def _split_peer(untrusted_text: str, what: str) -> tuple[str, str, str]:
+    """Scheme, authority and path of a peer URI or a pattern for one."""
+    text = _plain(untrusted_text, what)
+    if _ALIAS.match(text):
+        raise UriRefused(
+            f"{_shown(text)} is a bare word; libvirt would look it up as an alias in libvirt.conf, "
+            "so write the whole URI, as in qemu+tls://HOST/system"
+        )
+    _refuse_query(text)
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        raise UriRefused(f"a {what} must read SCHEME://HOST/system")
+    if scheme == "qemu":
+        scheme = "qemu+tls"
+    if scheme == "qemu+unix":
+        raise UriRefused("qemu+unix is not accepted for a peer: it reaches only this host")
+    if scheme not in PEER_SCHEMES:
+        raise UriRefused(
+            f"the scheme {_shown(scheme)} is not accepted; use one of {', '.join(PEER_SCHEMES)}"
+        )
+    authority, slash, path = rest.partition("/")
+    if not authority:
+        raise UriRefused(f"the {what} has no host")
+    if slash + path != "/system":
+        raise UriRefused(f"the path must be exactly /system, not {_shown(slash + path)}")
+    return scheme, authority, slash + path
+
+
+def _split_authority(authority: str) -> tuple[str | None, str, str | None]:
+    """User, host and port as they stand; the host still with its brackets."""
+    user: str | None = None
+    if "@" in authority:
+        user, _, authority = authority.partition("@")
+        if "@" in authority:
+            raise UriRefused("there is more than one '@' before the host")
+        if ":" in user:
+            # The text after the colon may be a secret: it is not repeated.
+            raise UriRefused("a password is not accepted in a URI")
+    if authority.startswith("["):
+        address, bracket, rest = authority.partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise UriRefused("the brackets around an IPv6 address are not closed properly")
+        return user, address + "]", rest[1:] if rest else None
+    if authority.count(":") > 1:
+        raise UriRefused("an IPv6 address needs brackets, as in [2001:db8::1]")
+    host, colon, port = authority.partition(":")
+    return user, host, port if colon else None
+
+
+def _require_user(user: str | None, scheme: str) -> None:
+    if user is None:
+        return
+    if scheme != "qemu+ssh":
+        raise UriRefused(f"a user is accepted only with qemu+ssh, not with {scheme}")
+    if not _USER.match(user):
+        raise UriRefused(f"{_shown(user)} is not a valid user name")
+
+
+def _port(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not _PORT.match(text) or int(text) > _PORT_MAX:
+        raise UriRefused(f"the port must be a number from 1 to {_PORT_MAX}, not {_shown(text)}")
+    return int(text)
+
+
+def _host(text: str) -> str:
+    """The host in one spelling: lower case, no brackets, IPv6 compressed."""
+    if not text:
+        raise UriRefused("the host is missing")
+    if text.startswith("["):
+        return _ipv6(text[1:-1])
+    host = text.lower()
+    _check_labels(host, _LABEL)
+    if _NUMERIC_LABEL.match(host.rsplit(".", 1)[-1]):
+        # 2130706433, 127.1 and 0x7f.1 all reach 127.0.0.1 through inet_aton(): only the plain
+        # dotted form is let through, so that nothing hides behind another spelling.
+        try:
+            return str(ipaddress.IPv4Address(host))
+        except ValueError:
+            raise UriRefused(f"{_shown(host)} is neither a host name nor an IPv4 address") from None
+    return host
+
+
+def _ipv6(text: str) -> str:
+    try:
+        address = ipaddress.IPv6Address(text)
+    except ValueError:
+        raise UriRefused(f"{_shown(text)} is not an IPv6 address") from None
+    return address.compressed
+
+
+def _host_pattern(text: str) -> str:
+    host = text.lower()
+    if host.startswith("["):
+        raise UriRefused("'*' is not accepted inside an IPv6 address")
+    if "**" in host:
+        raise UriRefused("'**' is not accepted: one '*' as a whole label matches several labels")
+    _check_labels(host, _PATTERN_LABEL)
+    return host
+
+
+def _check_labels(host: str, label_form: re.Pattern[str]) -> None:
+    if host.startswith("-"):
+        raise UriRefused("a host must not begin with '-'")
+    if len(host) > _HOST_MAX:
+        raise UriRefused(f"a host name has at most {_HOST_MAX} characters")
+    if host.endswith("."):
+        raise UriRefused("a host must not end with '.'; leave the final dot out")
+    if not all(label_form.match(label) for label in host.split(".")):
+        raise UriRefused(f"{_shown(host)} is not a valid host name")
+
+
+def _host_matches(pattern: str, host: str) -> bool:
+    if "*" not in pattern:
+        return pattern == host
+    if pattern == "*":
+        return True
+    if ":" in host:  # an IPv6 address has no labels to match
+        return False
+    labels = host.split(".")
+    # Where in the host the pattern read so far can end.  Positions instead of a regular
+    # expression, whose backtracking would grow without bound with the number of stars.
+    ends = {0}
+    for wanted in pattern.split("."):
+        if wanted == "*":
+            ends = set(range(min(ends) + 1, len(labels) + 1))
+        else:
+            ends = {end + 1 for end in ends if _label_matches(wanted, labels[end : end + 1])}
+        if not ends:
+            return False
+    return len(labels) in ends
+
+
+def _label_matches(wanted: str, label: list[str]) -> bool:
+    """Whether the one label there is (none at the host's end) fits, ``*`` being any part of it."""
+    if not label:
+        return False
+    text = label[0]
+    ends = {0}
+    for character in wanted:
+        if character == "*":
+            ends = set(range(min(ends), len(text) + 1))
+        else:
+            ends = {end + 1 for end in ends if text[end : end + 1] == character}
+        if not ends:
+            return False
+    return len(text) in ends
+
+
+def _peer_text(scheme: str, user: str | None, host: str, port: int | None, path: str) -> str:
+    return f"{scheme}://{_authority(user, host, port)}{path}"
+
+
+def _authority(user: str | None, host: str, port: int | None) -> str:
+    before = "" if user is None else f"{user}@"
+    shown_host = f"[{host}]" if ":" in host else host
+    after = "" if port is None else f":{port}"
+    return f"{before}{shown_host}{after}"
+
+
+def _shown(untrusted_text: str) -> str:
+    """A short quotation that is safe in a log line and on a terminal."""
+    return ascii(untrusted_text if len(untrusted_text) <= 60 else untrusted_text[:60] + "…")

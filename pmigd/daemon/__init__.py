@@ -1,0 +1,1 @@
+"""The shell around the core: wires the adapters, supervises the running migrations."""

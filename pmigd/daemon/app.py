@@ -1,0 +1,399 @@
+"""The whole daemon, wired: the only place that knows every part."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final
+
+import structlog
+from aiohttp import web
+
+from pmigd import __version__
+from pmigd.adapters.journal import Journal, JournalError
+from pmigd.adapters.libvirt.hypervisor import LocalHypervisor
+from pmigd.adapters.metrics import Metrics, PoolFigures, Snapshot
+from pmigd.adapters.pool import CallPool
+from pmigd.adapters.system import logs
+from pmigd.adapters.system.clock import Clock
+from pmigd.adapters.system.listenfds import PassedSocket
+from pmigd.adapters.system.network import leads_here
+from pmigd.adapters.system.peercred import Accounts
+from pmigd.adapters.system.sdnotify import Notifier
+from pmigd.adapters.system.unixsocket import BoundSocket, bind_unix_socket
+from pmigd.adapters.system.uuid7 import Uuid7Sequence
+from pmigd.api.apps import make_app, make_metrics_app
+from pmigd.config.reload import restart_needed
+from pmigd.config.schema import Config
+from pmigd.core.canonical import migration_line
+from pmigd.core.destination import find_target
+from pmigd.core.model import Migration, Now, Request, State, Target
+from pmigd.core.ports import DomainFacts
+from pmigd.core.problem import Code, Refused, refuse
+from pmigd.core.roles import Role
+from pmigd.core.uri import parse_peer_uri
+from pmigd.daemon.controller import Controller
+from pmigd.daemon.watcher import Watcher
+from pmigd.wire.request import parse_request
+
+TICK_S: Final = 0.5
+LAG_PROBE_S: Final = 0.25
+FIRST_CONNECTION_S: Final = 3.0
+SILENT_CLIENT_S: Final = 20.0
+"""A client that sends nothing for so long is let go."""
+STOP_PATIENCE_S: Final = 1.0
+BACKLOG: Final = 1024
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What systemd, or nobody, gave the process."""
+
+    notifier: Notifier
+    passed: Sequence[PassedSocket] = ()
+    watchdog_s: float | None = None
+
+
+class App:
+    """One daemon. :meth:`start`, then :meth:`stop`; :meth:`reload` in between."""
+
+    def __init__(self, config: Config, environment: Environment) -> None:
+        self.config = config
+        self._environment = environment
+        self._clock = Clock()
+        self._ids = Uuid7Sequence()
+        self._accounts = Accounts()
+        self._names = CallPool("names", 2, replace_overdue=True)
+        self._started_at = self._clock.utc_now()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._runners: list[web.AppRunner] = []
+        self._bound: BoundSocket | None = None
+        self._connected = asyncio.Event()
+        self.metrics = Metrics(
+            version=__version__,
+            snapshot=self._snapshot,
+            utc_now=self._clock.utc_now,
+            mono=self._clock.monotonic,
+        )
+        self.journal = Journal(Path(config.daemon.state_dir) / "journal.sqlite")
+        self.hypervisor = LocalHypervisor(
+            config.libvirt.local_uri.text,
+            notify=lambda notice: self.watcher.notice(notice),
+            connection_changed=self._connection_changed,
+            utc_now=self._clock.utc_now,
+            observe=self.metrics.libvirt_call,
+        )
+        self.migrations = Controller(
+            config.daemon.name,
+            self.hypervisor,
+            self.journal,
+            max_outgoing=config.limits.max_outgoing,
+            queue_max=config.limits.queue_max,
+            now=self._now,
+            new_id=lambda: str(self._ids.next(self._clock.unix_ms(), os.urandom(10))),
+            on_change=self._changed,
+        )
+        self.watcher = Watcher(self.hypervisor, self.migrations)
+
+    # Life
+
+    async def start(self) -> None:
+        """Start everything; returns when clients are served.
+
+        Raises SocketUnusable or OSError when a listener cannot be had. A libvirt daemon or a
+        journal that cannot be had is not an error: they are waited for, and said to be missing.
+        """
+        await self._open_journal()
+        self._spawn("libvirt", self.hypervisor.run())
+        await self._first_connection()
+        await self._load()
+        self._spawn("sample", self.watcher.sample())
+        self._spawn("scan", self.watcher.scan())
+        self._spawn("tick", self.migrations.tick(TICK_S))
+        self._spawn("journal", self.migrations.keep_journal())
+        self._spawn("lag", self._probe_lag())
+        await self._listen()
+        if self._environment.watchdog_s is not None:
+            self._spawn("watchdog", self._pet_watchdog(self._environment.watchdog_s))
+        self._environment.notifier.ready(self._summary())
+        log.info("ready", version=__version__, host=self.config.daemon.name)
+
+    async def stop(self) -> None:
+        """Stop within a few seconds. Migrations go on in libvirt and are found again."""
+        self._environment.notifier.stopping()
+        running = len(self.migrations.running())
+        log.info("stopping", running=running, queued=len(self.migrations.queued()))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.migrations.stop()
+        await asyncio.gather(*(runner.cleanup() for runner in self._runners))
+        if self._bound is not None:
+            self._bound.remove()
+        for part in (self.journal.close(), self.hypervisor.close()):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STOP_PATIENCE_S):
+                    await part
+        self._names.stop()
+        log.info("stopped")
+
+    def reload(self, load: Callable[[], Config]) -> None:
+        """Take up a changed configuration; a bad one changes nothing."""
+        notifier = self._environment.notifier
+        notifier.reloading(self._clock.monotonic_us())
+        try:
+            new = load()
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the old one stays
+            log.error("configuration not reloaded", detail=str(error))
+            self.metrics.config_reloaded(ok=False)
+        else:
+            later = restart_needed(self.config, new)
+            if later:
+                log.warning("some keys take effect at the next start", keys=later)
+            self.config = new
+            self._accounts.forget()
+            logs.set_level(new.daemon.log_level)
+            self.migrations.set_limits(
+                max_outgoing=new.limits.max_outgoing, queue_max=new.limits.queue_max
+            )
+            log.info("configuration reloaded")
+            self.metrics.config_reloaded(ok=True)
+        notifier.ready(self._summary())
+
+    # What the API asks for (pmigd.api.backend.Backend)
+
+    async def who(self, uid: int, gid: int) -> tuple[str, Role | None]:
+        """The user's name and role."""
+        roles = self.config.api.roles
+        now_s = self._clock.monotonic()
+
+        def ask() -> tuple[str, Role | None]:
+            account = self._accounts.account_of(uid, gid, now_s)
+            return account.user or f"uid {uid}", self._accounts.role_of(uid, gid, roles, now_s)
+
+        return await self._names.call("who", 5.0, ask)
+
+    def parse_request(self, untrusted_body: object) -> Request:
+        """A migration request with the configured defaults."""
+        defaults = self.config.migration
+        return parse_request(
+            untrusted_body,
+            transport=defaults.transport,
+            timeout_s=defaults.timeout_s,
+            on_timeout=defaults.on_timeout,
+        )
+
+    async def submit(self, request: Request, *, role: Role, by: str, key: str | None) -> Migration:
+        """Queue a migration."""
+        target = find_target(
+            request.destination, role, self._targets(), self.config.security.allowed_patterns
+        )
+        host = parse_peer_uri(target.uri).host
+        if await leads_here(host):
+            raise refuse(Code.SAME_HOST, f"{target.uri}: '{host}' is an address of this host.")
+        return await self.migrations.submit(request, target, by=by, key=key)
+
+    def status(self) -> dict[str, Any]:
+        """How the daemon is."""
+        facts = self.hypervisor.facts
+        by_state = {state.value: 0 for state in State if not state.terminal}
+        for migration in self.migrations.open():
+            by_state[migration.state] += 1
+        missing = self.readiness()
+        return {
+            "name": self.config.daemon.name,
+            "version": __version__,
+            "started_at": self._started_at,
+            "ready": not missing,
+            "missing": missing,
+            "libvirt": {
+                "connected": self.hypervisor.connected,
+                "uri": self.hypervisor.uri,
+                "version": facts.libvirt_version,
+                "hypervisor": facts.hypervisor,
+                "hypervisor_version": facts.hypervisor_version,
+                "reconnects": self.hypervisor.reconnects,
+            },
+            "journal": {
+                "path": str(self.journal.path),
+                "writable": self.journal.writable,
+                "error": self.journal.error,
+            },
+            "limits": {
+                "max_outgoing": self.migrations.max_outgoing,
+                "queue_max": self.migrations.queue_max,
+                "held_outgoing": self.migrations.capacity().held_outgoing,
+            },
+            "migrations": by_state,
+        }
+
+    def peers(self) -> list[dict[str, Any]]:
+        """The configured peers."""
+        return [
+            {"name": name, "uri": peer.uri, "migrate_uri": peer.migrate_uri or None}
+            for name, peer in sorted(self.config.peers.items())
+        ]
+
+    async def domains(self) -> list[DomainFacts]:
+        """This host's domains."""
+        return await self.hypervisor.domains()
+
+    def readiness(self) -> dict[str, str]:
+        """What keeps the daemon from taking new work: empty when it is ready."""
+        missing = {}
+        if not self.hypervisor.connected:
+            missing["libvirt"] = self.hypervisor.last_error
+        if not self.journal.writable:
+            missing["journal"] = self.journal.error or ""
+        return missing
+
+    def render_metrics(self, accept: str) -> tuple[bytes, str]:
+        """The metrics as bytes and their content type."""
+        return self.metrics.render(accept)
+
+    def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count an answered request."""
+        self.metrics.api_request(method, route, status, seconds)
+
+    def observe_rejection(self, error: Exception) -> None:
+        """Count a submission that was refused."""
+        if isinstance(error, Refused):
+            self.metrics.rejected(error.problem.code)
+
+    # Below: parts of starting and running
+
+    async def _open_journal(self) -> None:
+        try:
+            await self.journal.open()
+        except JournalError as error:
+            log.error("journal cannot be written", detail=str(error))
+
+    async def _first_connection(self) -> None:
+        """Give libvirt a moment: what runs is adopted before the first question about it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_CONNECTION_S):
+                await self._connected.wait()
+
+    async def _load(self) -> None:
+        try:
+            await self.migrations.load()
+        except JournalError as error:
+            log.error("journal cannot be read", detail=str(error))
+        if not self.hypervisor.connected:
+            self.migrations.connection_changed(connected=False)
+
+    async def _listen(self) -> None:
+        listener = self._passed("api", socket.AF_UNIX)
+        if listener is None:
+            api = self.config.api
+            self._bound = bind_unix_socket(
+                Path(api.socket), mode=api.mode_bits, group=api.group, backlog=BACKLOG
+            )
+            for warning in self._bound.warnings:
+                log.warning("socket", detail=warning)
+            # A second handle: the file is removed while the socket is still open.
+            listener = self._bound.socket.dup()
+        await self._serve(make_app(self), listener)
+        metrics_app = make_metrics_app(self)
+        passed = self._passed("metrics", socket.AF_INET, socket.AF_INET6)
+        if passed is not None:
+            await self._serve(metrics_app, passed)
+        elif self.config.metrics.addresses:
+            runner = await self._runner(metrics_app)
+            for address in self.config.metrics.addresses:
+                await web.TCPSite(runner, address.host, address.port, backlog=BACKLOG).start()
+
+    def _passed(self, name: str, *families: int) -> socket.socket | None:
+        for passed in self._environment.passed:
+            if passed.name == name and passed.socket.family in families:
+                return passed.socket
+        return None
+
+    async def _serve(self, app: web.Application, listener: socket.socket) -> None:
+        await web.SockSite(await self._runner(app), listener, backlog=BACKLOG).start()
+
+    async def _runner(self, app: web.Application) -> web.AppRunner:
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            keepalive_timeout=SILENT_CLIENT_S,
+            shutdown_timeout=STOP_PATIENCE_S,
+        )
+        await runner.setup()
+        self._runners.append(runner)
+        return runner
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.get_running_loop().create_task(work, name=name))
+
+    def _targets(self) -> Mapping[str, Target]:
+        return {
+            name: Target(name, peer.peer_uri.text, peer.migrate_uri or None)
+            for name, peer in self.config.peers.items()
+        }
+
+    def _now(self) -> Now:
+        return Now(self._clock.monotonic(), self._clock.utc_now())
+
+    def _snapshot(self) -> Snapshot:
+        queued = self.migrations.queued()
+        pools = (self.hypervisor.control, self.hypervisor.peers, self._names)
+        return Snapshot(
+            migrations=self.migrations.open(),
+            waiting_oldest=queued[0].created_at if queued else None,
+            queued=len(queued),
+            max_outgoing=self.migrations.max_outgoing,
+            pools=tuple(
+                PoolFigures(p.name, busy=p.busy, size=p.size, waiting=p.waiting, overdue=p.overdue)
+                for p in pools
+            ),
+            now_mono=self._clock.monotonic(),
+        )
+
+    def _changed(self, before: Migration | None, after: Migration) -> None:
+        self.metrics.migration_changed(before, after)
+        if before is None or before.state is not after.state:
+            line = migration_line(before, after, self._now())
+            level = log.warning if after.state in _TROUBLE else log.info
+            level(line.pop("event"), **line)
+            self._environment.notifier.status(self._summary())
+
+    def _connection_changed(self, connected: bool) -> None:
+        if connected:
+            self._connected.set()
+            facts = self.hypervisor.facts
+            log.info("libvirt connected", uri=self.hypervisor.uri, version=facts.libvirt_version)
+        else:
+            log.error("libvirt lost", detail=self.hypervisor.last_error)
+        self.metrics.libvirt_changed(connected, self.hypervisor.facts, self.hypervisor.reconnects)
+        self.migrations.connection_changed(connected=connected)
+        if connected:
+            self.watcher.scan_now()
+
+    def _summary(self) -> str:
+        running, queued = len(self.migrations.running()), len(self.migrations.queued())
+        return f"{running} migrations running, {queued} queued"
+
+    async def _probe_lag(self) -> None:
+        while True:
+            began = monotonic()
+            await asyncio.sleep(LAG_PROBE_S)
+            self.metrics.loop_lag(max(0.0, monotonic() - began - LAG_PROBE_S))
+
+    async def _pet_watchdog(self, every_s: float) -> None:
+        """Prove to systemd that the loop is alive; libvirt's health is not the loop's."""
+        while True:
+            self._environment.notifier.watchdog()
+            await asyncio.sleep(every_s)
+
+
+_TROUBLE: Final = frozenset({State.FAILED, State.UNRESOLVED, State.POSTCOPY_PAUSED})

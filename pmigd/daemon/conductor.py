@@ -1,0 +1,168 @@
+"""Carries out what the engine wants done about one migration, and reports what came of it.
+
+Each effect runs as a task of its own, so that a slow answer from libvirt never keeps an abort
+waiting. The lines that could change which copy of a guest runs are in `_resume` and `_abort`:
+both look again at what allows them right before they act.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, assert_never
+
+from pmigd.core import events as ev
+from pmigd.core.effects import AbortJob, Effect, Look, Perform, Prepare, ResumeSource, SuspendGuest
+from pmigd.core.model import UNASKED, Direction, Job, Migration, Plan, Power, Target
+from pmigd.core.plan import make_plan
+from pmigd.core.ports import Hypervisor, Ticket
+from pmigd.core.problem import Code, Problem, Refused
+from pmigd.core.verdict import judge
+
+
+class Conductor:
+    """The tasks of one migration. `report` takes the events that come of them."""
+
+    def __init__(self, hypervisor: Hypervisor, report: Callable[[ev.Event], None]) -> None:
+        self._hypervisor = hypervisor
+        self._report = report
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pending_look: asyncio.Task[None] | None = None
+        self._ticket: Ticket | None = None
+
+    def stop(self) -> None:
+        """Wait for nothing any more. A migrate call that is out goes on in libvirt."""
+        for task in self._tasks:
+            task.cancel()
+
+    def carry_out(self, effect: Effect, migration: Migration) -> None:
+        """Begin `effect`."""
+        match effect:
+            case Prepare():
+                self._begin("prepare", self._prepare(migration))
+            case Perform(plan):
+                self._begin("perform", self._perform(migration, plan))
+            case AbortJob(after_s):
+                if self._ticket is not None:
+                    self._ticket.cancel()
+                self._begin("abort", self._abort(migration, after_s))
+            case SuspendGuest():
+                self._begin("suspend", self._suspend(migration))
+            case ResumeSource():
+                self._begin("resume", self._resume(migration))
+            case Look(after_s):
+                # A question that still waits for its time is overtaken by a newer one.
+                if self._pending_look is not None:
+                    self._pending_look.cancel()
+                self._pending_look = self._task("look", self._look(migration, after_s))
+            case _:
+                assert_never(effect)
+
+    def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        _ = self._task(name, work)
+
+    def _task(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _prepare(self, migration: Migration) -> None:
+        try:
+            self._report(await self._checked(migration))
+        except Refused as refused:
+            self._report(ev.PrepareFailed(refused.problem))
+
+    async def _checked(self, migration: Migration) -> ev.Event:
+        """Look at the guest and the destination before the call. Reads only."""
+        target = target_of(migration)
+        here = await self._hypervisor.lookup(migration.domain.uuid)
+        if here.view.gone:
+            return _failed(Code.DOMAIN_NOT_RUNNING, f"'{here.domain.name}' is {here.view.power}.")
+        if here.view.job is not Job.NONE:
+            return _failed(Code.DOMAIN_BUSY, f"libvirt has a job on it: {here.view.job}.")
+        host, there = await self._hypervisor.examine_peer(target, migration.domain)
+        own = self._hypervisor.facts
+        if host.host_uuid == own.host_uuid or host.hostname == own.hostname:
+            return _failed(
+                Code.SAME_HOST, f"{target.uri} leads to {host.hostname}, which is this host."
+            )
+        if not there.gone:
+            return _failed(
+                Code.DESTINATION_HAS_DOMAIN, f"{target.name} has it already: {there.power}."
+            )
+        plan = make_plan(migration.request, target, guest_is_persistent=here.view.persistent)
+        return ev.Prepared(
+            plan,
+            because_before=here.view.because,
+            paused_before=here.view.power is not Power.RUNNING,
+        )
+
+    async def _perform(self, migration: Migration, plan: Plan) -> None:
+        self._ticket = self._hypervisor.perform(migration.domain, plan)
+        failure = await self._ticket.answer()
+        self._report(ev.CallReturned(failure))
+
+    async def _abort(self, migration: Migration, after_s: float) -> None:
+        await asyncio.sleep(after_s)
+        try:
+            # Only an outgoing migration job is aborted, and libvirt itself refuses in post-copy:
+            # the incoming copy that ends with it has never run.
+            found = await self._hypervisor.abort_job(migration.domain)
+        except Refused as refused:
+            self._report(ev.AbortAnswered(refused.problem))
+        else:
+            self._report(ev.AbortAnswered(None, no_job=not found))
+
+    async def _suspend(self, migration: Migration) -> None:
+        try:
+            await self._hypervisor.suspend(migration.domain)
+        except Refused as refused:
+            self._report(ev.SuspendAnswered(refused.problem))
+        else:
+            self._report(ev.SuspendAnswered(None))
+
+    async def _resume(self, migration: Migration) -> None:
+        # Proof, taken now: the copy here is paused without a job, and the destination answers
+        # that it has none. Anything else goes back to the engine as a new look at both ends.
+        seen = await self._look_at_both(migration)
+        verdict = judge(
+            migration.evidence, seen.source, seen.destination, suspended=migration.suspended
+        )
+        if not verdict.resume_source:
+            self._report(seen)
+            return
+        try:
+            await self._hypervisor.resume(migration.domain)
+        except Refused as refused:
+            self._report(ev.ResumeAnswered(refused.problem))
+        else:
+            self._report(ev.ResumeAnswered(None))
+
+    async def _look(self, migration: Migration, after_s: float) -> None:
+        await asyncio.sleep(after_s)
+        self._pending_look = None
+        self._report(await self._look_at_both(migration))
+
+    async def _look_at_both(self, migration: Migration) -> ev.Looked:
+        """Ask both ends at once; of a migration that others started only this end is known."""
+        here = self._hypervisor.look_here(migration.domain, completed=migration.direction)
+        if migration.external:
+            view, final = await here
+            return ev.Looked(view, UNASKED, final)
+        there = self._hypervisor.look_there(
+            target_of(migration), migration.domain, completed=Direction.INCOMING
+        )
+        (source, final), (destination, final_there) = await asyncio.gather(here, there)
+        return ev.Looked(source, destination, final or final_there)
+
+
+def target_of(migration: Migration) -> Target:
+    """Where `migration` goes; only those that others started have no target."""
+    if migration.target is None:
+        raise ValueError(f"migration {migration.id} has no target")
+    return migration.target
+
+
+def _failed(code: Code, detail: str) -> ev.PrepareFailed:
+    return ev.PrepareFailed(Problem(code, detail))

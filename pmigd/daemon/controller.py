@@ -1,0 +1,501 @@
+"""All migrations of this host, and one supervisor for each that has something going on.
+
+The controller takes requests and libvirt's events, lets the core decide, makes the decision durable
+and then has it carried out. It decides nothing itself. A migration that waits in the queue is only
+data; while it runs, one task owns it and applies its events one after the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from pmigd.adapters.journal import Entry, Journal, JournalError
+from pmigd.api.hub import Change, ChangeKind, Hub
+from pmigd.core import engine
+from pmigd.core import events as ev
+from pmigd.core.admission import Capacity, admit, why_waiting
+from pmigd.core.effects import Perform
+from pmigd.core.model import (
+    Abort,
+    Direction,
+    Domain,
+    Migration,
+    MigrationId,
+    Now,
+    Power,
+    Request,
+    State,
+    Target,
+    Waiting,
+)
+from pmigd.core.ports import DomainFacts, Hypervisor
+from pmigd.core.problem import Code, Problem, Refused, refuse
+from pmigd.daemon.conductor import Conductor
+
+KEEP_CLOSED: Final = 1000
+"""Migrations that are kept for 'list --all' after their end."""
+PRUNE_EVERY: Final = 100
+JOURNAL_RETRY_S: Final = 2.0
+
+log = structlog.get_logger()
+
+OnChange = Callable[[Migration | None, Migration], None]
+"""Told of every step: the migration before (None: it is new) and after. Runs on the loop."""
+
+
+@dataclass(slots=True)
+class _Actor:
+    """What is going on about one migration."""
+
+    events: asyncio.Queue[ev.Event]
+    task: asyncio.Task[None] | None = None
+    conductor: Conductor | None = None
+    waiters: list[asyncio.Future[None]] = field(default_factory=list)
+
+
+class Controller:
+    """The migrations of `host`, at most `max_outgoing` of them leaving at a time."""
+
+    def __init__(
+        self,
+        host: str,
+        hypervisor: Hypervisor,
+        journal: Journal,
+        *,
+        max_outgoing: int,
+        queue_max: int,
+        now: Callable[[], Now],
+        new_id: Callable[[], str],
+        on_change: OnChange,
+    ) -> None:
+        self.host = host
+        self.hub = Hub()
+        self.max_outgoing = max_outgoing
+        self.queue_max = queue_max
+        self._hypervisor = hypervisor
+        self._journal = journal
+        self._now = now
+        self._new_id = new_id
+        self._on_change = on_change
+        self._all: dict[MigrationId, Migration] = {}
+        self._open_of: dict[str, MigrationId] = {}
+        self._queue: dict[MigrationId, None] = {}
+        self._starting: set[MigrationId] = set()
+        self._by_key: dict[str, MigrationId] = {}
+        self._claimed: set[str] = set()
+        self._actors: dict[MigrationId, _Actor] = {}
+        self._dirty: set[MigrationId] = set()
+        self._closed_since_prune = 0
+        self._stopping = False
+
+    # What there is
+
+    def get(self, iden: str) -> Migration | None:
+        """One migration, or None."""
+        return self._all.get(MigrationId(iden))
+
+    def all(self) -> Iterator[Migration]:
+        """All kept ones, newest first."""
+        for iden in sorted(self._all, reverse=True):
+            yield self._all[iden]
+
+    def open(self) -> list[Migration]:
+        """All that are not terminal."""
+        return [self._all[iden] for iden in self._open_of.values()]
+
+    def running(self) -> list[Migration]:
+        """The open ones that have left the queue: those with a supervisor's attention."""
+        return [m for m in self.open() if m.state is not State.QUEUED]
+
+    def of_domain(self, uuid: str) -> Migration | None:
+        """The open migration of a domain, or None."""
+        iden = self._open_of.get(uuid)
+        return None if iden is None else self._all[iden]
+
+    def queued(self) -> list[Migration]:
+        """The waiting ones, next first."""
+        return [self._all[iden] for iden in self._queue]
+
+    def capacity(self) -> Capacity:
+        """What is allowed and held at this moment."""
+        held = sum(m.state.holds_slot and m.direction is Direction.OUTGOING for m in self.running())
+        blocked = None
+        if not self._hypervisor.connected:
+            blocked = "libvirt"
+        elif not self._journal.writable:
+            blocked = "journal"
+        return Capacity(self.host, self.max_outgoing, held + len(self._starting), blocked)
+
+    def waiting(self) -> dict[MigrationId, Waiting]:
+        """What every queued migration waits for."""
+        capacity = self.capacity()
+        return {
+            iden: why_waiting(capacity, position, self._all[iden].created_at)
+            for position, iden in enumerate(self._queue, start=1)
+        }
+
+    def waiting_of(self, iden: MigrationId) -> Waiting | None:
+        """What one migration waits for; None if it does not wait."""
+        return self.waiting().get(iden) if iden in self._queue else None
+
+    # Requests
+
+    async def submit(
+        self, request: Request, target: Target, *, by: str, key: str | None = None
+    ) -> Migration:
+        """Queue a migration, durably. With a known `key` the first one is returned again.
+
+        Raises Refused: domain_not_found, domain_not_running, domain_busy, queue_full,
+        idempotency_conflict, libvirt_unavailable, journal_unavailable, shutting_down.
+        """
+        if (first := self._known(key, request)) is not None:
+            return first
+        self._check_room()
+        facts = await self._hypervisor.lookup(request.domain)
+        if facts.view.gone:
+            raise refuse(Code.DOMAIN_NOT_RUNNING, f"'{facts.domain.name}' is {facts.view.power}.")
+        self._check_idle(facts)
+        if (first := self._known(key, request)) is not None:
+            return first
+        self._check_room()
+        migration = Migration(
+            id=MigrationId(self._new_id()),
+            request=request,
+            domain=facts.domain,
+            source=self.host,
+            destination=target.name,
+            created_at=self._now().utc,
+            target=target,
+            submitted_by=by,
+            idempotency_key=key,
+        )
+        # While the journal is written nobody else may claim the same domain or key.
+        claims = {facts.domain.uuid, f"key:{key}" if key else facts.domain.uuid}
+        if claims & self._claimed:
+            raise refuse(Code.DOMAIN_BUSY, f"'{facts.domain.name}' is being submitted right now.")
+        self._claimed |= claims
+        try:
+            await self._journal.write(Entry(migration, _stamp(self._now())))
+        except JournalError as error:
+            self._pump()
+            raise refuse(Code.JOURNAL_UNAVAILABLE, str(error)) from error
+        finally:
+            self._claimed -= claims
+        self._enter(migration)
+        self._queue[migration.id] = None
+        self._announce(None, migration)
+        self._pump()
+        return self._all[migration.id]
+
+    async def abort(self, iden: MigrationId, *, by: str, reason: str) -> Migration:
+        """Ask for an abort. Raises Refused (wrong_state) when it cannot be aborted any more."""
+        migration = self._all[iden]
+        if (problem := engine.may_abort(migration)) is not None:
+            raise Refused(problem)
+        await self.apply(iden, ev.AbortAsked(Abort(by, reason, self._now().utc)))
+        return self._all[iden]
+
+    async def resolve(self, iden: MigrationId, verdict: State, *, by: str) -> Migration:
+        """Close an unresolved one. Raises Refused (wrong_state)."""
+        migration = self._all[iden]
+        if migration.state is verdict:
+            return migration
+        if (problem := engine.may_resolve(migration)) is not None:
+            raise Refused(problem)
+        await self.apply(iden, ev.Resolved(verdict, by))
+        return self._all[iden]
+
+    # Events
+
+    def post(self, iden: MigrationId, event: ev.Event) -> None:
+        """Something happened to a migration; its supervisor applies it in turn."""
+        migration = self._all.get(iden)
+        if migration is None or migration.state.terminal or self._stopping:
+            return
+        self._actor(iden).events.put_nowait(event)
+
+    async def apply(self, iden: MigrationId, event: ev.Event) -> None:
+        """Like :meth:`post`, and wait until it has been applied."""
+        migration = self._all.get(iden)
+        if migration is None or migration.state.terminal:
+            return
+        if self._stopping:
+            raise refuse(Code.SHUTTING_DOWN, "pmigd is stopping; the migration goes on.")
+        actor = self._actor(iden)
+        done = asyncio.get_running_loop().create_future()
+        actor.events.put_nowait(event)
+        actor.events.put_nowait(_Applied(done))  # type: ignore[arg-type]  # a mark in the queue
+        await done
+
+    def begin_external(
+        self, domain: Domain, direction: Direction, state: State = State.PRECOPY
+    ) -> Migration:
+        """Take notice of a migration that others started. It is not journalled."""
+        now = self._now()
+        migration = Migration(
+            id=MigrationId(self._new_id()),
+            request=Request(domain.name, ""),
+            domain=domain,
+            source=self.host if direction is Direction.OUTGOING else "",
+            destination=self.host if direction is Direction.INCOMING else "",
+            direction=direction,
+            external=True,
+            state=state,
+            created_at=now.utc,
+            started_at=now.utc,
+            started_mono=now.mono,
+        )
+        self._enter(migration)
+        self._announce(None, migration)
+        return migration
+
+    def connection_changed(self, *, connected: bool) -> None:
+        """The local libvirt daemon came or went."""
+        for migration in self.running():
+            self.post(migration.id, ev.WatchBack() if connected else ev.WatchLost())
+        self._pump()
+
+    def set_limits(self, *, max_outgoing: int, queue_max: int) -> None:
+        """New limits; what runs already runs on."""
+        self.max_outgoing = max_outgoing
+        self.queue_max = queue_max
+        self._pump()
+
+    # Life
+
+    async def load(self) -> None:
+        """Take up what the journal has. Raises JournalError when it cannot even be read."""
+        for migration in await self._journal.load(KEEP_CLOSED):
+            self._enter(migration)
+            if not migration.open:
+                continue
+            if migration.state is State.QUEUED:
+                self._queue[migration.id] = None
+            else:
+                self.post(migration.id, ev.Restarted())
+
+    async def keep_journal(self) -> None:
+        """Write again what could not be written, until cancelled."""
+        while True:
+            await asyncio.sleep(JOURNAL_RETRY_S)
+            if self._journal.writable and not self._dirty:
+                continue
+            dirty = [self._all[iden] for iden in self._dirty if iden in self._all]
+            with contextlib.suppress(JournalError):
+                await self._journal.probe()
+                await self._journal.write(*(Entry(m, _stamp(self._now())) for m in dirty))
+                self._dirty -= {m.id for m in dirty if self._all[m.id] is m}
+            self._pump()
+
+    async def tick(self, every_s: float) -> None:
+        """Let deadlines be noticed, until cancelled."""
+        while True:
+            await asyncio.sleep(every_s)
+            for migration in self.running():
+                self.post(migration.id, ev.Ticked())
+
+    async def stop(self) -> None:
+        """Leave everything as it is in libvirt and in the journal; nothing is aborted."""
+        self._stopping = True
+        tasks = [actor.task for actor in self._actors.values() if actor.task is not None]
+        for actor in self._actors.values():
+            if actor.conductor is not None:
+                actor.conductor.stop()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.hub.close()
+
+    # Below: how it is done.
+
+    def _known(self, key: str | None, request: Request) -> Migration | None:
+        iden = self._by_key.get(key) if key is not None else None
+        if iden is None:
+            return None
+        first = self._all[iden]
+        if first.request != request:
+            raise refuse(
+                Code.IDEMPOTENCY_CONFLICT, f"The key was used for migration {first.id} already."
+            )
+        return first
+
+    def _check_room(self) -> None:
+        if self._stopping:
+            raise refuse(Code.SHUTTING_DOWN, "pmigd is stopping.")
+        if len(self._queue) >= self.queue_max:
+            raise refuse(Code.QUEUE_FULL, f"{len(self._queue)} migrations wait already.")
+
+    def _check_idle(self, facts: DomainFacts) -> None:
+        other = self.of_domain(facts.domain.uuid)
+        if other is not None:
+            raise refuse(
+                Code.DOMAIN_BUSY, f"Migration {other.id} of '{facts.domain.name}' is {other.state}."
+            )
+        if facts.view.power is Power.PAUSED and not facts.view.alive:
+            raise refuse(Code.DOMAIN_BUSY, f"'{facts.domain.name}' is paused by a migration.")
+
+    def _enter(self, migration: Migration) -> None:
+        self._all[migration.id] = migration
+        if migration.open:
+            self._open_of[migration.domain.uuid] = migration.id
+        if migration.idempotency_key is not None:
+            self._by_key[migration.idempotency_key] = migration.id
+
+    def _pump(self) -> None:
+        """Start what may start."""
+        if self._stopping:
+            return
+        for iden in admit(self._queue, self.capacity()):
+            del self._queue[iden]
+            self._starting.add(iden)
+            self.post(iden, ev.Admitted())
+
+    def _actor(self, iden: MigrationId) -> _Actor:
+        actor = self._actors.get(iden)
+        if actor is None:
+            actor = self._actors[iden] = _Actor(asyncio.Queue())
+            name = f"migration-{iden}"
+            actor.task = asyncio.get_running_loop().create_task(
+                self._supervise(iden, actor), name=name
+            )
+        return actor
+
+    async def _supervise(self, iden: MigrationId, actor: _Actor) -> None:
+        """Apply one migration's events in order, until nothing is going on about it."""
+        try:
+            while True:
+                event = await actor.events.get()
+                if isinstance(event, _Applied):
+                    if not event.done.done():
+                        event.done.set_result(None)
+                else:
+                    await self._step_safely(iden, actor, event)
+                migration = self._all[iden]
+                idle = migration.state.terminal or migration.state is State.QUEUED
+                if idle and actor.events.empty():
+                    return
+        finally:
+            self._actors.pop(iden, None)
+            if actor.conductor is not None:
+                actor.conductor.stop()
+            while not actor.events.empty():
+                left = actor.events.get_nowait()
+                if isinstance(left, _Applied) and not left.done.done():
+                    left.done.set_result(None)
+
+    async def _step_safely(self, iden: MigrationId, actor: _Actor, event: ev.Event) -> None:
+        """A mistake of ours in one step must not leave a migration without anybody watching it."""
+        try:
+            await self._step(iden, actor, event)
+        except Exception:
+            log.exception("step failed", migration=iden, step=type(event).__name__)
+
+    async def _step(self, iden: MigrationId, actor: _Actor, event: ev.Event) -> None:
+        before = self._all[iden]
+        now = self._now()
+        step = engine.step(before, event, now)
+        if isinstance(event, ev.Admitted):
+            step = await self._started(before, step, now)
+        else:
+            step = await self._durable(before, step, now)
+        self._settle(before, step.migration)
+        if step.effects:
+            if actor.conductor is None:
+                actor.conductor = Conductor(self._hypervisor, lambda event: self.post(iden, event))
+            for effect in step.effects:
+                actor.conductor.carry_out(effect, step.migration)
+
+    async def _started(self, before: Migration, step: engine.Step, now: Now) -> engine.Step:
+        """Journal the start of a queued migration; what cannot be journalled stays queued."""
+        try:
+            await self._write(step, now)
+        except JournalError:
+            return engine.Step(before)
+        finally:
+            self._starting.discard(before.id)
+        return step
+
+    async def _durable(self, before: Migration, step: engine.Step, now: Now) -> engine.Step:
+        """Make a step durable before its effects; without a journal nothing new is begun."""
+        if before.external or engine.durable(step.migration) == engine.durable(before):
+            return step
+        try:
+            await self._write(step, now)
+        except JournalError as error:
+            self._dirty.add(before.id)
+            if any(isinstance(effect, Perform) for effect in step.effects):
+                # The call was not made, and without a record of it it must not be made.
+                problem = Problem(Code.JOURNAL_UNAVAILABLE, str(error))
+                return engine.step(before, ev.PrepareFailed(problem), now)
+            # What runs is watched and controlled on; keep_journal() writes it down later.
+        return step
+
+    async def _write(self, step: engine.Step, now: Now) -> None:
+        names = tuple(type(effect).__name__ for effect in step.effects)
+        await self._journal.write(Entry(step.migration, _stamp(now), names))
+        self._dirty.discard(step.migration.id)
+
+    def _settle(self, before: Migration, after: Migration) -> None:
+        """Make a step's result the present, and tell everybody who should know."""
+        self._all[after.id] = after
+        if after.state is not State.QUEUED:
+            self._queue.pop(after.id, None)
+        elif after.id not in self._queue and after.id not in self._starting:
+            # Back from a start that did not happen: ids are in the order of their submission.
+            self._queue = dict.fromkeys(sorted((*self._queue, after.id)))
+        if after.state.terminal and before.open:
+            self._open_of.pop(after.domain.uuid, None)
+            self._forget_old()
+        if after != before:
+            self._announce(before, after)
+        if after.state is not before.state:
+            self._pump()
+
+    def _announce(self, before: Migration | None, after: Migration) -> None:
+        self._on_change(before, after)
+        at = self._now().utc
+        for kind in _kinds(before, after):
+            self.hub.publish(Change(kind, at, after))
+
+    def _forget_old(self) -> None:
+        """Keep memory and journal from growing without end."""
+        self._closed_since_prune += 1
+        if self._closed_since_prune < PRUNE_EVERY:
+            return
+        self._closed_since_prune = 0
+        closed = sorted((iden for iden, m in self._all.items() if not m.open), reverse=True)
+        for iden in closed[KEEP_CLOSED:]:
+            key = self._all.pop(iden).idempotency_key
+            if key is not None:
+                self._by_key.pop(key, None)
+        self._prune = asyncio.get_running_loop().create_task(self._prune_journal(), name="prune")
+
+    async def _prune_journal(self) -> None:
+        with contextlib.suppress(JournalError):
+            await self._journal.prune(KEEP_CLOSED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Applied:
+    """A mark in a supervisor's queue: everything before it has been applied."""
+
+    done: asyncio.Future[None]
+
+
+def _kinds(before: Migration | None, after: Migration) -> Iterable[ChangeKind]:
+    if before is None or before.state is not after.state:
+        yield "state"
+    elif before.actions != after.actions:
+        yield "action"
+    elif before.progress != after.progress:
+        yield "progress"
+
+
+def _stamp(now: Now) -> str:
+    return now.utc.isoformat(timespec="milliseconds")

@@ -1,0 +1,244 @@
+"""A migration, a problem and the lists of them, as clients see them (version 1 of the contract)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from pmigd.core import model
+from pmigd.core.problem import Problem as CoreProblem
+
+StateName = Literal[
+    "queued",
+    "preparing",
+    "precopy",
+    "postcopy",
+    "postcopy_paused",
+    "finishing",
+    "succeeded",
+    "failed",
+    "cancelled",
+    "unresolved",
+]
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One wrong field of a request."""
+
+    field: str
+    message: str
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """RFC 9457 problem details; ``code`` is one of a closed set, documented in docs/problems.md."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    remedy: str
+    retryable: bool
+    errors: tuple[FieldError, ...] = ()
+    instance: str | None = None
+
+
+class Domain(msgspec.Struct, frozen=True):
+    """A guest."""
+
+    name: str
+    uuid: str
+
+
+class WaitingFor(msgspec.Struct, frozen=True):
+    """The one resource that a queued migration waits for."""
+
+    resource: str
+    host: str
+    used: int
+    limit: int
+    position: int
+    since: datetime
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """The latest sample. Null where libvirt gives no figure; ``eta_s`` null: no end in sight."""
+
+    memory_total_bytes: int
+    memory_processed_bytes: int
+    memory_remaining_bytes: int
+    disk_total_bytes: int
+    disk_processed_bytes: int
+    disk_remaining_bytes: int
+    bytes_per_second: int | None
+    dirty_bytes_per_second: int | None
+    iteration: int | None
+    throttle_percent: int | None
+    expected_downtime_ms: int | None
+    downtime_limit_ms: int | None
+    eta_s: float | None
+    sampled_at: datetime
+
+
+class Result(msgspec.Struct, frozen=True):
+    """Final figures. ``downtime_net_ms`` leaves the difference of the hosts' clocks out."""
+
+    duration_s: float
+    downtime_ms: int | None
+    downtime_net_ms: int | None
+    transferred_bytes: int | None
+    iterations: int | None
+    mode: Literal["precopy", "postcopy", "offline"]
+
+
+class Action(msgspec.Struct, frozen=True):
+    """Something a policy or a person did."""
+
+    at: datetime
+    action: str
+    by: str
+    reason: str
+
+
+class RequestEcho(msgspec.Struct, frozen=True):
+    """The request with the configured defaults filled in."""
+
+    domain: str
+    destination: str
+    transport: Literal["native", "tunnelled"]
+    flow: Literal["p2p"]
+    live: bool
+    persistent: bool | None
+    undefinesource: bool | None
+    bandwidth_mib_s: int
+    timeout_s: float
+    on_timeout: Literal["abort", "suspend", "continue"]
+
+
+class Migration(msgspec.Struct, frozen=True):
+    """One migration. ``destination`` is null where others started it and did not say where to."""
+
+    id: str
+    domain: Domain
+    source: str | None
+    destination: str | None
+    direction: Literal["outgoing", "incoming"]
+    state: StateName
+    external: bool
+    problem: Problem | None
+    waiting_for: WaitingFor | None
+    progress: Progress | None
+    result: Result | None
+    actions: tuple[Action, ...]
+    adopted: bool
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    submitted_by: str
+    request: RequestEcho | None
+
+
+class Page(msgspec.Struct, frozen=True):
+    """One page of a list, newest first; ``next_cursor`` null on the last one."""
+
+    items: tuple[Migration, ...]
+    next_cursor: str | None
+
+
+class StreamEvent(msgspec.Struct, frozen=True):
+    """One line of an event stream."""
+
+    event: Literal["state", "progress", "action"]
+    at: datetime
+    migration: Migration
+
+
+def problem_view(problem: CoreProblem, instance: str | None = None) -> Problem:
+    """A problem as clients see it."""
+    kind = problem.code.kind
+    return Problem(
+        type=f"urn:pmigd:problem:{problem.code}",
+        title=kind.title,
+        status=kind.status,
+        detail=problem.detail,
+        code=str(problem.code),
+        remedy=kind.remedy,
+        retryable=kind.retryable,
+        errors=tuple(FieldError(error.field, error.message) for error in problem.errors),
+        instance=instance,
+    )
+
+
+def migration_view(m: model.Migration, waiting: model.Waiting | None) -> Migration:
+    """A migration as clients see it."""
+    return Migration(
+        id=m.id,
+        domain=Domain(m.domain.name, m.domain.uuid),
+        source=m.source or None,
+        destination=m.destination or None,
+        direction=m.direction.value,
+        state=m.state.value,
+        external=m.external,
+        problem=problem_view(m.problem) if m.problem else None,
+        waiting_for=_waiting_view(waiting) if waiting else None,
+        progress=_progress_view(m.progress) if m.progress else None,
+        result=_result_view(m.result) if m.result else None,
+        actions=tuple(Action(a.at, a.action, a.by, a.reason) for a in m.actions),
+        adopted=m.adopted,
+        created_at=m.created_at,
+        started_at=m.started_at,
+        finished_at=m.finished_at,
+        submitted_by=m.submitted_by,
+        request=None if m.external else _request_view(m.request),
+    )
+
+
+def _waiting_view(w: model.Waiting) -> WaitingFor:
+    return WaitingFor(w.resource, w.host, w.used, w.limit, w.position, w.since)
+
+
+def _progress_view(s: model.Sample) -> Progress:
+    return Progress(
+        memory_total_bytes=s.memory_total_bytes,
+        memory_processed_bytes=s.memory_processed_bytes,
+        memory_remaining_bytes=s.memory_remaining_bytes,
+        disk_total_bytes=s.disk_total_bytes,
+        disk_processed_bytes=s.disk_processed_bytes,
+        disk_remaining_bytes=s.disk_remaining_bytes,
+        bytes_per_second=s.bytes_per_second,
+        dirty_bytes_per_second=s.dirty_bytes_per_second,
+        iteration=s.iteration,
+        throttle_percent=s.throttle_percent,
+        expected_downtime_ms=s.downtime_ms,
+        downtime_limit_ms=s.downtime_limit_ms,
+        eta_s=s.eta_s,
+        sampled_at=s.at,
+    )
+
+
+def _result_view(r: model.Result) -> Result:
+    return Result(
+        duration_s=round(r.duration_s, 3),
+        downtime_ms=r.downtime_ms,
+        downtime_net_ms=r.downtime_net_ms,
+        transferred_bytes=r.transferred_bytes,
+        iterations=r.iterations,
+        mode=r.mode.value,
+    )
+
+
+def _request_view(r: model.Request) -> RequestEcho:
+    return RequestEcho(
+        domain=r.domain,
+        destination=r.destination,
+        transport=r.transport.value,
+        flow="p2p",
+        live=r.live,
+        persistent=r.persistent,
+        undefinesource=r.undefinesource,
+        bandwidth_mib_s=r.bandwidth_mib_s,
+        timeout_s=r.timeout_s,
+        on_timeout=r.on_timeout.value,
+    )
