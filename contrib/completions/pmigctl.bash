@@ -9,7 +9,6 @@ _pmigctl_place() {
         'migrate --bandwidth') REPLY='' ;;
         'migrate --timeout') REPLY='' ;;
         'migrate --on-timeout') REPLY='=abort suspend continue' ;;
-        'migrate --priority') REPLY='' ;;
         'migrate --idempotency-key') REPLY='' ;;
         'migrate --socket') REPLY='files' ;;
         'migrate 0') REPLY='domains' ;;
@@ -38,7 +37,7 @@ _pmigctl_options() {
     REPLY=
     case $1 in
         '') REPLY='-h --help --socket --json --version' ;;
-        'migrate') REPLY='--live --no-live --p2p --tunnelled --tunneled --persistent --no-persistent --undefinesource --no-undefinesource --bandwidth --timeout --timeout-suspend --on-timeout --priority --detach --verbose --idempotency-key -h --help --socket --json' ;;
+        'migrate') REPLY='--live --no-live --p2p --tunnelled --tunneled --persistent --no-persistent --undefinesource --no-undefinesource --bandwidth --timeout --timeout-suspend --on-timeout --detach --verbose --idempotency-key -h --help --socket --json' ;;
         'list') REPLY='--all --domain --state -h --help --socket --json' ;;
         'show') REPLY='-h --help --socket --json' ;;
         'watch') REPLY='-h --help --socket --json' ;;

@@ -361,6 +361,8 @@ def _goes_on(m: Migration, now: Now) -> Step:
         m = replace(m, call=Call.LOST, failure=None)
     if m.state is State.UNRESOLVED:
         m = replace(_move(m, State.PRECOPY), problem=None)
+    if m.direction is Direction.INCOMING:
+        return _look_again(m)  # a destination has no statistics whose end would be noticed
     m = replace(m, looks=0)
     if m.abort is not None:
         return Step(m, (AbortJob(),))

@@ -23,6 +23,7 @@ from pmigd.core.admission import Capacity, admit, why_waiting
 from pmigd.core.effects import Perform
 from pmigd.core.model import (
     Abort,
+    Call,
     Direction,
     Domain,
     Migration,
@@ -246,6 +247,7 @@ class Controller:
             destination=self.host if direction is Direction.INCOMING else "",
             direction=direction,
             external=True,
+            call=Call.LOST,
             state=state,
             created_at=now.utc,
             started_at=now.utc,

@@ -38,12 +38,12 @@ def listing(place: Path) -> list[str]:
 def machine() -> dict[str, object]:
     """What a lab could leave on the machine."""
     places = ("/run", "/etc", "/var/lib", "/var/cache", "/var/log", "/run/netns")
-    places += tuple(f"/{top}/libvirt" for top in ("etc", "run", "var/lib", "var/cache", "var/log"))
-    places += ("/var/cache/libvirt/qemu", "/var/log/libvirt/qemu", "/var/lib/libvirt/qemu")
+    libvirts = tuple(f"/{top}/libvirt" for top in ("etc", "run", "var/lib", "var/cache", "var/log"))
+    qemus = ("/var/cache/libvirt/qemu", "/var/log/libvirt/qemu", "/var/lib/libvirt/qemu")
     return {
         "mounts": Path("/proc/self/mounts").read_text(),
         "interfaces": sorted(path.name for path in Path("/sys/class/net").iterdir()),
-        "files": {p: listing(Path(p)) for p in places},
+        "files": {p: listing(Path(p)) for p in (*places, *libvirts, *qemus)},
         "cgroups": sorted(str(p) for p in Path("/sys/fs/cgroup").glob("*/*libvirt*")),
     }
 
@@ -161,7 +161,7 @@ def test_the_shell_runs_commands_on_both_hosts(able: None) -> None:
 def test_missing_programs_are_named_with_their_package(monkeypatch: pytest.MonkeyPatch) -> None:
     real = shutil.which
     monkeypatch.setattr(
-        requirements.shutil,
+        shutil,
         "which",
         lambda name, path=None: None if name in {"ss", "ld"} else real(name, path=path),
     )

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,6 +87,20 @@ def test_programs_run_inside_and_are_killed_at_their_deadline(lab: Lab) -> None:
     with pytest.raises(LabError, match="no such file"):
         a.run(["sh", "-c", "echo no such file; exit 3"])
     assert b.run(["getent", "hosts", a.name]).stdout.split() == [a.address, a.name]
+
+
+def test_threads_enter_hosts_at_once_without_getting_into_each_others_way(lab: Lab) -> None:
+    def name(number: int) -> bool:
+        host = lab.hosts[number % 2]
+        return host.run(["hostname"]).stdout.strip() == host.name
+
+    own = Path("/proc/self/ns/net").readlink(), Path("/proc/self/ns/pid_for_children").readlink()
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(name, range(40)))
+    assert own == (
+        Path("/proc/self/ns/net").readlink(),
+        Path("/proc/self/ns/pid_for_children").readlink(),
+    )
 
 
 def test_the_state_directory_fills_up_and_is_freed(lab: Lab) -> None:

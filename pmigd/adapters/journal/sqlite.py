@@ -114,7 +114,7 @@ class Journal:
         """
 
         def read() -> list[Migration]:
-            db = self._db or self._open_to_read()
+            db = self._readable()
             if db is None:
                 return []
             rows = db.execute(
@@ -244,11 +244,7 @@ class Journal:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
             try:
-                version = db.execute("PRAGMA user_version").fetchone()[0]
-                if version > SCHEMA_VERSION:
-                    raise sqlite3.DatabaseError(
-                        f"it was written by a newer pmigd (schema {version})"
-                    )
+                _check_version(db)
                 db.execute("PRAGMA journal_mode = WAL")
                 db.execute("PRAGMA synchronous = FULL")
                 db.executescript(_SCHEMA)
@@ -259,12 +255,17 @@ class Journal:
             self._db = db
         return self._db
 
-    def _open_to_read(self) -> sqlite3.Connection | None:
-        """The journal of a directory that cannot be written, or None where there is no journal."""
-        if not self.path.exists():
-            return None
+    def _readable(self) -> sqlite3.Connection | None:
+        """The journal, even in a directory that cannot be written; None where there is none."""
+        try:
+            return self._connected()
+        except (sqlite3.Error, OSError):
+            if not self.path.is_file():
+                return None
         # immutable: SQLite would otherwise want to create its shared-memory file beside it.
-        return sqlite3.connect(f"{self.path.as_uri()}?mode=ro&immutable=1", uri=True)
+        db = sqlite3.connect(f"{self.path.as_uri()}?mode=ro&immutable=1", uri=True)
+        _check_version(db)
+        return db
 
     def _broken(self, error: Exception) -> JournalError:
         self.error = f"{self.path}: {error}"
@@ -278,6 +279,12 @@ class Journal:
             db, self._db = self._db, None
             with contextlib.suppress(sqlite3.Error):
                 db.close()
+
+
+def _check_version(db: sqlite3.Connection) -> None:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise sqlite3.DatabaseError(f"it was written by a newer pmigd (schema {version})")
 
 
 class _Job:

@@ -1,0 +1,236 @@
+"""Guests: what one does (Guest), its image, its domain XML, and the running thing.
+
+A guest never has a writable disk unless asked for, so that libvirt migrates it
+without shared storage.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.sax.saxutils import escape
+
+from contrib.lab.heartbeat import Heartbeats
+from contrib.lab.hosts import IMAGES_DIR
+from contrib.lab.problems import LabError
+
+if TYPE_CHECKING:
+    from contrib.lab.hosts import Host
+    from contrib.lab.lab import Lab
+    from contrib.lab.namespaces import Space
+
+PAGE_BYTES = 4096
+PAGES_PER_MIB = 256
+_PIT_HZ = 1_193_182
+# Above what a BIOS and its tables use.
+_WORKING_SET_BASE = 1 << 20
+_FLOPPY_BYTES = 1_474_560
+# A firmware that puts tables at the very top of memory must find them unharmed.
+_TOP_RESERVE_MIB = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guest:
+    """What a guest is and does.
+
+    At each tick it sends a heartbeat and writes `dirty_pages_per_tick` pages of
+    its working set in turn, so it dirties tick_hz * pages * 4 KiB per second and
+    every page again after working_set_mib * 256 / pages ticks. `fill_mib` more
+    MiB hold data and are only checked: the first pass of a migration has them to
+    move.
+    """
+
+    name: str
+    memory_mib: int = 64
+    tick_hz: int = 50
+    dirty_pages_per_tick: int = 4
+    working_set_mib: int = 1
+    fill_mib: int = 0
+    persistent: bool = True
+    uuid: str | None = None
+    disk_mib: int = 0  # a qcow2 disk full of data, which takes --copy-storage-all to migrate
+    devices_xml: str = ""  # more elements for <devices>
+    features_xml: str = ""  # more elements for <domain>
+
+    def __post_init__(self) -> None:
+        if not 19 <= self.tick_hz <= 1000:
+            raise ValueError("tick_hz must be 19 to 1000: the timer's divisor has 16 bits")
+        if self.working_set_mib < 1:
+            raise ValueError("working_set_mib must be at least 1")
+        used = 1 + self.working_set_mib + self.fill_mib + _TOP_RESERVE_MIB
+        if used > self.memory_mib:
+            raise ValueError(f"guest {self.name} uses {used} MiB, but has {self.memory_mib}")
+
+    @property
+    def dirty_bytes_per_second(self) -> int:
+        """How fast it dirties memory when it gets the CPU time it wants."""
+        return self.tick_hz * self.dirty_pages_per_tick * PAGE_BYTES
+
+    @property
+    def symbols(self) -> dict[str, int]:
+        """What the boot sector is assembled with."""
+        pages = self.working_set_mib * PAGES_PER_MIB
+        return {
+            "DIVISOR": round(_PIT_HZ / self.tick_hz),
+            "PAGES_PER_TICK": self.dirty_pages_per_tick,
+            "SET_BASE": _WORKING_SET_BASE,
+            "SET_PAGES": pages,
+            "FILL_BASE": _WORKING_SET_BASE + pages * PAGE_BYTES,
+            "FILL_PAGES": self.fill_mib * PAGES_PER_MIB,
+        }
+
+
+def build_image(spec: Guest, space: Space) -> str:
+    """Assemble the guest's floppy image in the lab's own files; its path in every host."""
+    symbols = spec.symbols
+    stem = "/run/lab/guest-" + "-".join(f"{value:x}" for value in symbols.values())
+    image = space.root / f"{stem}.img".lstrip("/")
+    if not image.exists():
+        defines = [f"--defsym={name}={value}" for name, value in symbols.items()]
+        source = Path(__file__).with_name("guest.S").read_text()
+        space.run(["as", "--32", *defines, "-o", f"{stem}.o", "--"], input=source)
+        layout = ["-m", "elf_i386", "--oformat=binary", "-Ttext=0x7c00"]
+        space.run(["ld", *layout, "-o", f"{stem}.bin", f"{stem}.o"])
+        binary = space.root / f"{stem}.bin".lstrip("/")
+        with binary.open("r+b") as file:
+            file.truncate(_FLOPPY_BYTES)
+        # Only complete images get the name that is looked for.
+        binary.rename(image)
+        image.chmod(0o444)
+    return f"{stem}.img"
+
+
+_DISK_XML = """\
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='qcow2'/>
+      <source file='{path}'/>
+      <target dev='vda' bus='virtio'/>
+    </disk>
+"""
+
+
+def domain_xml(
+    spec: Guest, *, guest_uuid: str, image: str, disk: str | None, listener: tuple[str, int]
+) -> str:
+    """The domain's definition; heartbeats go to `listener` (address, UDP port)."""
+    address, port = listener
+    disk_xml = _DISK_XML.format(path=escape(disk)) if disk else ""
+    return f"""\
+<domain type='qemu'>
+  <name>{escape(spec.name)}</name>
+  <uuid>{guest_uuid}</uuid>
+  <memory unit='MiB'>{spec.memory_mib}</memory>
+  <vcpu>1</vcpu>
+  <os>
+    <type arch='x86_64' machine='pc'>hvm</type>
+    <boot dev='fd'/>
+  </os>
+  <on_poweroff>destroy</on_poweroff>
+  <on_reboot>restart</on_reboot>
+  <on_crash>destroy</on_crash>
+  {spec.features_xml}
+  <devices>
+    <disk type='file' device='floppy'>
+      <driver name='qemu' type='raw'/>
+      <source file='{escape(image)}'/>
+      <target dev='fda' bus='fdc'/>
+      <readonly/>
+    </disk>
+{disk_xml}    <controller type='usb' model='none'/>
+    <serial type='udp'>
+      <source mode='connect' host='{address}' service='{port}'/>
+      <target port='0'/>
+    </serial>
+    <memballoon model='none'/>
+    {spec.devices_xml}
+  </devices>
+</domain>
+"""
+
+
+class LabGuest:
+    """A guest of the lab, wherever it runs."""
+
+    def __init__(self, lab: Lab, spec: Guest, listener: tuple[str, int]) -> None:
+        self._lab = lab
+        self.spec = spec
+        self.name = spec.name
+        self.uuid = spec.uuid or str(uuid.uuid4())
+        self.heartbeats = Heartbeats(spec.name, spec.tick_hz)
+        self.image = build_image(spec, lab.switch)
+        self.disk = f"{IMAGES_DIR}/{spec.name}.qcow2" if spec.disk_mib else None
+        self.xml = domain_xml(
+            spec, guest_uuid=self.uuid, image=self.image, disk=self.disk, listener=listener
+        )
+
+    def __repr__(self) -> str:
+        return f"<LabGuest {self.heartbeats.summary()}>"
+
+    def start(self, on: Host, *, timeout: float = 30.0) -> None:
+        """Define and start it, or create it if it is transient; wait for a heartbeat."""
+        if self.disk:
+            for host in self._lab.hosts:
+                host.define_images_pool()
+            on.run(["qemu-img", "create", "-q", "-f", "qcow2", self.disk, f"{self.spec.disk_mib}M"])
+            on.run(["qemu-io", "-c", f"write -q -P 90 0 {self.spec.disk_mib}M", self.disk])
+        if self.spec.persistent:
+            on.virsh("define", "/dev/stdin", input=self.xml)
+            on.virsh("start", self.name, timeout=timeout)
+        else:
+            on.virsh("create", "/dev/stdin", input=self.xml, timeout=timeout)
+        self.heartbeats.wait(
+            host=on.name, timeout=timeout, evidence=lambda: on.qemu_log_tail(self.name)
+        )
+
+    def states(self) -> dict[str, str]:
+        """virsh's word for its state on each host that knows it."""
+        found = {}
+        for host in self._lab.hosts:
+            done = host.run(["virsh", "domstate", self.uuid], check=False)
+            if done.returncode == 0:
+                found[host.name] = done.stdout.strip()
+            elif "Domain not found" not in done.stderr and "failed to get domain" not in (
+                done.stderr
+            ):
+                raise LabError(f"{host.name}: {done.stderr.strip()}")
+        return found
+
+    def where(self) -> list[Host]:
+        """The hosts it runs on: asks every host. One, unless something is badly wrong."""
+        return [self._lab[name] for name, state in self.states().items() if state == "running"]
+
+    def migrate(
+        self, to: Host, *flags: str, source: Host | None = None, timeout: float = 60.0
+    ) -> float:
+        """Migrate by virsh (--live --p2p unless flags are given); seconds it took."""
+        return self._lab.migrate(self, to, *flags, source=source, timeout=timeout)
+
+    def destroy(self) -> None:
+        """End it and forget its definition, on every host."""
+        for name, state in self.states().items():
+            host = self._lab[name]
+            if state != "shut off":
+                host.run(["virsh", "destroy", self.uuid], check=False)
+            # A transient guest is gone by now, and there is nothing to undefine.
+            host.run(["virsh", "undefine", self.uuid, "--managed-save"], check=False)
+        left = self.states()
+        if left:
+            raise LabError(f"guest {self.name} is still there: {left}")
+
+    def qemu_pid(self, on: Host) -> int:
+        """Pid of its QEMU on a host, as seen outside."""
+        return on.guest_pid(self.name)
+
+    def corrupt_memory(self, on: Host, *, page: int = 0) -> None:
+        """Damage a page of its working set behind its back, through its QEMU's memory."""
+        address = _WORKING_SET_BASE + page * PAGE_BYTES
+        answer = on.virsh("qemu-monitor-command", self.name, "--hmp", f"gpa2hva {address:#x}")
+        found = re.search(r"\) is (0x[0-9a-f]+)", answer)
+        if not found:
+            raise LabError(f"no address for {address:#x} of {self.name}: {answer}")
+        with Path(f"/proc/{self.qemu_pid(on)}/mem").open("r+b", buffering=0) as memory:
+            memory.seek(int(found[1], 16))
+            memory.write(b"\xde\xad\xbe\xef")

@@ -1,0 +1,77 @@
+"""Say what this machine lacks for a lab, each with the Debian package that has it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from contrib.lab.namespaces import Anchor, search_path
+from contrib.lab.problems import LabError
+
+_PROGRAMS = {
+    "unshare": "util-linux",
+    "nsenter": "util-linux",
+    "mount": "mount",
+    "ip": "iproute2",
+    "ss": "iproute2",
+    "tc": "iproute2",
+    "as": "binutils",
+    "ld": "binutils",
+    "libvirtd": "libvirt-daemon",
+    "virsh": "libvirt-clients",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "qemu-img": "qemu-utils",
+    "qemu-io": "qemu-utils",
+}
+
+
+def _qemu_driver_missing() -> bool:
+    places = [*Path("/usr/lib").glob("*/libvirt"), *Path("/usr").glob("lib*/libvirt")]
+    name = "connection-driver/libvirt_driver_qemu.so"
+    return not any((place / name).exists() for place in places)
+
+
+def missing() -> list[str]:
+    """Everything that keeps a lab from running here, in plain words; empty if it can.
+
+    Really makes a set of namespaces for a moment, for nothing else proves that
+    it is allowed.
+    """
+    found: list[str] = []
+    if not sys.platform.startswith("linux"):
+        return ["Linux"]
+    path = search_path()
+    for program, package in _PROGRAMS.items():
+        if shutil.which(program, path=path) is None:
+            found.append(f"program {program} (Debian package {package})")
+    if _qemu_driver_missing():
+        found.append("libvirt's QEMU driver (Debian package libvirt-daemon-driver-qemu)")
+    if os.geteuid() != 0:
+        found.append("root: namespaces, mounts and libvirtd's system mode need it")
+    if not found:
+        try:
+            Anchor(specification(1, state_dir_bytes=1 << 20), label="check").close()
+        except (LabError, OSError) as error:
+            found.append(f"namespaces, overlay or tmpfs mounts, or bridges: {error}")
+    return found
+
+
+def host_name(index: int) -> str:
+    """hosta, hostb, hostc, …"""
+    return f"host{chr(ord('a') + index)}"
+
+
+def specification(hosts: int, *, state_dir_bytes: int) -> dict[str, object]:
+    """What the anchor is to build."""
+    listed = [{"name": host_name(i), "address": f"10.77.0.{i + 1}"} for i in range(hosts)]
+    names = "".join(f"{host['address']} {host['name']}\n" for host in listed)
+    return {
+        "hosts": listed,
+        "switch_address": "10.77.0.254",
+        "prefix": 24,
+        "etc_hosts": f"127.0.0.1 localhost\n::1 localhost\n{names}",
+        "state_dir_bytes": state_dir_bytes,
+        "pmigd_gid": 990,
+    }

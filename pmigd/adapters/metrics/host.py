@@ -1,0 +1,243 @@
+"""Figures of this host: pmigd itself, its libvirt daemon, the queue, the threads, the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from platform import python_version
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
+
+from pmigd.adapters.metrics import labels
+from pmigd.adapters.metrics.family import Family
+from pmigd.adapters.metrics.labels import Bounded, member
+from pmigd.adapters.metrics.snapshot import Snapshot
+from pmigd.core.model import Direction, State
+from pmigd.core.ports import HostFacts
+
+MAX_CALLS: Final = 20
+_LAGS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
+
+BUILD: Final = Family(
+    "pmigd_build_info",
+    "gauge",
+    "1. The version of pmigd, its revision (what follows a + in the version, empty in a release),"
+    " of Python and of the libvirt binding.",
+    ("version", "revision", "python", "libvirt_client"),
+)
+LIBVIRT: Final = Family(
+    "pmigd_libvirt_info",
+    "gauge",
+    "1. The libvirt daemon of this host when it was last connected to.",
+    ("daemon_version", "hypervisor", "hypervisor_version"),
+    "not connected since the start",
+)
+UP: Final = Family(
+    "pmigd_libvirt_up", "gauge", "Whether the connection to this host's libvirt daemon stands."
+)
+RECONNECTS: Final = Family(
+    "pmigd_libvirt_reconnects_total",
+    "counter",
+    "Times the connection to this host's libvirt daemon was made anew.",
+)
+CALLS: Final = Family(
+    "pmigd_libvirt_call_duration_seconds",
+    "summary",
+    "Time that calls of libvirt took, waiting for a thread included. At most 20 kinds of call.",
+    ("call",),
+    "the call was not made since the start",
+)
+CALL_ERRORS: Final = Family(
+    "pmigd_libvirt_call_errors_total",
+    "counter",
+    "Calls of libvirt that failed or did not come back within their deadline.",
+    ("call",),
+    "the call was not made since the start",
+)
+ACTIVE: Final = Family(
+    "pmigd_migrations_active",
+    "gauge",
+    "Migrations that run now, those that others started included.",
+    ("direction",),
+)
+LIMIT: Final = Family(
+    "pmigd_migrations_limit",
+    "gauge",
+    "Migrations that may run at once (limits.max_outgoing).",
+    ("direction",),
+    "direction=incoming: this release does not limit them",
+)
+QUEUED: Final = Family("pmigd_migrations_queued", "gauge", "Migrations that wait for their start.")
+OLDEST: Final = Family(
+    "pmigd_migration_oldest_queued_timestamp_seconds",
+    "gauge",
+    "When the migration at the head of the queue was submitted.",
+    absent="the queue is empty",
+)
+UNRESOLVED: Final = Family(
+    "pmigd_migrations_unresolved",
+    "gauge",
+    "Migrations whose outcome nobody knows; an operator is needed.",
+)
+BUSY: Final = Family(
+    "pmigd_executor_threads_busy",
+    "gauge",
+    "Threads that are inside a blocking call, overdue ones included.",
+    ("pool",),
+)
+THREADS: Final = Family(
+    "pmigd_executor_threads_limit", "gauge", "Threads that the pool was made for.", ("pool",)
+)
+OVERDUE: Final = Family(
+    "pmigd_executor_threads_overdue",
+    "gauge",
+    "Threads lost to calls that did not come back in time; others have taken their place.",
+    ("pool",),
+)
+WAITING: Final = Family(
+    "pmigd_executor_queue_length", "gauge", "Calls that no thread has begun yet.", ("pool",)
+)
+LAG: Final = Family(
+    "pmigd_event_loop_lag_seconds",
+    "histogram",
+    "How much later than planned the event loop woke the probe up.",
+    buckets=_LAGS,
+)
+RELOAD_OK: Final = Family(
+    "pmigd_config_last_reload_successful",
+    "gauge",
+    "Whether the last attempt to read the configuration succeeded.",
+)
+RELOADED: Final = Family(
+    "pmigd_config_last_reload_success_timestamp_seconds",
+    "gauge",
+    "When the configuration was last read with success.",
+)
+LOG: Final = Family(
+    "pmigd_log_messages_total", "counter", "Lines written to the log, by level.", ("level",)
+)
+
+FAMILIES: Final = (
+    BUILD,
+    LIBVIRT,
+    UP,
+    RECONNECTS,
+    CALLS,
+    CALL_ERRORS,
+    ACTIVE,
+    LIMIT,
+    QUEUED,
+    OLDEST,
+    UNRESOLVED,
+    BUSY,
+    THREADS,
+    OVERDUE,
+    WAITING,
+    LAG,
+    RELOAD_OK,
+    RELOADED,
+    LOG,
+)
+
+
+class HostMetrics:
+    """What is not about one migration."""
+
+    def __init__(
+        self, registry: CollectorRegistry, *, version: str, utc_now: Callable[[], datetime]
+    ) -> None:
+        self._utc_now = utc_now
+        BUILD.gauge(registry).labels(
+            version, version.partition("+")[2], python_version(), _libvirt_binding()
+        ).set(1)
+        self._connected = False
+        self._facts: HostFacts | None = None
+        self._reconnects = 0
+        self._call_names = Bounded(MAX_CALLS - 1)  # and "other"
+        self._calls = CALLS.summary(registry)
+        self._call_errors = CALL_ERRORS.counter(registry)
+        self._lag = LAG.histogram(registry)
+        self._reload_ok = RELOAD_OK.gauge(registry)
+        self._reloaded = RELOADED.gauge(registry)
+        self._log = LOG.counter(registry)
+        for level in labels.LEVELS:
+            self._log.labels(level)
+        self.config_reloaded(True)  # the daemon starts only with a good configuration
+
+    def libvirt_call(self, name: str, seconds: float, failed: bool) -> None:
+        """A call of libvirt came back, or nobody waits for it any more."""
+        call = self._call_names(name)
+        self._calls.labels(call).observe(seconds)
+        self._call_errors.labels(call).inc(1 if failed else 0)
+
+    def libvirt_changed(self, connected: bool, facts: HostFacts, reconnects: int) -> None:
+        """The connection to this host's libvirt daemon came or went."""
+        self._connected = connected
+        self._reconnects = reconnects
+        if connected:
+            self._facts = facts
+
+    def loop_lag(self, seconds: float) -> None:
+        """The probe on the event loop woke up `seconds` late."""
+        self._lag.observe(seconds)
+
+    def config_reloaded(self, ok: bool) -> None:
+        """The configuration was read again."""
+        self._reload_ok.set(1 if ok else 0)
+        if ok:
+            self._reloaded.set(self._utc_now().timestamp())
+
+    def log_message(self, level: str) -> None:
+        """A line was logged. A level that is not one of ours counts as info."""
+        self._log.labels(member(level, labels.LEVELS, "info")).inc()
+
+    def collect(self, now: Snapshot) -> Iterator[Metric]:
+        """The families that are read from memory as of now."""
+        yield from self._libvirt()
+        yield from _queue(now)
+        yield from _pools(now)
+
+    def _libvirt(self) -> Iterator[Metric]:
+        info, up, reconnects = LIBVIRT.gauges(), UP.gauges(), RECONNECTS.counters()
+        if self._facts is not None:
+            f = self._facts
+            info.add_metric([f.libvirt_version, f.hypervisor, f.hypervisor_version], 1)
+        up.add_metric([], 1 if self._connected else 0)
+        reconnects.add_metric([], self._reconnects)
+        yield from (info, up, reconnects)
+
+
+def _queue(now: Snapshot) -> Iterator[Metric]:
+    active, limit, queued = ACTIVE.gauges(), LIMIT.gauges(), QUEUED.gauges()
+    oldest, unresolved = OLDEST.gauges(), UNRESOLVED.gauges()
+    for direction in Direction:
+        running = sum(m.state.holds_slot and m.direction is direction for m in now.migrations)
+        active.add_metric([str(direction)], running)
+    limit.add_metric([str(Direction.OUTGOING)], now.max_outgoing)
+    queued.add_metric([], now.queued)
+    if now.waiting_oldest is not None:
+        oldest.add_metric([], now.waiting_oldest.timestamp())
+    unresolved.add_metric([], sum(m.state is State.UNRESOLVED for m in now.migrations))
+    yield from (active, limit, queued, oldest, unresolved)
+
+
+def _pools(now: Snapshot) -> Iterator[Metric]:
+    busy, threads = BUSY.gauges(), THREADS.gauges()
+    overdue, waiting = OVERDUE.gauges(), WAITING.gauges()
+    for pool in now.pools:
+        busy.add_metric([pool.name], pool.busy)
+        threads.add_metric([pool.name], pool.size)
+        overdue.add_metric([pool.name], pool.overdue)
+        waiting.add_metric([pool.name], pool.waiting)
+    yield from (busy, threads, overdue, waiting)
+
+
+def _libvirt_binding() -> str:
+    try:
+        return installed_version("libvirt-python")
+    except PackageNotFoundError:  # a distribution may install it without metadata
+        return ""

@@ -1,0 +1,120 @@
+"""The closed sets of label values, and which of them a migration gets.
+
+A label never carries free text. Whatever has an outside origin goes through :func:`member` or
+:class:`Bounded`, so that no caller can make the number of series grow without end.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pmigd.core.model import Action, Direction, Migration, Mode, State, Transport
+from pmigd.core.problem import Reason
+
+DIRECTIONS: Final = tuple(str(value) for value in Direction)
+TRANSPORTS: Final = tuple(str(value) for value in Transport)
+MODES: Final = tuple(str(value) for value in Mode)
+REASONS: Final = tuple(str(value) for value in Reason)
+RESULTS: Final = ("completed", "failed", "cancelled")
+KINDS: Final = ("memory", "disk")
+PAGES: Final = ("constant", "normal")
+LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+PHASES: Final = (
+    "starting",
+    "precopy",
+    "switchover",
+    "postcopy",
+    "postcopy_paused",
+    "finishing",
+    "aborting",
+)
+ACTIONS: Final = (
+    "raise_downtime",
+    "limit_bandwidth",
+    "switch_postcopy",
+    "force_switchover",
+    "abort_timeout",
+    "abort_stalled",
+    "postcopy_recover",
+)
+OTHER: Final = "other"
+
+_RESULT_OF: Final = {
+    State.SUCCEEDED: "completed",
+    State.FAILED: "failed",
+    State.CANCELLED: "cancelled",
+}
+_PHASE_OF: Final = {
+    State.PREPARING: "starting",
+    State.PRECOPY: "precopy",
+    State.POSTCOPY: "postcopy",
+    State.POSTCOPY_PAUSED: "postcopy_paused",
+    State.FINISHING: "finishing",
+}
+
+
+def result_of(state: State) -> str:
+    """The result label of a terminal state."""
+    return _RESULT_OF[state]
+
+
+def phase_of(m: Migration) -> str | None:
+    """What a running migration is doing; None while it waits, is unresolved or is over.
+
+    Post-copy comes first: from there nothing is aborted, and its being paused is an alarm that an
+    abort asked for earlier must not hide.
+    """
+    phase = _PHASE_OF.get(m.state)
+    if phase is None or m.state in (State.POSTCOPY, State.POSTCOPY_PAUSED):
+        return phase
+    if m.abort is not None:
+        return "aborting"
+    if m.state is State.FINISHING and m.evidence.switched and not m.evidence.left:
+        return "switchover"
+    return phase
+
+
+def action_of(action: Action) -> str | None:
+    """The label of something that was done to a migration; None if it is not counted.
+
+    What ``pmigd`` notes about an action (that libvirt refused it) is not another action.
+    """
+    match action.action, action.by:
+        case "abort", "policy":
+            return "abort_timeout"
+        case "suspend", by if by != "pmigd":
+            return "force_switchover"
+        case _:
+            return None
+
+
+def reason_of(m: Migration) -> str:
+    """Why a migration failed."""
+    return str(m.problem.code.kind.reason if m.problem is not None else Reason.UNKNOWN)
+
+
+def peer_of(m: Migration) -> str:
+    """The other host's name as this host knows it; empty if it does not."""
+    return m.source if m.direction is Direction.INCOMING else m.destination
+
+
+def member(value: str, values: tuple[str, ...], otherwise: str) -> str:
+    """`value` if it is one of `values`."""
+    return value if value in values else otherwise
+
+
+class Bounded:
+    """The values of a label that other modules choose: the first `limit`, then "other"."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._seen: set[str] = set()
+
+    def __call__(self, value: str) -> str:
+        """`value`, or "other" if it is new and there are enough."""
+        if value not in self._seen:
+            if len(self._seen) >= self._limit:
+                return OTHER
+            self._seen.add(value)
+        return value

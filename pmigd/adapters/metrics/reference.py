@@ -1,0 +1,134 @@
+"""Print the list of all metrics: ``python -m pmigd.adapters.metrics.reference``.
+
+The output is ``docs/metrics.md``; a test compares them, and another compares the list with what a
+daemon exports.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from pmigd.adapters.metrics import api, host, labels, live, migrations, recent
+from pmigd.adapters.metrics.family import Family
+
+_HEAD: Final = """\
+# Metrics
+
+Printed by `python -m pmigd.adapters.metrics.reference`; do not edit.
+
+`GET /metrics` is on the API's socket and on the addresses of `metrics.listen`. It is answered from
+pmigd's memory in a few milliseconds and never asks libvirt. OpenMetrics is sent to scrapers that
+ask for it, and carries exemplars (`migration="ID"`) on the histograms of migrations.
+
+- Counters and histograms are the record: they move when something happens, so a migration shorter
+  than the scrape interval is in them. The gauges of single migrations are for looking on.
+- All label values of migrations stand at 0 from the start: `increase()` sees the first event.
+- Families without a `direction` label are about outgoing migrations: a sum over all hosts counts
+  each migration once. Do not add the two directions up.
+- A migration that goes on while pmigd is restarted counts as started before and as finished after.
+- Buckets and names are an interface: they change only with a major version.
+"""
+
+_VALUES: Final = (
+    ("action", labels.ACTIONS),
+    ("direction", labels.DIRECTIONS),
+    ("kind (transferred bytes)", labels.KINDS),
+    ("kind (pages)", labels.PAGES),
+    ("level", labels.LEVELS),
+    ("method", (*labels.METHODS, labels.OTHER)),
+    ("mode", labels.MODES),
+    ("phase", labels.PHASES),
+    ("reason", labels.REASONS),
+    ("result", labels.RESULTS),
+    ("transport", labels.TRANSPORTS),
+)
+
+_PROCFS: Final = "/proc cannot be read"
+CLIENT_LIBRARY: Final = (
+    Family("process_virtual_memory_bytes", "gauge", "Virtual memory size.", absent=_PROCFS),
+    Family("process_resident_memory_bytes", "gauge", "Resident memory size.", absent=_PROCFS),
+    Family("process_start_time_seconds", "gauge", "When pmigd was started.", absent=_PROCFS),
+    Family("process_cpu_seconds_total", "counter", "CPU time spent.", absent=_PROCFS),
+    Family("process_max_fds", "gauge", "Limit of open file descriptors.", absent=_PROCFS),
+    Family("process_open_fds", "gauge", "Open file descriptors.", absent=_PROCFS),
+    Family(
+        "python_info",
+        "gauge",
+        "1. The Python interpreter.",
+        ("implementation", "major", "minor", "patchlevel", "version"),
+    ),
+    Family(
+        "python_gc_objects_collected_total",
+        "counter",
+        "Objects freed by the garbage collector.",
+        ("generation",),
+    ),
+    Family(
+        "python_gc_objects_uncollectable_total",
+        "counter",
+        "Objects that the garbage collector could not free.",
+        ("generation",),
+    ),
+    Family(
+        "python_gc_collections_total",
+        "counter",
+        "Runs of the garbage collector.",
+        ("generation",),
+    ),
+)
+
+SECTIONS: Final = (
+    ("The record of migrations", migrations.FAMILIES),
+    ("Migrations under way", live.FAMILIES),
+    ("Migrations that ended lately", recent.FAMILIES),
+    ("This host", host.FAMILIES),
+    ("API", api.FAMILIES),
+    ("Process", CLIENT_LIBRARY),
+)
+
+
+def families() -> Iterator[Family]:
+    """Every family that pmigd can export."""
+    for _, section in SECTIONS:
+        yield from section
+
+
+def reference_text() -> str:
+    """Return the whole page, ending in one newline."""
+    lines = [_HEAD]
+    for title, section in SECTIONS:
+        lines += [f"## {title}", "", *_table(section), ""]
+    lines += ["## Label values", "", "| label | values |", "|---|---|"]
+    lines += [f"| {name} | {_code(values)} |" for name, values in _VALUES]
+    lines += ["", "## Buckets", "", "| histogram | upper bounds |", "|---|---|"]
+    lines += [
+        f"| `{family.name}` | {' '.join(f'{bound:g}' for bound in family.buckets)} |"
+        for family in families()
+        if family.buckets
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _table(section: Sequence[Family]) -> Iterator[str]:
+    yield "| name | type | unit | labels | meaning | absent |"
+    yield "|---|---|---|---|---|---|"
+    for family in section:
+        cells = (
+            f"`{family.name}`",
+            family.kind,
+            family.unit,
+            _code(family.labels),
+            family.meaning,
+            family.absent or "never",
+        )
+        yield f"| {' | '.join(cells)} |"
+
+
+def _code(words: Sequence[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference_text())

@@ -1,0 +1,173 @@
+"""How pmigd writes its log: for people on a terminal, else one JSON object a line.
+
+pmigd's own loggers are structlog's; what aiohttp and asyncio say through ``logging`` comes out the
+same way. No line may fail the work it reports on: when the stream is gone, lines are dropped. Local
+variables never appear in tracebacks, because they may hold what nobody should read.
+
+Loggers are not cached, so that a second :func:`configure` reaches those that modules hold.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final, TextIO
+
+import structlog
+from structlog.dev import ConsoleRenderer, plain_traceback
+from structlog.processors import ExceptionRenderer, JSONRenderer, TimeStamper, add_log_level
+from structlog.stdlib import ProcessorFormatter
+from structlog.tracebacks import ExceptionDictTransformer
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+_LEVELS: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "critical": logging.CRITICAL,
+}
+
+
+def configure(level: str, *, stream: TextIO, is_tty: bool, count: Callable[[str], None]) -> None:
+    """Send everything that is logged in this process to `stream`.
+
+    `level` is the least important one that is written: debug, info, warning, error or critical.
+    `is_tty` chooses the form for people. `count` is told the level of every line written.
+    """
+    set_level(level)
+    lines = _Lines(stream)
+    # What both kinds of loggers pass; the threshold of stdlib loggers is logging's own.
+    both: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        add_log_level,
+        _Named(count),
+        TimeStamper(fmt="iso", utc=True, key="timestamp"),
+    ]
+    render = _for_people() if is_tty else _for_machines()
+    structlog.configure(
+        processors=[_threshold, *both, *render],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
+        context_class=dict,
+        logger_factory=lambda *_: lines,
+        cache_logger_on_first_use=False,
+    )
+    handler = _Handler(lines)
+    handler.setFormatter(
+        ProcessorFormatter(
+            foreign_pre_chain=[_logger_name, *both],
+            processors=[ProcessorFormatter.remove_processors_meta, *render],
+        )
+    )
+    root = logging.getLogger()
+    for old in [old for old in root.handlers if isinstance(old, _Handler)]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+
+
+def set_level(level: str) -> None:
+    """Change the least important level that is written, at any time. Raises ValueError."""
+    if level not in _LEVELS:
+        raise ValueError(f"no such log level: {level!r}")
+    _threshold.least = _LEVELS[level]
+    logging.getLogger().setLevel(_LEVELS[level])
+
+
+class _Threshold:
+    """Drops what is below the level. Bound loggers live long, so it is asked for each line."""
+
+    def __init__(self) -> None:
+        self.least = logging.INFO
+
+    def __call__(self, _: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        if _LEVELS.get(_name_of(method), logging.INFO) < self.least:
+            raise structlog.DropEvent
+        return event
+
+
+_threshold: Final = _Threshold()
+
+
+class _Named:
+    """Gives each line one of the five level names and counts it."""
+
+    def __init__(self, count: Callable[[str], None]) -> None:
+        self._count = count
+
+    def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        event["level"] = level = _name_of(event["level"])
+        self._count(level)
+        return event
+
+
+def _name_of(name: str) -> str:
+    """structlog's methods and logging's own levels ("level 25") in our five names."""
+    match name:
+        case "exception":
+            return "error"
+        case "warn":
+            return "warning"
+        case "fatal":
+            return "critical"
+        case _:
+            return name if name in _LEVELS else "info"
+
+
+def _logger_name(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    event["logger"] = event["_record"].name
+    return event
+
+
+def _for_people() -> list[Processor]:
+    # repr() of values keeps control characters of foreign origin out of the terminal.
+    return [ConsoleRenderer(colors=True, repr_native_str=True, exception_formatter=plain_traceback)]
+
+
+def _for_machines() -> list[Processor]:
+    tracebacks = ExceptionDictTransformer(show_locals=False, use_rich=False)
+    return [ExceptionRenderer(tracebacks), _in_order, JSONRenderer(default=_plain)]
+
+
+def _in_order(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    first = {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event}
+    return {**first, **event}
+
+
+def _plain(value: object) -> Any:
+    """What JSON has no word for."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, set | frozenset):
+        return sorted(map(str, value))
+    return str(value)
+
+
+class _Lines:
+    """Writes whole lines to a stream, each with one call, and survives the stream's end."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, line: str) -> None:
+        # OSError: nobody reads any more. ValueError: the stream was closed.
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
+    msg = debug = info = warning = error = critical = write
+
+
+class _Handler(logging.Handler):
+    """Hands what ``logging`` is told to the same lines."""
+
+    def __init__(self, lines: _Lines) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._lines.write(self.format(record))
+        except Exception:  # noqa: BLE001 - a line that cannot be formatted must not fail its author
+            self.handleError(record)

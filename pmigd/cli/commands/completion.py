@@ -1,0 +1,43 @@
+"""Print a completion script for your shell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pmigd.cli import exits
+from pmigd.cli.command import Command
+
+if TYPE_CHECKING:
+    import argparse
+
+    from pmigd.cli.client import Client
+    from pmigd.cli.output import Output
+
+_EPILOG = """\
+examples:
+  pmigctl completion bash > /etc/bash_completion.d/pmigctl
+  pmigctl completion zsh > "${fpath[1]}/_pmigctl"
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("shell", choices=("bash", "zsh"), help="the shell")
+
+
+def run(args: argparse.Namespace, _client: Client, output: Output) -> int:
+    """Print it; the daemon is not asked."""
+    from pmigd.cli import parser, shells
+
+    output.line(shells.script(args.shell, parser.build()).rstrip("\n"))
+    return exits.SUCCEEDED
+
+
+COMMAND = Command(
+    name="completion",
+    help="print a completion script for bash or zsh",
+    description=__doc__,
+    add_arguments=add_arguments,
+    run=run,
+    epilog=_EPILOG,
+)

@@ -1,0 +1,28 @@
+"""The exit codes scripts may rely on. A number here never changes its meaning.
+
+Codes 0 to 6 are about migrations; everything that is not about a migration (a signal, a broken
+pipe, a fault of pmigctl itself) lies outside that range, so that no script takes it for a verdict.
+"""
+
+from typing import Final
+
+SUCCEEDED: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+REFUSED: Final = 3
+CANCELLED: Final = 4
+UNRESOLVED: Final = 5
+UNREACHABLE: Final = 6
+
+INTERNAL: Final = 70  # EX_SOFTWARE
+OUTPUT: Final = 74  # EX_IOERR: what was to be said could not be written
+INTERRUPTED: Final = 130  # 128 + SIGINT; a migration being followed goes on
+BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
+
+BY_STATE: Final = {
+    "succeeded": SUCCEEDED,
+    "failed": FAILED,
+    "cancelled": CANCELLED,
+    "unresolved": UNRESOLVED,
+}
+"""What a followed migration's last state means for the exit code."""

@@ -1,0 +1,100 @@
+"""Figures as people read them. Takes plain numbers in base units; the clock is passed in."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+_STEPS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+
+def size(count: float) -> str:
+    """Bytes, in the largest binary unit that keeps the figure at least 1: ``4.2 GiB``."""
+    value = float(count)
+    unit = _STEPS[0]
+    for unit in _STEPS:
+        if abs(value) < 1024 or unit == _STEPS[-1]:
+            break
+        value /= 1024
+    if unit == "B" or value >= 100:
+        return f"{value:.0f} {unit}"
+    return f"{value:.1f} {unit}"
+
+
+def rate(bytes_per_second: float) -> str:
+    """Bytes a second: ``118 MiB/s``."""
+    return f"{size(bytes_per_second)}/s"
+
+
+def duration(seconds: float) -> str:
+    """Seconds: ``0.42s``, ``8.3s``, ``42s``, ``3m05s``, ``2h07m``, ``4d02h``."""
+    if seconds < 0:
+        return "0s"
+    if isinstance(seconds, int) and seconds < 60:
+        return f"{seconds}s"
+    if seconds < 1:
+        return f"{seconds:.2f}s"
+    if seconds < 10:
+        return f"{seconds:.1f}s"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"
+
+
+def millis(value: float) -> str:
+    """Milliseconds: ``85 ms``, and seconds from ten of them on."""
+    return f"{value:.0f} ms" if value < 10_000 else duration(value / 1000)
+
+
+def instant(untrusted_text: object) -> datetime | None:
+    """An RFC 3339 time as UTC, or None when it is none."""
+    if not isinstance(untrusted_text, str):
+        return None
+    try:
+        parsed = datetime.fromisoformat(untrusted_text)
+    except ValueError:
+        return None
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+
+
+def age(untrusted_text: object, now: datetime) -> str:
+    """How long ago an RFC 3339 time was; ``-`` when unknown."""
+    then = instant(untrusted_text)
+    return "-" if then is None else duration(int((now - then).total_seconds()))
+
+
+def by_unit(key: str, value: object) -> str:
+    """A value with the unit its key names (``…_bytes``, ``…_s``, ``…_ms``, ``…_percent``)."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        if key.endswith("bytes_per_second"):
+            return rate(value)
+        if key.endswith("_bytes"):
+            return size(value)
+        if key.endswith("_percent"):
+            return f"{value} %"
+        if key == "mib_s" or key.endswith("_mib_s"):
+            return f"{value} MiB/s"
+        if key.endswith("_ms"):
+            return millis(value)
+        if key.endswith("_s"):
+            return duration(value)
+    return plain(str(value))
+
+
+def plain(text: str) -> str:
+    """Text from elsewhere made harmless for a terminal: control characters become visible.
+
+    Names of guests and libvirt's messages end up here; an escape sequence in one must not be able
+    to redraw somebody's screen, nor a line break to forge a line of output.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

@@ -1,0 +1,53 @@
+"""Ctrl-C while something is followed: the first is an item in line, the second leaves at once."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType, TracebackType
+
+
+class Interrupts:
+    """From entering to leaving, the first SIGINT is told and every later one raises.
+
+    A SIGINT that the parent had switched off (nohup, a shell's background job) stays off.
+    """
+
+    def __init__(self) -> None:
+        self._pressed = False
+        self._notify: Callable[[], None] | None = None
+        self._installed = False
+
+    def __enter__(self) -> Self:
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._handle)
+            self._installed = True
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._installed:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def tell(self, notify: Callable[[], None]) -> None:
+        """Call ``notify`` for the first SIGINT, now if it came already.
+
+        ``notify`` runs in a signal handler and may only do what is safe there.
+        """
+        self._notify = notify
+        if self._pressed:
+            notify()
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        if self._pressed:
+            raise KeyboardInterrupt
+        self._pressed = True
+        if self._notify is not None:
+            self._notify()

@@ -1,0 +1,88 @@
+"""pmigctl's entry: from arguments to an exit code, with no traceback on the way.
+
+Nothing is imported here that a run may not need; the parser is built only when it is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from pmigd.cli import exits
+from pmigd.cli.client import DEFAULT_SOCKET, Client
+from pmigd.cli.errors import CliError
+from pmigd.cli.output import Output
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; wrong usage raises SystemExit(2)."""
+    _prepare_streams()
+    try:
+        code = _run(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("pmigctl: interrupted", file=sys.stderr)
+        return exits.INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away. Let the interpreter's last flush go where it cannot fail.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.BROKEN_PIPE
+    except OSError as error:
+        print(f"pmigctl: cannot write the answer: {error.strerror or error}", file=sys.stderr)
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.OUTPUT
+    except Exception as error:
+        # The rim: a fault of ours must not look like a verdict on a migration.
+        if os.environ.get("PMIGCTL_DEBUG"):
+            raise
+        print(
+            f"pmigctl: internal error: {type(error).__name__}: {error}\n"
+            "  remedy: please report it, with what PMIGCTL_DEBUG=1 shows",
+            file=sys.stderr,
+        )
+        return exits.INTERNAL
+    return code
+
+
+def _run(argv: list[str]) -> int:
+    if "_complete" in argv:
+        from pmigd.cli import candidates
+
+        return candidates.run(argv, default_socket())
+    from pmigd.cli import parser
+
+    args = parser.build().parse_args(argv)
+    output = Output(json_wanted=args.json)
+    client = Client(args.socket or default_socket())
+    try:
+        code: int = args.run(args, client, output)
+    except CliError as error:
+        output.problem(error.problem)
+        return error.code
+    return code
+
+
+def default_socket() -> str:
+    """The socket when none is given on the command line."""
+    return os.environ.get("PMIGD_SOCKET") or DEFAULT_SOCKET
+
+
+def _prepare_streams() -> None:
+    """Keep a closed stream or an old encoding from failing a command that worked."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,236 @@
+"""A migration as the daemon describes it, read for showing.
+
+Only reads: a missing or unknown field is shown as unknown, never an error, because a newer daemon
+may say more and an external migration may say less. Nothing is decided here; whether a state is
+final is the contract's list, not a guess.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pmigd.cli import figures
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pmigd.cli.errors import JsonObject
+
+OPEN_STATES: Final = (
+    "queued",
+    "preparing",
+    "precopy",
+    "postcopy",
+    "postcopy_paused",
+    "finishing",
+    "unresolved",
+)
+TERMINAL_STATES: Final = ("succeeded", "failed", "cancelled")
+STATES: Final = (*OPEN_STATES, *TERMINAL_STATES)
+
+
+class Migration:
+    """One migration object, with the few readings that more than one view needs."""
+
+    __slots__ = ("raw",)
+
+    def __init__(self, raw: JsonObject) -> None:
+        self.raw = raw
+
+    @property
+    def id(self) -> str:
+        """The full ID."""
+        return self._text("id")
+
+    @property
+    def domain(self) -> str:
+        """The guest's name, safe to print."""
+        domain = self._object("domain")
+        return figures.plain(str(domain.get("name") or domain.get("uuid") or "?"))
+
+    @property
+    def state(self) -> str:
+        """The state's name."""
+        return self._text("state")
+
+    @property
+    def route(self) -> str:
+        """Where from and where to: ``hosta->hostb``."""
+        return f"{self._text('source')}->{self._text('destination')}"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether nothing more can happen to it."""
+        return self.state in TERMINAL_STATES
+
+    @property
+    def external(self) -> bool:
+        """Whether pmigd only watches it."""
+        return self.raw.get("external") is True
+
+    @property
+    def problem(self) -> JsonObject | None:
+        """What went wrong, if anything did."""
+        return self._object("problem") or None
+
+    @property
+    def progress(self) -> JsonObject:
+        """The last sample; empty before the first."""
+        return self._object("progress")
+
+    @property
+    def result(self) -> JsonObject:
+        """The final figures; empty while open."""
+        return self._object("result")
+
+    @property
+    def actions(self) -> list[JsonObject]:
+        """What policy or people did, oldest first."""
+        actions = self.raw.get("actions")
+        return [a for a in actions if isinstance(a, dict)] if isinstance(actions, list) else []
+
+    @property
+    def percent(self) -> int | None:
+        """How much of memory and disk is over, 0-100; None when nothing is known.
+
+        From what remains, not from what was sent: a busy guest is sent several times over. Rounded
+        down, so that 100 % is never shown before nothing remains.
+        """
+        if self.state == "succeeded":
+            return 100
+        progress = self.progress
+        total = _number(progress, "memory_total_bytes") + _number(progress, "disk_total_bytes")
+        if total <= 0:
+            return None
+        left = _number(progress, "memory_remaining_bytes") + _number(
+            progress, "disk_remaining_bytes"
+        )
+        return max(0, min(100, int(100 * (total - left) / total)))
+
+    @property
+    def remaining_bytes(self) -> float:
+        """What is still to be sent in this pass."""
+        return _number(self.progress, "memory_remaining_bytes") + _number(
+            self.progress, "disk_remaining_bytes"
+        )
+
+    def waiting(self) -> str | None:
+        """What it waits for, in one phrase, or None."""
+        waiting = self._object("waiting_for")
+        if not waiting:
+            return None
+        text = figures.plain(str(waiting.get("resource") or "?"))
+        if waiting.get("host"):
+            text += f" on {figures.plain(str(waiting['host']))}"
+        if waiting.get("used") is not None and waiting.get("limit") is not None:
+            text += f" ({waiting['used']} of {waiting['limit']} used)"
+        if waiting.get("position") is not None:
+            text += f", position {waiting['position']}"
+        return text
+
+    def eta(self) -> str:
+        """What is left to wait, or what for; ``-`` when neither is known."""
+        waiting = self.waiting()
+        if waiting is not None:
+            return waiting
+        eta_s = self.progress.get("eta_s")
+        if self.terminal or not isinstance(eta_s, int | float):
+            return "-"
+        return figures.duration(eta_s)
+
+    def figure(self, key: str) -> str:
+        """One figure of the sample with its unit, ``-`` when there is none."""
+        return figures.by_unit(key, self.progress.get(key))
+
+    def age(self, now: datetime) -> str:
+        """How long ago it was asked for."""
+        return figures.age(self.raw.get("created_at"), now)
+
+    def _object(self, key: str) -> JsonObject:
+        value = self.raw.get(key)
+        return value if isinstance(value, dict) else {}
+
+    def _text(self, key: str) -> str:
+        value = self.raw.get(key)
+        return "?" if value is None else figures.plain(str(value))
+
+
+def _number(values: JsonObject, key: str) -> float:
+    value = values.get(key)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
+
+
+def summary(migration: Migration) -> str:
+    """How it ended (or where it stands), in one line."""
+    result = migration.result
+    parts: list[str] = []
+    if (seconds := result.get("duration_s")) is not None:
+        link = "in" if migration.state == "succeeded" else "after"
+        parts.append(f"{link} {figures.by_unit('duration_s', seconds)}")
+    if migration.state == "succeeded" and result.get("downtime_ms") is not None:
+        parts.append(f"downtime {figures.by_unit('downtime_ms', result['downtime_ms'])}")
+    if result.get("transferred_bytes") is not None:
+        sent = figures.by_unit("transferred_bytes", result["transferred_bytes"])
+        parts.append(f"{sent} transferred")
+    if (iterations := result.get("iterations")) is not None:
+        parts.append(f"{iterations} iteration{'' if iterations == 1 else 's'}")
+    if result.get("mode") not in (None, "precopy"):
+        parts.append(figures.plain(str(result["mode"])))
+    head = f"{migration.domain}: {migration.state}"
+    if migration.state == "succeeded":
+        head += f" {migration.route}"
+    return f"{head} {', '.join(parts)}".rstrip()
+
+
+def sample(migration: Migration) -> str:
+    """Where it stands, in one line without the guest's name."""
+    waiting = migration.waiting()
+    if waiting is not None:
+        return f"waiting for {waiting}"
+    percent = migration.percent
+    parts = [migration.state if percent is None else f"{percent}%"]
+    progress = migration.progress
+    if percent is not None:
+        parts.append(f"{figures.size(migration.remaining_bytes)} left")
+    for key, words in (
+        ("bytes_per_second", "{}"),
+        ("dirty_bytes_per_second", "dirty {}"),
+        ("iteration", "iteration {}"),
+        ("throttle_percent", "throttle {}"),
+        ("eta_s", "eta {}"),
+    ):
+        if progress.get(key):
+            parts.append(words.format(figures.by_unit(key, progress[key])))
+    return ", ".join(parts)
+
+
+def action(entry: JsonObject) -> str:
+    """One action in one line: when, what, why, by whom, and whatever else it says."""
+    rest = dict(entry)
+    when = figures.instant(next((rest.pop(k) for k in ("at", "time") if k in rest), None))
+    what = next((rest.pop(k) for k in ("action", "kind", "name", "what") if rest.get(k)), "action")
+    why = rest.pop("reason", None)
+    actor = rest.pop("by", None)
+    text = f"{when:%H:%M:%S} " if when else ""
+    text += figures.plain(str(what))
+    more = [f"{k}={figures.by_unit(k, v)}" for k, v in rest.items() if v not in (None, "", {}, [])]
+    if more:
+        text += f" {' '.join(more)}"
+    if actor:
+        text += f" by {figures.plain(str(actor))}"
+    return f"{text}: {figures.plain(str(why))}" if why else text
+
+
+def short_ids(ids: list[str], *, least: int = 8) -> dict[str, str]:
+    """The shortest prefixes, one length for all, that still tell these IDs apart.
+
+    UUIDv7s made close together share their first characters, so a fixed length would not do.
+    """
+    whole = max((len(i) for i in ids), default=least)
+    length = next(
+        (n for n in range(least, whole) if len({i[:n] for i in ids}) == len(set(ids))), whole
+    )
+    # A prefix that ends in a hyphen looks cut off by mistake.
+    if any(i[:length].endswith("-") for i in ids):
+        length += 1
+    return {i: i[:length] for i in ids}

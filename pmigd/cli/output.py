@@ -1,0 +1,164 @@
+"""Where the answer goes and in which of three forms: terminal, plain lines, JSON.
+
+Standard output carries the answer, standard error everything else. rich is imported here only, and
+only for a terminal; each line is flushed, because a pipe's reader is waiting for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from pmigd.cli import figures
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import Console
+
+    from pmigd.cli.errors import JsonObject
+
+STATE_STYLES = {
+    "succeeded": "green",
+    "failed": "red",
+    "cancelled": "yellow",
+    "unresolved": "bold red",
+    "postcopy_paused": "bold red",
+    "queued": "dim",
+}
+
+
+class Output:
+    """The three forms, chosen once per run."""
+
+    def __init__(self, *, json_wanted: bool) -> None:
+        self.json = json_wanted
+        self.terminal = (
+            not json_wanted and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        )
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether a person is there to answer a question."""
+        return self.terminal and sys.stdin is not None and sys.stdin.isatty()
+
+    def line(self, text: str = "") -> None:
+        """One line of the answer."""
+        print(text, flush=True)
+
+    def object(self, value: JsonObject) -> None:
+        """One JSON object on a line of its own."""
+        print(json.dumps(value, ensure_ascii=False, separators=(",", ":")), flush=True)
+
+    def note(self, text: str) -> None:
+        """Something about the run, not part of the answer."""
+        print(f"pmigctl: {text}", file=sys.stderr, flush=True)
+
+    def problem(self, problem: JsonObject) -> None:
+        """A problem, as the object itself with ``--json``, else in words on standard error."""
+        if self.json:
+            self.object(problem)
+            return
+        for text in problem_lines(problem):
+            print(text, file=sys.stderr)
+        sys.stderr.flush()
+
+    def console(self) -> Console:
+        """The terminal, by rich, which also honours NO_COLOR and the width."""
+        from rich.console import Console
+
+        return Console(highlight=False, markup=False, emoji=False)
+
+    def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+        """A table: by rich on a terminal, in aligned plain columns in a pipe."""
+        if self.terminal:
+            from pmigd.cli import tables
+
+            console = self.console()
+            console.print(tables.build(columns, rows, console.width))
+            return
+        for text in plain_table([c.title for c in columns], rows):
+            self.line(text)
+
+
+class Column:
+    """A column's title, and what becomes of it when the terminal is narrow."""
+
+    __slots__ = ("cut", "drop", "right", "title")
+
+    def __init__(
+        self, title: str, *, drop: int = 0, cut: int | None = None, right: bool = False
+    ) -> None:
+        self.cut = cut  # may be cut down to this width before another column is given up
+        self.title = title
+        self.drop = drop  # 0: never; otherwise the highest number goes first
+        self.right = right
+
+
+def problem_lines(problem: JsonObject) -> list[str]:
+    """A problem in words: what, every field that is wrong, and what to do."""
+    title = one_line(problem.get("title") or "Error")
+    detail = one_line(problem.get("detail") or "")
+    lines = [f"pmigctl: {title}: {detail}" if detail else f"pmigctl: {title}"]
+    errors = problem.get("errors")
+    for error in errors if isinstance(errors, list) else []:
+        if isinstance(error, dict):
+            field = one_line(error.get("field") or "request")
+            lines.append(f"  {field}: {one_line(error.get('message') or '')}")
+    if problem.get("remedy"):
+        lines.append(f"  remedy: {one_line(problem['remedy'])}")
+    return lines
+
+
+def one_line(value: object) -> str:
+    """Text of several lines joined into one and made harmless."""
+    return figures.plain(" ".join(str(value).split()))
+
+
+def plain_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Aligned columns, two spaces apart, no trailing blanks."""
+    table = [list(titles), *(list(r) for r in rows)]
+    widths = [max(len(row[i]) for row in table) for i in range(len(titles))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    ]
+
+
+def groups(value: JsonObject) -> list[str]:
+    """Any object as ``key: value`` lines: the plain keys first, then each nested one as a group.
+
+    Knows no key by name, so what a newer daemon adds simply shows.
+    """
+    simple = {k: v for k, v in value.items() if not isinstance(v, dict | list) or not v}
+    lines = key_values(simple)
+    for key, nested in value.items():
+        if key not in simple:
+            lines += ["", f"{one_line(key)}:", *(f"  {text}" for text in _nested(nested))]
+    return lines[1:] if lines[:1] == [""] else lines
+
+
+def key_values(values: JsonObject) -> list[str]:
+    """Aligned ``key: value`` lines of an object without nested ones."""
+    width = max((len(k) for k in values), default=0) + 1
+    return [f"{one_line(k) + ':':<{width}} {_scalar(k, v)}" for k, v in values.items()]
+
+
+def _nested(value: object) -> list[str]:
+    if isinstance(value, dict):
+        return groups(value)
+    if not isinstance(value, list):
+        return [one_line(value)]
+    lines: list[str] = []
+    for entry in value:
+        first, *rest = groups(entry) if isinstance(entry, dict) else [one_line(entry)]
+        lines += [f"- {first}", *(f"  {text}" for text in rest)]
+    return lines
+
+
+def _scalar(key: str, value: object) -> str:
+    if isinstance(value, list | dict):
+        return "none"
+    return figures.by_unit(key, value)

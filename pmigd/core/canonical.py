@@ -1,0 +1,57 @@
+"""What the log says about one change of a migration's state: the canonical line.
+
+One line for each change, with the same keys every time, and the final figures on the last one: the
+log is the durable history that metrics cannot be. Nothing here is secret: no XML, no request body.
+"""
+
+from __future__ import annotations
+
+from pmigd.core.model import Direction, Migration, Now
+
+EVENT = "migration"
+
+
+def migration_line(before: Migration | None, after: Migration, now: Now) -> dict[str, object]:
+    """The fields of the line for the step from `before` (None: there was nothing) to `after`.
+
+    ``elapsed_s`` is the time since the start, None before it. ``reason`` is the problem's code and
+    ``detail`` its sentence, which may quote libvirt. When it has ended ``duration_s``,
+    ``downtime_ms``, ``downtime_net_ms``, ``transferred_bytes``, ``iterations`` and ``mode`` are
+    added, None where nothing is known.
+    """
+    line: dict[str, object] = {
+        "event": EVENT,
+        "migration": str(after.id),
+        "domain": after.domain.name,
+        "uuid": after.domain.uuid,
+        "peer": _peer(after) or None,
+        "direction": str(after.direction),
+        "state": str(after.state),
+        "from": str(before.state) if before is not None else None,
+        "elapsed_s": _elapsed_s(after, now),
+        "reason": str(after.problem.code) if after.problem is not None else None,
+        "external": after.external,
+        "adopted": after.adopted,
+    }
+    if after.problem is not None:
+        line["detail"] = after.problem.detail
+    if after.state.terminal and after.result is not None:
+        line |= {
+            "duration_s": round(after.result.duration_s, 3),
+            "downtime_ms": after.result.downtime_ms,
+            "downtime_net_ms": after.result.downtime_net_ms,
+            "transferred_bytes": after.result.transferred_bytes,
+            "iterations": after.result.iterations,
+            "mode": str(after.result.mode),
+        }
+    return line
+
+
+def _peer(m: Migration) -> str:
+    return m.source if m.direction is Direction.INCOMING else m.destination
+
+
+def _elapsed_s(m: Migration, now: Now) -> float | None:
+    if m.started_at is None:
+        return None
+    return round(max(0.0, now.mono - m.started_mono), 3)

@@ -1,0 +1,189 @@
+"""On a terminal: a bar that redraws itself, a question at Ctrl-C, tables that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.cli.conftest import Terminal
+from tests.cli.stub import RESULT, Stub, event, migration, problem, progress
+
+Open = Callable[..., Terminal]
+ONE = migration(1)["id"]
+ABORT = f"/v1/migrations/{ONE}/abort"
+
+
+def sampled(percent: int) -> dict[str, object]:
+    return event("progress", migration(1, progress=progress(percent)))
+
+
+SUCCEEDED = event("state", migration(1, state="succeeded", result=RESULT))
+QUESTION = r"\[a\]bort the migration, \[l\]eave it running, \[c\]ontinue watching\? "
+
+
+def test_the_bar_shows_percent_rate_and_time_left_and_gives_way_to_the_result(
+    stub: Stub, terminal: Open
+) -> None:
+    screen = terminal("migrate", "web1", "hostb")
+    stub.say(sampled(45))
+    screen.wait_for(r"web1 precopy [━╸╺ ]{10,} +44% eta 19s 118 MiB/s dirty 12\.0 MiB/s")
+    stub.say(sampled(80))
+    screen.wait_for(r"[━╸╺ ]{10,} +79%")
+    stub.say(SUCCEEDED)
+    assert screen.end() == 0
+    assert screen.text.rstrip().endswith("5 iterations")
+    assert "\x1b[?25h" in screen.raw  # the cursor is back
+
+
+def test_ctrl_c_asks_and_a_aborts(stub: Stub, terminal: Open) -> None:
+    screen = terminal("migrate", "web1", "hostb")
+    stub.say(sampled(45))
+    screen.wait_for("44%")
+    screen.press("\x03")
+    screen.wait_for(QUESTION)
+    screen.press("what?\n")
+    screen.wait_for(QUESTION)
+    screen.press("a\n")
+    stub.sent("POST", ABORT)
+    screen.wait_for("abort requested")
+    stub.say(event("state", migration(1, state="cancelled", result={"duration_s": 4})))
+    assert screen.end() == 4
+    assert "web1: cancelled after 4s" in screen.text
+
+
+def test_ctrl_c_and_l_leaves_it_running(stub: Stub, terminal: Open) -> None:
+    screen = terminal("migrate", "web1", "hostb")
+    stub.say(sampled(45))
+    screen.wait_for("44%")
+    screen.press("\x03")
+    screen.wait_for(QUESTION)
+    screen.press("l\n")
+    assert screen.end() == 130
+    assert "left it running" in screen.text
+    assert not [r for r in stub.requests if r.path == ABORT]
+
+
+def test_a_second_ctrl_c_leaves_from_within_the_question(stub: Stub, terminal: Open) -> None:
+    screen = terminal("migrate", "web1", "hostb")
+    stub.say(sampled(45))
+    screen.wait_for("44%")
+    screen.press("\x03")
+    screen.wait_for(QUESTION)
+    screen.press("\x03")
+    assert screen.end() == 130
+    assert "left it running" in screen.text
+    assert "Traceback" not in screen.text
+
+
+def test_after_continue_it_goes_on_and_the_next_ctrl_c_leaves_without_asking(
+    stub: Stub, terminal: Open
+) -> None:
+    screen = terminal("migrate", "web1", "hostb")
+    stub.say(sampled(45))
+    screen.wait_for("44%")
+    screen.press("\x03")
+    screen.wait_for(QUESTION)
+    screen.press("c\n")
+    stub.say(sampled(80))
+    screen.wait_for("79%")
+    screen.press("\x03")
+    assert screen.end() == 130
+    assert screen.text.count("ontinue watching") == 1
+
+
+def test_an_abort_that_comes_too_late_is_told_and_the_result_shown(
+    stub: Stub, terminal: Open
+) -> None:
+    stub.answers["POST", ABORT] = (409, problem(409, "wrong_state", detail="it succeeded"))
+    screen = terminal("migrate", "web1", "hostb")
+    stub.say(sampled(45))
+    screen.wait_for("44%")
+    screen.press("\x03")
+    screen.wait_for(QUESTION)
+    stub.say(SUCCEEDED)
+    screen.press("a\n")
+    assert screen.end() == 0
+    assert "Wrong state: it succeeded" in screen.text
+    assert "web1: succeeded" in screen.text
+
+
+@pytest.mark.parametrize("columns", [12, 20, 40, 80, 200])
+def test_the_bar_is_one_line_at_any_width(stub: Stub, terminal: Open, columns: int) -> None:
+    """A line that wraps could not be redrawn, and would fill the screen."""
+    screen = terminal("migrate", "web1", "hostb", columns=columns)
+    stub.say(sampled(45))
+    screen.wait_for("44%")
+    stub.say(SUCCEEDED)
+    assert screen.end() == 0
+    drawn = [line for line in screen.text.replace("\r", "\n").split("\n") if "44%" in line]
+    assert drawn
+    assert all(len(line.rstrip()) <= columns for line in drawn)
+
+
+def test_what_is_waited_for_stands_in_the_place_of_the_bar(stub: Stub, terminal: Open) -> None:
+    waits = {"resource": "outgoing", "host": "hosta", "used": 1, "limit": 1, "position": 3}
+    screen = terminal("migrate", "web1", "hostb")
+    stub.say(event("state", migration(1, state="queued", waiting_for=waits)))
+    screen.wait_for(r"web1 queued: waiting for outgoing on hosta \(1 of 1 used\), position 3")
+
+
+def test_no_color_means_no_colour(stub: Stub, terminal: Open) -> None:
+    stub.add(migration(1, progress=progress()), migration(2, state="unresolved"))
+    coloured = terminal("list")
+    assert coloured.end() == 0
+    assert "\x1b[1;31m" in coloured.raw
+    plain = terminal("list", NO_COLOR="1")
+    assert plain.end() == 0
+    assert "31m" not in plain.raw
+
+
+@pytest.mark.parametrize("columns", [10, 30, 60, 80, 160])
+def test_the_table_fits_and_keeps_what_matters(stub: Stub, terminal: Open, columns: int) -> None:
+    near = "0199c1d2-7a01-7000-8000-000000000001"
+    stub.add(migration(1, progress=progress()), migration(2, id=near, external=True))
+    screen = terminal("list", columns=columns)
+    assert screen.end() == 0
+    lines = screen.text.splitlines()
+    assert len(lines) == 3
+    assert all(len(line) <= columns for line in lines)
+    if columns >= 60:
+        assert lines[1].split()[:4] == ["0199c1d2-7a01", "web1", "precopy", "(external)"]
+
+
+def test_short_ids_in_the_table_still_tell_the_migrations_apart(stub: Stub, terminal: Open) -> None:
+    stub.add(migration(0x100), migration(0x200))
+    screen = terminal("list", columns=120)
+    assert screen.end() == 0
+    ids = [line.split()[0] for line in screen.text.splitlines()[1:]]
+    assert len(set(ids)) == 2
+    assert all(len(i) < 36 for i in ids)
+
+
+def test_watch_of_all_is_a_live_table(stub: Stub, terminal: Open) -> None:
+    stub.add(migration(1, progress=progress(10)))
+    screen = terminal("watch", columns=120)
+    screen.wait_for(r"web1 +precopy +hosta->hostb +9%")
+    stub.say(event("progress", migration(1, progress=progress(70))))
+    screen.wait_for(r"web1 +precopy +hosta->hostb +69%")
+    stub.say(SUCCEEDED)
+    screen.wait_for(r"web1 +succeeded +hosta->hostb +100%")
+    screen.press("\x03")
+    assert screen.end() == 130
+    assert "Traceback" not in screen.text
+
+
+def test_watch_of_one_leaves_at_ctrl_c_without_a_question(stub: Stub, terminal: Open) -> None:
+    stub.add(migration(1, progress=progress(10)))
+    screen = terminal("watch", "web1")
+    screen.wait_for("9%")
+    screen.press("\x03")
+    assert screen.end() == 130
+    assert "left it running" in screen.text
+    assert "[a]bort" not in screen.text
+
+
+def test_an_empty_list_says_so(terminal: Open) -> None:
+    screen = terminal("list")
+    assert screen.end() == 0
+    assert "no open migrations" in screen.text

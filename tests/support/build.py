@@ -1,0 +1,96 @@
+"""Small builders for the core's values: every argument has a default that means nothing special."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pmigd.core import engine
+from pmigd.core import events as ev
+from pmigd.core.model import (
+    Because,
+    Domain,
+    Job,
+    Migration,
+    MigrationId,
+    Now,
+    Plan,
+    Power,
+    Request,
+    Sample,
+    Target,
+    View,
+)
+
+T0 = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+TARGET = Target("hostb", "qemu+tls://hostb/system")
+PLAN = Plan(
+    TARGET,
+    tunnelled=False,
+    live=True,
+    persist_destination=True,
+    undefine_source=True,
+    bandwidth_mib_s=0,
+)
+
+RUNS = View(Power.RUNNING)
+RUNS_AGAIN = View(Power.RUNNING, Because.MIGRATION_CANCELED)
+MIGRATING = View(Power.RUNNING, job=Job.OUTGOING)
+SWITCHING = View(Power.PAUSED, Because.MIGRATION, Job.OUTGOING)
+LEFT_PAUSED = View(Power.PAUSED, Because.MIGRATION)
+USER_PAUSED = View(Power.PAUSED, Because.USER)
+INCOMING = View(Power.PAUSED, Because.MIGRATION, Job.INCOMING)
+ARRIVED = View(Power.RUNNING, Because.MIGRATED)
+ABSENT = View(Power.ABSENT)
+LEFT = View(Power.SHUTOFF, Because.MIGRATED)
+SHUT_DOWN = View(Power.SHUTOFF, Because.SHUTDOWN)
+SILENT = View(Power.UNKNOWN, detail="no route to host")
+POSTCOPY_HERE = View(Power.PAUSED, Because.POSTCOPY, Job.OUTGOING)
+POSTCOPY_BROKEN = View(Power.PAUSED, Because.POSTCOPY_FAILED)
+POSTCOPY_BROKEN_THERE = View(Power.RUNNING, Because.POSTCOPY_FAILED)
+
+
+def at(seconds: float) -> Now:
+    """Both clocks `seconds` after the beginning."""
+    return Now(1000.0 + seconds, T0 + timedelta(seconds=seconds))
+
+
+def migration(**changes: Any) -> Migration:
+    """A queued migration."""
+    request = Request("web1", "hostb", **changes.pop("request", {}))
+    made = Migration(
+        id=MigrationId("0192e4a0-0000-7000-8000-000000000001"),
+        request=request,
+        domain=Domain("web1", "11111111-2222-3333-4444-555555555555"),
+        source="hosta",
+        destination="hostb",
+        created_at=T0,
+        target=TARGET,
+    )
+    return replace(made, **changes)
+
+
+def sample(**figures: Any) -> Sample:
+    """Statistics of a job that transfers."""
+    return Sample(
+        at=T0, **{"memory_total_bytes": 1 << 26, "memory_processed_bytes": 1 << 20} | figures
+    )
+
+
+PREPARED = ev.Prepared(PLAN, because_before=Because.OTHER, paused_before=False)
+
+
+def play(m: Migration, *events: ev.Event, start: float = 0.0) -> engine.Step:
+    """Apply `events` one tenth of a second apart; the effects are those of the last one."""
+    step = engine.Step(m)
+    for number, event in enumerate(events):
+        step = engine.step(step.migration, event, at(start + number / 10))
+    return step
+
+
+def transferring(**changes: Any) -> Migration:
+    """A migration in pre-copy, its call out."""
+    return play(
+        migration(**changes), ev.Admitted(), PREPARED, ev.Sampled(Job.OUTGOING, sample())
+    ).migration

@@ -1,0 +1,363 @@
+"""One step of one migration: what every event does in every kind of situation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pmigd.core import engine
+from pmigd.core import events as ev
+from pmigd.core.effects import AbortJob, Look, Perform, Prepare, ResumeSource, SuspendGuest
+from pmigd.core.model import Abort, Call, Direction, Job, Migration, Mode, OnTimeout, State
+from pmigd.core.problem import Code, Problem
+from tests.support.build import (
+    ABSENT,
+    ARRIVED,
+    INCOMING,
+    LEFT,
+    LEFT_PAUSED,
+    MIGRATING,
+    PLAN,
+    POSTCOPY_BROKEN,
+    POSTCOPY_BROKEN_THERE,
+    PREPARED,
+    RUNS,
+    RUNS_AGAIN,
+    SILENT,
+    T0,
+    USER_PAUSED,
+    at,
+    migration,
+    play,
+    sample,
+    transferring,
+)
+
+BROKE = Problem(Code.CONNECTION_BROKE, "Connection reset by peer")
+ABORT = ev.AbortAsked(Abort("root", "asked for by root", T0))
+
+
+def test_the_way_of_a_migration_that_succeeds() -> None:
+    step = play(migration(), ev.Admitted())
+    assert step.migration.state is State.PREPARING
+    assert step.effects == (Prepare(),)
+
+    step = play(step.migration, PREPARED)
+    assert step.migration.call is Call.MADE
+    assert step.effects == (Perform(PLAN),)
+
+    step = play(step.migration, ev.Sampled(Job.OUTGOING, sample()))
+    assert step.migration.state is State.PRECOPY
+
+    step = play(step.migration, ev.SwitchedOver())
+    assert step.migration.state is State.FINISHING
+
+    step = play(step.migration, ev.Left(), ev.Completed(sample(downtime_ms=40, downtime_net_ms=30)))
+    assert step.migration.state is State.FINISHING
+    step = play(step.migration, ev.CallReturned(None))
+    assert step.effects == (Look(),)
+
+    step = play(step.migration, ev.Looked(LEFT, ARRIVED), start=2)
+    assert step.migration.state is State.SUCCEEDED
+    result = step.migration.result
+    assert result is not None
+    assert (result.downtime_ms, result.downtime_net_ms, result.mode) == (40, 30, Mode.PRECOPY)
+    assert result.duration_s == pytest.approx(2.0)
+
+
+def test_a_success_reported_by_libvirt_is_none_until_the_destination_shows_the_guest() -> None:
+    step = play(transferring(), ev.CallReturned(None), ev.Looked(LEFT, SILENT))
+    assert step.migration.state is State.FINISHING
+    assert isinstance(step.effects[0], Look)
+    for _ in range(engine.LOOKS_UNTIL_UNRESOLVED):
+        step = play(step.migration, ev.Looked(LEFT, SILENT))
+    assert step.migration.state is State.UNRESOLVED
+    assert step.migration.problem is not None
+    assert step.migration.problem.code is Code.DESTINATION_SILENT
+    # pmigd asks on, and settles it when the destination answers.
+    assert step.effects == (Look(engine.ASK_ON_S),)
+    step = play(step.migration, ev.Looked(LEFT, ARRIVED))
+    assert step.migration.state is State.SUCCEEDED
+    assert step.migration.problem is None
+
+
+def test_an_error_of_the_call_is_no_failure_when_the_guest_arrived() -> None:
+    step = play(transferring(), ev.CallReturned(BROKE), ev.Looked(ABSENT, ARRIVED))
+    assert step.migration.state is State.SUCCEEDED
+
+
+def test_a_failure_keeps_the_words_of_libvirt() -> None:
+    step = play(transferring(), ev.CallReturned(BROKE), ev.Looked(RUNS, ABSENT))
+    assert step.migration.state is State.FAILED
+    assert step.migration.problem == BROKE
+    assert step.migration.result is not None
+    assert step.migration.result.downtime_ms is None
+
+
+def test_a_forecast_of_the_pause_is_never_given_as_the_pause() -> None:
+    m = play(transferring(), ev.Sampled(Job.OUTGOING, sample(downtime_ms=300))).migration
+    step = play(m, ev.CallReturned(None), ev.Looked(ABSENT, ARRIVED))
+    assert step.migration.state is State.SUCCEEDED
+    assert step.migration.result is not None
+    assert step.migration.result.downtime_ms is None
+
+
+def test_a_call_that_ended_while_its_job_goes_on_is_watched_on() -> None:
+    step = play(transferring(), ev.CallReturned(BROKE), ev.Looked(MIGRATING, INCOMING))
+    assert step.migration.state is State.PRECOPY
+    assert step.migration.call is Call.LOST
+    step = play(step.migration, ev.Sampled(Job.NONE, None))
+    assert isinstance(step.effects[0], Look)
+    step = play(step.migration, ev.Looked(ABSENT, ARRIVED))
+    assert step.migration.state is State.SUCCEEDED
+
+
+def test_no_job_while_the_call_is_out_means_nothing() -> None:
+    step = play(migration(), ev.Admitted(), PREPARED, ev.Sampled(Job.NONE, None))
+    assert step.migration.state is State.PREPARING
+    assert step.effects == ()
+
+
+def test_what_prevents_the_call_fails_it_without_a_call() -> None:
+    problem = Problem(Code.DESTINATION_UNREACHABLE, "refused")
+    step = play(migration(), ev.Admitted(), ev.PrepareFailed(problem))
+    assert step.migration.state is State.FAILED
+    assert step.migration.call is Call.NOT_MADE
+    assert step.effects == ()
+
+
+def test_others_jobs_on_the_domain_do_not_move_a_migration_that_was_not_called() -> None:
+    m = play(migration(), ev.Admitted()).migration
+    for event in (ev.IterationBegan(1), ev.SwitchedOver(), ev.Left(), ev.Completed(sample())):
+        assert play(m, event).migration == m
+
+
+class TestAbort:
+    def test_of_a_queued_one_cancels_at_once(self) -> None:
+        step = play(migration(), ABORT)
+        assert step.migration.state is State.CANCELLED
+        assert step.effects == ()
+
+    def test_before_the_call_prevents_the_call(self) -> None:
+        step = play(migration(), ev.Admitted(), ABORT)
+        assert step.migration.state is State.CANCELLED
+        assert play(step.migration, PREPARED).effects == ()
+
+    def test_before_libvirts_job_has_begun_is_tried_again(self) -> None:
+        step = play(migration(), ev.Admitted(), PREPARED, ABORT)
+        assert step.effects == (AbortJob(),)
+        step = play(step.migration, ev.AbortAnswered(None, no_job=True))
+        assert step.effects == (AbortJob(engine.ABORT_RETRY_S),)
+
+    def test_ends_as_cancelled_when_the_guest_stayed(self) -> None:
+        aborted = Problem(Code.ABORTED_ELSEWHERE, "operation aborted")
+        step = play(transferring(), ABORT, ev.AbortAnswered(None), ev.CallReturned(aborted))
+        step = play(step.migration, ev.Looked(RUNS, ABSENT))
+        assert step.migration.state is State.CANCELLED
+        assert step.migration.problem is not None
+        assert step.migration.problem.code is Code.CANCELLED
+
+    def test_that_came_too_late_is_a_success(self) -> None:
+        step = play(transferring(), ABORT, ev.CallReturned(None), ev.Looked(ABSENT, ARRIVED))
+        assert step.migration.state is State.SUCCEEDED
+
+    def test_is_refused_in_postcopy_where_it_would_lose_the_guest(self) -> None:
+        m = play(transferring(), ev.SwitchedOver(), ev.PostcopyBegan()).migration
+        assert m.state is State.POSTCOPY
+        problem = engine.may_abort(m)
+        assert problem is not None
+        assert problem.code is Code.WRONG_STATE
+        assert play(m, ABORT).effects == ()
+
+    def test_by_somebody_else_is_cancelled_too(self) -> None:
+        aborted = Problem(Code.ABORTED_ELSEWHERE, "operation aborted")
+        step = play(transferring(), ev.CallReturned(aborted), ev.Looked(RUNS, ABSENT))
+        assert step.migration.state is State.CANCELLED
+        assert step.migration.problem == aborted
+
+    def test_twice_is_once(self) -> None:
+        m = play(transferring(), ABORT).migration
+        assert play(m, ABORT) == engine.Step(m)
+
+    def test_goes_on_after_a_restart(self) -> None:
+        m = play(transferring(), ABORT).migration
+        step = play(m, ev.Restarted(), ev.Looked(MIGRATING, INCOMING))
+        assert step.effects == (AbortJob(),)
+
+
+class TestTimeout:
+    def test_aborts_and_fails_with_its_own_code(self) -> None:
+        m = transferring(request={"timeout_s": 5})
+        assert play(m, ev.Ticked(), start=4).effects == ()
+        step = play(m, ev.Ticked(), start=6)
+        assert step.effects == (AbortJob(),)
+        step = play(step.migration, ev.CallReturned(Problem(Code.ABORTED_ELSEWHERE, "")))
+        step = play(step.migration, ev.Looked(RUNS, ABSENT))
+        assert step.migration.state is State.FAILED
+        assert step.migration.problem is not None
+        assert step.migration.problem.code is Code.TIMEOUT
+
+    def test_suspends_once_memory_is_on_its_way(self) -> None:
+        request = {"timeout_s": 5, "on_timeout": OnTimeout.SUSPEND}
+        preparing = play(migration(request=request), ev.Admitted(), PREPARED).migration
+        assert play(preparing, ev.Ticked(), start=9).effects == ()
+        step = play(transferring(request=request), ev.Ticked(), start=9)
+        assert step.effects == (SuspendGuest(),)
+        assert step.migration.suspended
+        assert play(step.migration, ev.Ticked(), start=20).effects == ()
+
+    def test_continues_with_a_note(self) -> None:
+        m = transferring(request={"timeout_s": 5, "on_timeout": OnTimeout.CONTINUE})
+        step = play(m, ev.Ticked(), start=6)
+        assert step.effects == ()
+        assert step.migration.actions[-1].action == "continue"
+        assert play(step.migration, ev.Ticked(), start=7).migration == step.migration
+
+    def test_still_holds_after_a_restart(self) -> None:
+        m = transferring(request={"timeout_s": 5})
+        m = play(m, ev.Restarted(), ev.Looked(MIGRATING, INCOMING), start=3).migration
+        assert play(m, ev.Ticked(), start=6).effects == (AbortJob(),)
+
+    def test_resumes_the_guest_that_it_paused_when_the_migration_fails(self) -> None:
+        m = transferring(request={"timeout_s": 5, "on_timeout": OnTimeout.SUSPEND})
+        m = play(m, ev.Ticked(), start=9).migration
+        step = play(m, ev.CallReturned(BROKE), ev.Looked(USER_PAUSED, ABSENT))
+        assert step.effects == (ResumeSource(),)
+        step = play(step.migration, ev.ResumeAnswered(None), ev.Looked(RUNS, ABSENT))
+        assert step.migration.state is State.FAILED
+        assert step.migration.problem == BROKE
+
+
+class TestRestart:
+    def test_a_queued_one_stays_queued(self) -> None:
+        assert play(migration(), ev.Restarted()).migration == migration()
+
+    def test_one_that_was_never_called_is_queued_again(self) -> None:
+        m = play(migration(), ev.Admitted(), ev.Restarted()).migration
+        assert m.state is State.QUEUED
+        assert m.started_at is None
+
+    def test_one_that_runs_is_adopted_and_not_called_again(self) -> None:
+        step = play(transferring(), ev.Restarted())
+        assert step.migration.adopted
+        assert isinstance(step.effects[0], Look)
+        step = play(step.migration, ev.Looked(MIGRATING, INCOMING))
+        assert step.migration.state is State.PRECOPY
+        assert step.effects == ()
+
+    def test_one_that_succeeded_meanwhile_gets_its_verdict_and_figures(self) -> None:
+        final = sample(downtime_ms=55)
+        step = play(transferring(), ev.Restarted(), ev.Looked(ABSENT, ARRIVED, final))
+        assert step.migration.state is State.SUCCEEDED
+        assert step.migration.result is not None
+        assert step.migration.result.downtime_ms == 55
+
+    def test_one_that_failed_meanwhile_says_that_nobody_saw_why(self) -> None:
+        step = play(transferring(), ev.Restarted(), ev.Looked(RUNS, ABSENT))
+        assert step.migration.state is State.FAILED
+        assert step.migration.problem is not None
+        assert step.migration.problem.code is Code.INTERRUPTED
+
+    def test_a_call_right_before_the_crash_is_given_time_to_show_its_job(self) -> None:
+        m = play(migration(), ev.Admitted(), PREPARED).migration
+        assert play(m, ev.Restarted(), start=1).effects == (Look(engine.CALL_GRACE_S),)
+        assert play(m, ev.Restarted(), start=60).effects == (Look(0.0),)
+
+
+class TestLibvirtAway:
+    def test_its_return_asks_both_ends_afresh(self) -> None:
+        m = play(transferring(), ev.WatchLost(), ev.CallReturned(BROKE)).migration
+        step = play(m, ev.Looked(SILENT, SILENT))
+        assert step.migration.state is State.PRECOPY
+        step = play(step.migration, ev.WatchBack(), ev.Looked(RUNS_AGAIN, ABSENT))
+        assert step.migration.state is State.FAILED
+
+    def test_for_long_makes_it_unresolved_and_its_return_resolves_it(self) -> None:
+        m = play(transferring(), ev.WatchLost()).migration
+        assert play(m, ev.Ticked(), start=20).migration.state is State.PRECOPY
+        m = play(m, ev.Ticked(), start=engine.UNWATCHED_LIMIT_S + 1).migration
+        assert m.state is State.UNRESOLVED
+        m = play(m, ev.WatchBack(), ev.Sampled(Job.OUTGOING, sample())).migration
+        assert m.state is State.PRECOPY
+        assert m.problem is None
+
+
+class TestUnresolved:
+    def unresolved(self) -> Migration:
+        m = play(transferring(), ev.CallReturned(BROKE)).migration
+        m = play(
+            m, *[ev.Looked(RUNS_AGAIN, ARRIVED)] * (engine.LOOKS_UNTIL_UNRESOLVED + 1)
+        ).migration
+        assert m.state is State.UNRESOLVED
+        assert m.problem is not None
+        assert m.problem.code is Code.TWO_COPIES
+        return m
+
+    @pytest.mark.parametrize("verdict", [State.SUCCEEDED, State.FAILED])
+    def test_an_operator_closes_it(self, verdict: State) -> None:
+        m = play(self.unresolved(), ev.Resolved(verdict, "root")).migration
+        assert m.state is verdict
+        assert m.actions[-1].by == "root"
+
+    def test_nothing_else_can_be_resolved(self) -> None:
+        assert engine.may_resolve(transferring()) is not None
+        assert play(transferring(), ev.Resolved(State.FAILED, "root")).migration == transferring()
+
+    def test_settles_itself_when_one_copy_is_gone(self) -> None:
+        assert (
+            play(self.unresolved(), ev.Looked(ABSENT, ARRIVED)).migration.state is State.SUCCEEDED
+        )
+
+
+def test_a_copy_left_paused_is_resumed_when_the_destination_has_none() -> None:
+    step = play(transferring(), ev.SwitchedOver(), ev.Restarted(), ev.Looked(LEFT_PAUSED, ABSENT))
+    assert step.effects == (ResumeSource(),)
+    step = play(step.migration, ev.ResumeAnswered(None), ev.Looked(RUNS, ABSENT))
+    assert step.migration.state is State.FAILED
+
+
+def test_broken_postcopy_is_shown_and_nothing_is_done() -> None:
+    m = play(transferring(), ev.SwitchedOver(), ev.PostcopyBegan()).migration
+    step = play(m, ev.PostcopyBroke())
+    assert step.migration.state is State.POSTCOPY_PAUSED
+    assert step.effects == ()
+    step = play(step.migration, ev.CallReturned(BROKE))
+    step = play(step.migration, ev.Looked(POSTCOPY_BROKEN, POSTCOPY_BROKEN_THERE))
+    assert step.migration.state is State.POSTCOPY_PAUSED
+    assert step.effects == ()
+
+
+class TestExternal:
+    def outgoing(self) -> Migration:
+        return replace(migration(), external=True, state=State.PRECOPY, started_at=T0, target=None)
+
+    def test_its_end_is_seen_from_this_host_alone(self) -> None:
+        step = play(self.outgoing(), ev.SwitchedOver(), ev.Left())
+        assert isinstance(step.effects[0], Look)
+        step = play(step.migration, ev.Completed(sample(downtime_ms=9)), ev.Looked(LEFT, SILENT))
+        assert step.migration.state is State.SUCCEEDED
+        assert step.migration.result is not None
+        assert step.migration.result.downtime_ms == 9
+
+    def test_its_failure_is_seen_when_its_job_is_gone(self) -> None:
+        m = replace(self.outgoing(), call=Call.LOST)
+        step = play(m, ev.Sampled(Job.NONE, None))
+        assert isinstance(step.effects[0], Look)
+        assert play(step.migration, ev.Looked(RUNS, SILENT)).migration.state is State.FAILED
+
+    def test_an_incoming_one_ends_when_it_was_started_here(self) -> None:
+        m = replace(self.outgoing(), direction=Direction.INCOMING)
+        step = play(m, ev.Arrived())
+        step = play(step.migration, ev.Looked(ARRIVED, SILENT))
+        assert step.migration.state is State.SUCCEEDED
+
+    def test_an_incoming_one_can_only_be_aborted_at_its_source(self) -> None:
+        m = replace(self.outgoing(), direction=Direction.INCOMING)
+        assert engine.may_abort(m) is not None
+        assert play(m, ABORT).effects == ()
+
+
+def test_time_alone_changes_nothing() -> None:
+    m = transferring()
+    assert engine.step(m, ev.Ticked(), at(100)).migration == m
