@@ -258,12 +258,11 @@ def _transferring(m: Migration) -> Migration:
 
 
 def _sampled(m: Migration, job: Job, sample: Sample | None, now: Now) -> Step:
-    if sample is not None and job is not Job.NONE:
-        m = replace(m, progress=sample)
-        if m.state is State.UNRESOLVED:
-            m = replace(_move(m, State.PRECOPY), problem=None)
-        if sample.memory_total_bytes > 0:
-            m = _transferring(m)
+    if job is Job.OUTGOING and m.state is State.UNRESOLVED:
+        m = replace(_move(m, State.PRECOPY), problem=None)
+    # Before and after the transfer proper libvirt counts nothing: that is no progress.
+    if sample is not None and sample.memory_total_bytes > 0:
+        m = _transferring(replace(m, progress=sample))
     if job is Job.NONE and m.state is not State.QUEUED and m.call is not Call.MADE:
         # Nobody waits for the call and libvirt has no job: it is over, one way or another. While
         # the call is out this means nothing: its job has not begun, or its answer is on the way.

@@ -126,7 +126,7 @@ def _for_people() -> list[Processor]:
 
 
 def _for_machines() -> list[Processor]:
-    tracebacks = ExceptionDictTransformer(show_locals=False, use_rich=False)
+    tracebacks = ExceptionDictTransformer(show_locals=False)
     return [ExceptionRenderer(tracebacks), _in_order, JSONRenderer(default=_plain)]
 
 
