@@ -119,13 +119,13 @@ TRANSFERRED: Final = Family(
 PAGES: Final = Family(
     "pmigd_migration_pages_total",
     "counter",
-    "Memory pages sent by outgoing migrations; a constant page is sent as one byte.",
+    "Memory pages sent by outgoing migrations; a constant one holds one byte over and over.",
     ("kind",),
 )
 REQUESTS: Final = Family(
     "pmigd_migration_postcopy_requests_total",
     "counter",
-    "Pages that guests had to wait for in post-copy, outgoing migrations.",
+    "Pages that the guest asked for before they had been sent, in outgoing post-copy.",
 )
 
 FAMILIES: Final = (
