@@ -7,8 +7,10 @@ from aiohttp import web
 from pmigd.api import handlers
 from pmigd.api.auth import needs
 from pmigd.api.backend import Backend
+from pmigd.api.handlers import DESCRIPTION
 from pmigd.api.openapi import document
-from pmigd.api.problems import BACKEND, answer, explain
+from pmigd.api.problems import BACKEND, expect, explain
+from pmigd.api.query import reads
 from pmigd.api.routes import ROUTES
 from pmigd.wire.request import BODY_LIMIT_BYTES
 
@@ -18,13 +20,12 @@ def make_app(backend: Backend) -> web.Application:
     app = web.Application(middlewares=[explain], client_max_size=BODY_LIMIT_BYTES)
     app[BACKEND] = backend
     for route in ROUTES:
-        app.router.add_route(route.method, route.path, needs(route.role, route.handler))
-    description = document()
-
-    async def openapi(_request: web.Request) -> web.Response:
-        return answer(description)
-
-    app.router.add_get("/v1/openapi.json", openapi)
+        # Monitoring adds parameters of its own to what is not under /v1.
+        strict = route.path.startswith("/v1/")
+        handler = reads(route.parameters, route.handler, strict=strict)
+        checked = needs(route.role, handler)
+        app.router.add_route(route.method, route.path, checked, expect_handler=expect)
+    app[DESCRIPTION] = document()
     return app
 
 

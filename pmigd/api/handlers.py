@@ -11,18 +11,18 @@ from aiohttp import web
 from pmigd.api.auth import ROLE, USER
 from pmigd.api.hub import Change
 from pmigd.api.problems import BACKEND, answer
+from pmigd.api.query import KEY, PAGE_DEFAULT, given
 from pmigd.core.model import Migration, MigrationId, State
-from pmigd.core.problem import Code, FieldError, refuse
+from pmigd.core.problem import Code, refuse
 from pmigd.wire.migration import Page, StreamEvent, migration_view
-from pmigd.wire.request import NoBody, ResolveRequest, parse
+from pmigd.wire.request import BODY_LIMIT_BYTES, NoBody, ResolveRequest, parse
 
 BODY_DEADLINE_S: Final = 10.0
-PAGE_MAX: Final = 200
-PAGE_DEFAULT: Final = 50
-WAIT_MAX_S: Final = 600.0
 HEARTBEAT_S: Final = 5.0
 """A blank line in a silent stream, so that both sides notice when the other is gone."""
-KEY_MAX: Final = 200
+STALLED_S: Final = 20.0
+"""How long a reader of a stream may take nothing before it is let go."""
+DESCRIPTION: Final = web.AppKey("description", dict[str, Any])
 
 _encoder = msgspec.json.Encoder()
 
@@ -31,9 +31,7 @@ async def submit(request: web.Request) -> web.Response:
     """POST /v1/migrations."""
     backend = request.app[BACKEND]
     wanted = backend.parse_request(await body_of(request))
-    key = request.headers.get("Idempotency-Key")
-    if key is not None and not (0 < len(key) <= KEY_MAX and key.isprintable()):
-        raise invalid("Idempotency-Key", f"must be 1 to {KEY_MAX} printable characters")
+    key = given(request).get(KEY.name)
     migration = await backend.submit(wanted, role=request[ROLE], by=request[USER], key=key)
     return answer(_view(request, migration), 202, Location=f"/v1/migrations/{migration.id}")
 
@@ -41,12 +39,11 @@ async def submit(request: web.Request) -> web.Response:
 async def listing(request: web.Request) -> web.Response:
     """GET /v1/migrations."""
     migrations = request.app[BACKEND].migrations
-    states = set(request.query.getall("state", []))
-    if unknown := sorted(states - set(State)):
-        raise invalid("state", f"must be among {', '.join(State)}, not {unknown[0][:40]!r}")
-    domain = request.query.get("domain")
-    limit = whole_number(request, "limit", PAGE_DEFAULT, 1, PAGE_MAX)
-    cursor = request.query.get("cursor")
+    query = given(request)
+    states = query.get("state", ())
+    domain = query.get("domain")
+    limit = query.get("limit", PAGE_DEFAULT)
+    cursor = query.get("cursor")
     found: list[Migration] = []
     more = False
     for migration in migrations.all():
@@ -68,7 +65,7 @@ async def listing(request: web.Request) -> web.Response:
 async def one(request: web.Request) -> web.Response:
     """GET /v1/migrations/{id}[?wait=S]: at once, or when it is terminal or S seconds are over."""
     migration = find(request)
-    wait_s = _seconds(request, "wait")
+    wait_s = given(request).get("wait", 0.0)
     if wait_s and migration.open:
         with request.app[BACKEND].migrations.hub.subscribe(migration.id) as changes:
             try:
@@ -136,6 +133,11 @@ async def status(request: web.Request) -> web.Response:
     return answer(request.app[BACKEND].status())
 
 
+async def openapi(request: web.Request) -> web.Response:
+    """GET /v1/openapi.json."""
+    return answer(request.app[DESCRIPTION])
+
+
 async def healthz(_request: web.Request) -> web.Response:
     """GET /healthz: the event loop is alive, or there would be no answer."""
     return answer({"status": "ok"})
@@ -158,6 +160,8 @@ async def metrics(request: web.Request) -> web.Response:
 
 async def body_of(request: web.Request, *, empty: object = None) -> Any:
     """The body as JSON, `empty` standing in for no body at all."""
+    if (request.content_length or 0) > BODY_LIMIT_BYTES:
+        raise web.HTTPRequestEntityTooLarge(BODY_LIMIT_BYTES, request.content_length or 0)
     try:
         async with asyncio.timeout(BODY_DEADLINE_S):
             raw = await request.read()
@@ -165,6 +169,8 @@ async def body_of(request: web.Request, *, empty: object = None) -> Any:
         raise refuse(
             Code.REQUEST_TOO_SLOW, f"It was not complete after {BODY_DEADLINE_S:g} s."
         ) from None
+    except web.RequestPayloadError as error:
+        raise refuse(Code.BAD_JSON, f"It did not arrive whole: {str(error)[:200]}") from None
     if not raw and empty is not None:
         return empty
     try:
@@ -180,34 +186,6 @@ def find(request: web.Request) -> Migration:
     if migration is None:
         raise refuse(Code.UNKNOWN_MIGRATION, f"There is no migration {iden[:64]!r}.")
     return migration
-
-
-def invalid(field: str, message: str) -> Exception:
-    """The refusal of one parameter."""
-    return refuse(Code.INVALID_REQUEST, f"{field} {message}", (FieldError(field, message),))
-
-
-def whole_number(request: web.Request, name: str, default: int, low: int, high: int) -> int:
-    """A query parameter within bounds."""
-    text = request.query.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high):
-        raise invalid(name, f"must be a whole number from {low} to {high}")
-    return int(text)
-
-
-def _seconds(request: web.Request, name: str) -> float:
-    text = request.query.get(name)
-    if text is None:
-        return 0.0
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= WAIT_MAX_S:
-        raise invalid(name, f"must be seconds from 0 to {WAIT_MAX_S:g}")
-    return value
 
 
 def _view(request: web.Request, migration: Migration) -> Any:
@@ -229,7 +207,7 @@ async def _stream(request: web.Request, one: Migration | None) -> web.StreamResp
             while one is None or one.open:
                 done, _ = await asyncio.wait({next_change}, timeout=HEARTBEAT_S)
                 if not done:
-                    await response.write(b"\n")
+                    await _write(request, response, b"\n")
                     continue
                 change = next_change.result()
                 if change is None:
@@ -246,4 +224,15 @@ async def _stream(request: web.Request, one: Migration | None) -> web.StreamResp
 async def _send(request: web.Request, response: web.StreamResponse, change: Change) -> None:
     waiting = request.app[BACKEND].migrations.waiting_of(change.migration.id)
     event = StreamEvent(change.kind, change.at, migration_view(change.migration, waiting))
-    await response.write(_encoder.encode(event) + b"\n")
+    await _write(request, response, _encoder.encode(event) + b"\n")
+
+
+async def _write(request: web.Request, response: web.StreamResponse, line: bytes) -> None:
+    """Send a line; who does not take it in time loses the connection, and its memory with it."""
+    try:
+        async with asyncio.timeout(STALLED_S):
+            await response.write(line)
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionResetError("the reader of a stream took nothing") from None

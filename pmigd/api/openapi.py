@@ -11,7 +11,8 @@ from typing import Any, Final
 import msgspec
 
 from pmigd import __version__
-from pmigd.api.routes import ROUTES, Parameter, Route
+from pmigd.api.query import Parameter
+from pmigd.api.routes import ROUTES, Route
 from pmigd.wire.migration import Problem
 
 _REF: Final = "#/components/schemas/{name}"
@@ -48,9 +49,12 @@ def _operation(route: Route, schemas: dict[type, Any]) -> dict[str, Any]:
         "summary": route.summary,
         "operationId": route.handler.__name__,
         "responses": {
-            str(route.status): {
-                "description": route.summary,
-                "content": {route.content_type: content},
+            **{
+                str(status): {
+                    "description": route.summary,
+                    "content": {route.content_type: content},
+                }
+                for status in (route.status, *route.also)
             },
             "default": {
                 "description": "What is wrong, and what to do",

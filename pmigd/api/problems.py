@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from time import monotonic
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 import structlog
@@ -16,6 +17,8 @@ from pmigd.wire.migration import problem_view
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 BACKEND: Final = web.AppKey("backend", Backend)
+
+_PROBLEM: Final = "application/problem+json"
 
 log = structlog.get_logger()
 _encoder = msgspec.json.Encoder()
@@ -31,18 +34,57 @@ def answer(value: object, status: int = 200, **headers: str) -> web.Response:
     )
 
 
-def problem_answer(problem: Problem, request: web.Request) -> web.Response:
+def problem_response(problem: Problem, instance: str | None = None) -> web.Response:
     """`problem` as problem+json."""
-    view = problem_view(problem, instance=request.path[:256])
-    return web.Response(
-        body=_encoder.encode(view), status=view.status, content_type="application/problem+json"
+    view = problem_view(problem, instance)
+    return web.Response(body=_encoder.encode(view), status=view.status, content_type=_PROBLEM)
+
+
+def raw_problem(problem: Problem) -> bytes:
+    """`problem` as a whole HTTP answer, for a client that has not made a request."""
+    body = _encoder.encode(problem_view(problem))
+    status = HTTPStatus(problem.code.kind.status)
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {_PROBLEM}\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
+    return head.encode() + body
+
+
+def problem_answer(problem: Problem, request: web.Request) -> web.Response:
+    """The answer to `request` that `problem` explains."""
+    return problem_response(problem, _printable(request.path[:256]))
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+async def expect(request: web.Request) -> web.StreamResponse | None:
+    """Answer the Expect header: only 100-continue is known to HTTP."""
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # What is written before the answer is not the answer.
+        request.writer.output_size = 0
+        return None
+    problem = Problem(Code.INVALID_REQUEST, "The only expectation known is 100-continue.")
+    return problem_answer(problem, request)
+
+
+@runtime_checkable
+class Heard(Protocol):
+    """A connection that wants to know that its client made a request."""
+
+    def heard(self) -> None:
+        """A request's head is complete."""
 
 
 @web.middleware
 async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer whatever goes wrong below with a problem, and count the request."""
     began = monotonic()
+    if isinstance(request.protocol, Heard):
+        request.protocol.heard()
     response: web.StreamResponse | None = None
     try:
         response = await _explained(request, handler)
@@ -70,7 +112,9 @@ async def _explained(request: web.Request, handler: Handler) -> web.StreamRespon
         problem = Problem(Code.UNKNOWN_RESOURCE, f"There is nothing at {request.path[:200]!r}.")
     except web.HTTPMethodNotAllowed as error:
         allowed = ", ".join(sorted(error.allowed_methods))
-        problem = Problem(Code.METHOD_NOT_ALLOWED, f"It has: {allowed}.")
+        response = problem_answer(Problem(Code.METHOD_NOT_ALLOWED, f"It has: {allowed}."), request)
+        response.headers["Allow"] = allowed
+        return response
     except web.HTTPException as error:
         problem = Problem(Code.INVALID_REQUEST, error.reason)
     except ConnectionError:

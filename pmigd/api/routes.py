@@ -6,28 +6,23 @@ The application and the OpenAPI document are both made from it, so they cannot d
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from pmigd.api import handlers
 from pmigd.api.problems import Handler
+from pmigd.api.query import CURSOR, DOMAIN, KEY, LIMIT, STATE, WAIT, Parameter
 from pmigd.core.roles import Role
+from pmigd.wire.host import Domains, Health, Peers, Readiness, Status
 from pmigd.wire.migration import Migration, Page, StreamEvent
 from pmigd.wire.request import MigrationRequest, NoBody, ResolveRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
-    """A query parameter or header."""
-
-    name: str
-    description: str
-    schema: dict[str, Any]
-    where: str = "query"
-
-
-@dataclass(frozen=True, slots=True)
 class Route:
-    """One resource and method. `takes` and `gives` are the body's schemas."""
+    """One resource and method. `takes` and `gives` are the body's schemas.
+
+    `also` are further statuses with which the same schema is given.
+    """
 
     method: str
     path: str
@@ -39,25 +34,9 @@ class Route:
     status: int = 200
     content_type: str = "application/json"
     parameters: tuple[Parameter, ...] = field(default=())
+    also: tuple[int, ...] = ()
 
 
-_TEXT: Final = {"type": "string"}
-_STATES: Final = Parameter("state", "Only these states; may be repeated.", _TEXT)
-_DOMAIN: Final = Parameter("domain", "Only migrations of this name or UUID.", _TEXT)
-_LIMIT: Final = Parameter(
-    "limit",
-    "Items of a page.",
-    {"type": "integer", "minimum": 1, "maximum": handlers.PAGE_MAX},
-)
-_CURSOR: Final = Parameter("cursor", "next_cursor of the page before.", _TEXT)
-_WAIT: Final = Parameter(
-    "wait",
-    "Seconds to wait for the end.",
-    {"type": "number", "minimum": 0, "maximum": handlers.WAIT_MAX_S},
-)
-_KEY: Final = Parameter(
-    "Idempotency-Key", "Makes a repeat return the first one.", _TEXT, where="header"
-)
 _NDJSON: Final = "application/x-ndjson"
 
 ROUTES: Final = (
@@ -70,7 +49,7 @@ ROUTES: Final = (
         MigrationRequest,
         Migration,
         202,
-        parameters=(_KEY,),
+        parameters=(KEY,),
     ),
     Route(
         "GET",
@@ -79,7 +58,7 @@ ROUTES: Final = (
         handlers.listing,
         "Migrations, newest first",
         gives=Page,
-        parameters=(_STATES, _DOMAIN, _LIMIT, _CURSOR),
+        parameters=(STATE, DOMAIN, LIMIT, CURSOR),
     ),
     Route(
         "GET",
@@ -88,7 +67,7 @@ ROUTES: Final = (
         handlers.one,
         "One migration, at once or when it has ended",
         gives=Migration,
-        parameters=(_WAIT,),
+        parameters=(WAIT,),
     ),
     Route(
         "POST",
@@ -99,6 +78,7 @@ ROUTES: Final = (
         NoBody,
         Migration,
         202,
+        also=(200,),
     ),
     Route(
         "POST",
@@ -127,11 +107,22 @@ ROUTES: Final = (
         gives=StreamEvent,
         content_type=_NDJSON,
     ),
-    Route("GET", "/v1/domains", Role.VIEWER, handlers.domains, "This host's domains"),
-    Route("GET", "/v1/peers", Role.VIEWER, handlers.peers, "The configured peers"),
-    Route("GET", "/v1/status", Role.VIEWER, handlers.status, "How the daemon is"),
-    Route("GET", "/healthz", None, handlers.healthz, "The event loop is alive"),
-    Route("GET", "/readyz", None, handlers.readyz, "libvirt connected and journal writable"),
+    Route(
+        "GET", "/v1/domains", Role.VIEWER, handlers.domains, "This host's domains", gives=Domains
+    ),
+    Route("GET", "/v1/peers", Role.VIEWER, handlers.peers, "The configured peers", gives=Peers),
+    Route("GET", "/v1/status", Role.VIEWER, handlers.status, "How the daemon is", gives=Status),
+    Route("GET", "/v1/openapi.json", None, handlers.openapi, "This description"),
+    Route("GET", "/healthz", None, handlers.healthz, "The event loop is alive", gives=Health),
+    Route(
+        "GET",
+        "/readyz",
+        None,
+        handlers.readyz,
+        "libvirt connected and journal writable",
+        gives=Readiness,
+        also=(503,),
+    ),
     Route(
         "GET",
         "/metrics",

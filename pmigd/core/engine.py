@@ -33,7 +33,7 @@ from pmigd.core.verdict import Outcome, Verdict, judge, judge_external
 
 LOOK_DELAYS_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0)
 """Pauses between questions to both ends; the last one repeats while nothing is settled."""
-ASK_ON_S: Final = 15.0
+ASK_ON_S: Final = 5.0
 """The pause between questions about an unresolved migration."""
 LOOKS_UNTIL_UNRESOLVED: Final = 4
 """Unclear answers in a row before a migration is called unresolved (about 2 s and the asking)."""
@@ -421,7 +421,9 @@ def _restarted(m: Migration, now: Now) -> Step:
     m = _act(m, "adopt", "pmigd", "found in the journal after a restart", now)
     # libvirt may not have begun the job of a call that was made right before the crash.
     young = since_start < CALL_GRACE_S and m.state is State.PREPARING
-    return Step(replace(m, looks=1), (Look(CALL_GRACE_S if young else 0.0),))
+    look = Look(CALL_GRACE_S if young else 0.0)
+    # An abort that was asked for may not have reached libvirt.
+    return Step(replace(m, looks=1), (look,) if m.abort is None else (AbortJob(), look))
 
 
 def _ticked(m: Migration, now: Now) -> Step:

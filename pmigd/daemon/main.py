@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import resource
 import signal
@@ -26,6 +27,7 @@ from pmigd.daemon.app import App, Environment
 EXIT_CONFIG: Final = 2
 EXIT_LISTEN: Final = 1
 STOP_DEADLINE_S: Final = 4.0
+TURNED_AWAY_MAX: Final = 4096
 
 log = structlog.get_logger()
 
@@ -41,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigRefused as refused:
         for finding in refused.findings:
             print(format_finding(finding), file=sys.stderr)
+        _turn_away_the_waiting()
         return EXIT_CONFIG
     _raise_file_limit()
     code = asyncio.run(_serve(path, config))
@@ -116,6 +119,15 @@ async def _serve(path: Path | None, config: Config) -> int:
     except TimeoutError:
         log.error("stopped without waiting any longer", after_s=STOP_DEADLINE_S)
     return 0
+
+
+def _turn_away_the_waiting() -> None:
+    """Close what waits on systemd's sockets: left there, it would start this again at once."""
+    with contextlib.suppress(ListenDescriptorsUnusable):
+        for passed in passed_sockets(os.environ, os.getpid()):
+            with contextlib.suppress(OSError):
+                for _ in range(TURNED_AWAY_MAX):
+                    passed.socket.accept()[0].close()
 
 
 def _raise_file_limit() -> None:

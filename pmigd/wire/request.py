@@ -18,6 +18,8 @@ from pmigd.schema.validate import validate
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+# Patterns end in (?![\s\S]): unlike '$' it does not let a last newline through, in any dialect.
+
 BODY_LIMIT_BYTES: Final = 1024 * 1024
 MAX_BANDWIDTH_MIB_S: Final = 8_796_093_022_207
 """libvirt's own limit, (2^63 - 1) bytes in MiB."""
@@ -27,7 +29,7 @@ _Name = Annotated[
     Meta(
         min_length=1,
         max_length=256,
-        pattern=r"^[^\x00-\x1f\x7f-\x9f/]+$",
+        pattern=r"^[^\x00-\x1f\x7f-\x9f/]+(?![\s\S])",
         extra={"accepted": "a name or UUID without control characters or '/'"},
     ),
 ]
@@ -36,7 +38,7 @@ _Destination = Annotated[
     Meta(
         min_length=1,
         max_length=1024,
-        pattern=r"^[\x21-\x7e]+$",
+        pattern=r"^[\x21-\x7e]+(?![\s\S])",
         extra={"accepted": "the name of a peer, or a URI that the configuration allows"},
     ),
 ]

@@ -39,6 +39,7 @@ CALL_DEADLINE_S: Final = 10.0
 CONNECT_DEADLINE_S: Final = 10.0
 PEER_REACH_DEADLINE_S: Final = 2.0
 PEER_DEADLINE_S: Final = 6.0
+MAX_UNANSWERED: Final = 3
 BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 PORTS: Final = {"qemu": 16514, "qemu+tls": 16514, "qemu+tcp": 16509, "qemu+ssh": 22}
 
@@ -79,6 +80,7 @@ class LocalHypervisor:
         self._connection: libvirt.virConnect | None = None
         self._callback_ids: list[int] = []
         self._facts = HostFacts()
+        self._unanswered: dict[str, set[object]] = {}
         self._lost = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._implementation = eventloop.register(self._loop)
@@ -342,13 +344,25 @@ class LocalHypervisor:
         self, name: str, target: Target, question: Callable[[libvirt.virConnect], T]
     ) -> T:
         await _reach(target)
+        unanswered = self._unanswered.setdefault(target.uri, set())
+        if len(unanswered) >= MAX_UNANSWERED:
+            # A peer that swallows questions must not take the threads that the others need.
+            raise refuse(
+                Code.DESTINATION_UNREACHABLE,
+                f"{target.uri}: {len(unanswered)} earlier questions are not answered yet",
+            )
 
         def ask() -> T:
-            connection = libvirt.open(target.uri)
+            mark = object()
+            unanswered.add(mark)
             try:
-                return question(connection)
+                connection = libvirt.open(target.uri)
+                try:
+                    return question(connection)
+                finally:
+                    _close_quietly(connection)
             finally:
-                _close_quietly(connection)
+                unanswered.discard(mark)
 
         try:
             return await self.peers.call(name, PEER_DEADLINE_S, ask)

@@ -182,7 +182,9 @@ class TestAbort:
 
     def test_goes_on_after_a_restart(self) -> None:
         m = play(transferring(), ABORT).migration
-        step = play(m, ev.Restarted(), ev.Looked(MIGRATING, INCOMING))
+        step = play(m, ev.Restarted(), start=60)
+        assert step.effects == (AbortJob(), Look())
+        step = play(step.migration, ev.Looked(MIGRATING, INCOMING))
         assert step.effects == (AbortJob(),)
 
 
