@@ -92,5 +92,10 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
     }
 
 
+def text() -> str:
+    """The document as the file docs/openapi.json has it."""
+    return msgspec.json.format(msgspec.json.encode(document()), indent=2).decode() + "\n"
+
+
 if __name__ == "__main__":
-    print(msgspec.json.format(msgspec.json.encode(document()), indent=2).decode())
+    print(text(), end="")

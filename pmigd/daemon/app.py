@@ -48,6 +48,7 @@ FIRST_CONNECTION_S: Final = 3.0
 SILENT_CLIENT_S: Final = 20.0
 """A client that sends nothing for so long is let go."""
 STOP_PATIENCE_S: Final = 1.0
+RELOAD_DEADLINE_S: Final = 10.0
 BACKLOG: Final = 1024
 
 log = structlog.get_logger()
@@ -146,11 +147,14 @@ class App:
         log.info("stopped")
 
     def reload(self, load: Callable[[], Config]) -> None:
-        """Take up a changed configuration; a bad one changes nothing."""
+        """Begin to take up a changed configuration; a bad one changes nothing."""
+        self._spawn("reload", self._reload(load))
+
+    async def _reload(self, load: Callable[[], Config]) -> None:
         notifier = self._environment.notifier
         notifier.reloading(self._clock.monotonic_us())
         try:
-            new = load()
+            new = await self._names.call("reload", RELOAD_DEADLINE_S, load)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the old one stays
             log.error("configuration not reloaded", detail=str(error))
             self.metrics.config_reloaded(ok=False)

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -129,10 +130,31 @@ def lab() -> Iterator[Lab]:
     lacking = missing()
     if lacking:
         pytest.fail("no lab here: " + "; ".join(lacking))
-    with Lab(name="pmigd", pmigd={"limits": {"max_outgoing": 8}}) as lab:
+    strict = [sys.executable, "-m", "tests.support.strict"]
+    with Lab(name="pmigd", pmigd={"limits": {"max_outgoing": 8}}, pmigd_argv=strict) as lab:
         for host in lab.hosts:
-            host.pmigd.start()
+            start(host)
         yield lab
+
+
+@pytest.fixture(autouse=True)
+def _nothing_blocked_and_nothing_crashed(lab: Lab) -> Iterator[None]:
+    """No test may leave a traceback in a daemon's log: a blocking call on the loop makes one."""
+    before = [len(host.pmigd.log()) for host in lab.hosts]
+    yield
+    for host, length in zip(lab.hosts, before, strict=True):
+        log = host.pmigd.log()
+        fresh = log[length if length <= len(log) else 0 :]
+        for sign in ("BlockingError", "Traceback", "exception", "Non-thread-safe", "never retr"):
+            assert sign not in fresh, fresh
+
+
+ROOT = str(Path(__file__).parents[2])
+
+
+def start(host: Host, **arguments: Any) -> None:
+    """Start the host's pmigd, watched for blocking calls."""
+    host.pmigd.start(env={"PYTHONPATH": ROOT}, **arguments)
 
 
 @pytest.fixture
@@ -157,7 +179,7 @@ def put_right(host: Host) -> None:
     if host.pmigd.alive:
         host.pmigd.send_signal(signal.SIGHUP)
     else:
-        host.pmigd.start()
+        start(host)
     host.pmigd.wait_ready()
     pmig = Pmig(host)
     for m in pmig.all():

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from contrib.lab.deadlines import until
+from tests.lab.conftest import start
 from tests.lab.test_migrate import in_finishing
 
 pytestmark = pytest.mark.hypervisor
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.hypervisor
 def crash(pmig) -> None:
     """kill -9, and start again."""
     pmig.host.pmigd.kill(signal.SIGKILL)
-    pmig.host.pmigd.start()
+    start(pmig.host)
 
 
 def test_killed_in_precopy_it_adopts_the_migration_and_controls_it(a, b, slow) -> None:
@@ -65,7 +66,7 @@ def test_one_that_succeeded_meanwhile_is_a_success(a, b, slow, persistent) -> No
     a.wait(m["id"], "precopy")
     a.host.pmigd.kill(signal.SIGKILL)
     until(lambda: g.where() == [b.host], "the guest to arrive", timeout=30)
-    a.host.pmigd.start()
+    start(a.host)
     m = a.end(m["id"])
     assert m["adopted"]
     assert m["result"]["transferred_bytes"] > 4 << 20
@@ -79,7 +80,7 @@ def test_one_that_was_aborted_meanwhile_is_none(a, slow) -> None:
     a.host.pmigd.kill(signal.SIGKILL)
     a.host.virsh("domjobabort", g.name)
     until(lambda: "None" in a.host.virsh("domjobinfo", g.name), "the job to end", timeout=10)
-    a.host.pmigd.start()
+    start(a.host)
     m = a.end(m["id"], "failed")
     assert m["problem"]["code"] == "interrupted"
     assert g.where() == [a.host]
@@ -92,7 +93,7 @@ def test_killed_before_libvirt_was_called_it_queues_the_migration_again(a, b, gu
     a.wait(m["id"], "preparing")
     a.host.pmigd.kill(signal.SIGKILL)
     b.host.libvirtd.thaw()
-    a.host.pmigd.start()
+    start(a.host)
     m = a.end(m["id"])
     assert not m["adopted"]
     assert g.where() == [b.host]
@@ -166,7 +167,7 @@ def test_sigterm_stops_none_of_five_and_takes_less_than_five_seconds(a, b, slow,
     assert watch.seconds < 5
     for g in guests:
         assert "Outgoing migration" in a.host.virsh("domjobinfo", g.name)
-    a.host.pmigd.start()
+    start(a.host)
     for iden in ids:
         a.wait(iden, "precopy", also=lambda m: m["adopted"])
     for iden in ids:
@@ -184,7 +185,7 @@ def test_others_migrations_that_run_already_are_seen_at_the_start(a, b, slow) ->
     )
     until(lambda: "Outgoing migration" in a.host.virsh("domjobinfo", g.name), "the job", timeout=10)
     for pmig, direction in ((a, "outgoing"), (b, "incoming")):
-        pmig.host.pmigd.start()
+        start(pmig.host)
         (m,) = until(
             lambda pmig=pmig: pmig.all(domain=g.name, state="precopy"), "it to be seen", timeout=5
         )

@@ -39,7 +39,7 @@ CALL_DEADLINE_S: Final = 10.0
 CONNECT_DEADLINE_S: Final = 10.0
 PEER_REACH_DEADLINE_S: Final = 2.0
 PEER_DEADLINE_S: Final = 6.0
-MAX_UNANSWERED: Final = 3
+MAX_OVERDUE_QUESTIONS: Final = 3
 BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 PORTS: Final = {"qemu": 16514, "qemu+tls": 16514, "qemu+tcp": 16509, "qemu+ssh": 22}
 
@@ -80,7 +80,7 @@ class LocalHypervisor:
         self._connection: libvirt.virConnect | None = None
         self._callback_ids: list[int] = []
         self._facts = HostFacts()
-        self._unanswered: dict[str, set[object]] = {}
+        self._overdue: dict[str, set[object]] = {}
         self._lost = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._implementation = eventloop.register(self._loop)
@@ -344,17 +344,18 @@ class LocalHypervisor:
         self, name: str, target: Target, question: Callable[[libvirt.virConnect], T]
     ) -> T:
         await _reach(target)
-        unanswered = self._unanswered.setdefault(target.uri, set())
-        if len(unanswered) >= MAX_UNANSWERED:
+        overdue = self._overdue.setdefault(target.uri, set())
+        if len(overdue) >= MAX_OVERDUE_QUESTIONS:
             # A peer that swallows questions must not take the threads that the others need.
             raise refuse(
                 Code.DESTINATION_UNREACHABLE,
-                f"{target.uri}: {len(unanswered)} earlier questions are not answered yet",
+                f"{target.uri}: {len(overdue)} earlier questions are not answered yet",
             )
+        mark = object()
+        begun, ended = threading.Event(), threading.Event()
 
         def ask() -> T:
-            mark = object()
-            unanswered.add(mark)
+            begun.set()
             try:
                 connection = libvirt.open(target.uri)
                 try:
@@ -362,11 +363,16 @@ class LocalHypervisor:
                 finally:
                     _close_quietly(connection)
             finally:
-                unanswered.discard(mark)
+                ended.set()
+                overdue.discard(mark)
 
         try:
             return await self.peers.call(name, PEER_DEADLINE_S, ask)
         except Overdue as error:
+            if begun.is_set():
+                overdue.add(mark)
+            if ended.is_set():
+                overdue.discard(mark)
             raise refuse(Code.DESTINATION_UNREACHABLE, f"{target.uri}: {error}") from None
         except libvirt.libvirtError as error:
             raise Refused(peer_problem_of(error)) from error

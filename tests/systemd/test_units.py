@@ -1,0 +1,358 @@
+"""pmigd.service, pmigd.socket and pmigd.sysusers under a real systemd with a real libvirtd."""
+
+from __future__ import annotations
+
+import json
+import stat
+import time
+
+import pytest
+
+from tests.systemd.conftest import (
+    MEMBER,
+    PEER,
+    SERVICE,
+    SOCKET,
+    SOCKET_PATH,
+    STRANGER,
+    Installed,
+    wait_active,
+)
+from tests.systemd.machine import MachineError, until
+
+pytestmark = pytest.mark.systemd
+
+CAP_CHOWN = 1 << 0
+EXPOSURE_MAX = 2.5
+BAD = PEER + "[limits]\nmax_outgoing = 0\nnonsense = 1\n"
+
+
+def limits(number: int) -> str:
+    return f"{PEER}[limits]\nmax_outgoing = {number}\n"
+
+
+def process_status(pmigd: Installed) -> dict[str, str]:
+    text = pmigd.machine.run("cat", f"/proc/{pmigd.main_pid}/status").stdout
+    return {name: value.strip() for name, _, value in (x.partition(":") for x in text.splitlines())}
+
+
+def outcome(pmigd: Installed, *argv: str, user: str = "root") -> tuple[int, str]:
+    """Exit code and everything said."""
+    done = pmigd.machine.run(*argv, user=user, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+# Start and stop
+
+
+def test_the_units_hold_what_systemd_understands(pmigd: Installed) -> None:
+    done = pmigd.machine.run("systemd-analyze", "verify", "--man=no", SERVICE, SOCKET)
+    assert [line for line in done.stderr.splitlines() if "pmigd" in line] == []
+
+
+def test_the_first_client_starts_the_service(pmigd: Installed) -> None:
+    assert pmigd.show("ActiveState") == "inactive"
+    assert pmigd.show("ActiveState", SOCKET) == "active"
+
+    code, said = outcome(pmigd, "pmigctl", "status")
+
+    assert code == 0, said
+    assert pmigd.show("Type") == "notify"
+    assert pmigd.show("ActiveState") == "active"
+    assert pmigd.show("StatusText") == "0 migrations running, 0 queued"
+    argv = pmigd.machine.run("cat", f"/proc/{pmigd.main_pid}/cmdline").stdout.split("\0")
+    assert "/usr/bin/pmigd" in argv
+    assert pmigd.show("NRestarts") == "0"
+
+
+def test_enabling_the_service_enables_its_socket(pmigd: Installed) -> None:
+    pmigd.systemctl("disable", SOCKET)
+    pmigd.systemctl("enable", SERVICE)
+    assert pmigd.systemctl("is-enabled", SERVICE, SOCKET).split() == ["enabled", "enabled"]
+
+
+def test_it_is_ready_with_libvirt(pmigd: Installed) -> None:
+    pmigd.systemctl("start", SERVICE)
+    said = pmigd.status()
+    assert said["ready"]
+    assert said["libvirt"]["connected"]
+    assert said["libvirt"]["hypervisor"] == "QEMU"
+    assert said["journal"]["writable"]
+    assert pmigd.get("/readyz")[0] == 200
+    assert pmigd.get("/healthz")[0] == 200
+
+
+def test_it_outlives_libvirt(pmigd: Installed) -> None:
+    pmigd.systemctl("start", SERVICE)
+    before = pmigd.main_pid
+    assert pmigd.get("/readyz")[0] == 200
+
+    units = ["libvirtd.socket", "libvirtd-ro.socket", "libvirtd-admin.socket"]
+    pmigd.systemctl("stop", *units, "libvirtd.service")
+    until(lambda: pmigd.get("/readyz")[0] == 503, "pmigd says libvirt is gone", within_s=10)
+    assert pmigd.show("ActiveState") == "active"
+    pmigd.systemctl("start", *units)
+    until(lambda: pmigd.get("/readyz")[0] == 200, "pmigd is connected again", within_s=20)
+
+    assert pmigd.main_pid == before
+    assert pmigd.show("NRestarts") == "0"
+
+
+def test_a_stop_takes_less_than_five_seconds_and_leaves_the_socket(pmigd: Installed) -> None:
+    pmigd.systemctl("start", SERVICE)
+    with pmigd.machine.popen("pmigctl", "--json", "watch") as follower:
+        until(
+            lambda: len(pmigd.machine.run("pgrep", "-f", "pmigctl --json watch").stdout) > 0,
+            "somebody watches",
+            within_s=5,
+        )
+        began = time.monotonic()
+        pmigd.systemctl("stop", SERVICE)
+        took = time.monotonic() - began
+        follower.terminate()
+    assert took < 5
+    assert pmigd.show("Result") == "success"
+    assert pmigd.show("ActiveState", SOCKET) == "active"
+    assert any('"event": "stopped"' in line for line in pmigd.log())
+    assert pmigd.status()["ready"]
+
+
+def test_without_its_socket_unit_it_opens_the_socket_itself(pmigd: Installed) -> None:
+    pmigd.systemctl("disable", "--now", SOCKET)
+    unit = pmigd.machine.root / "etc/systemd/system" / SOCKET
+    aside = unit.with_suffix(".aside")
+    unit.rename(aside)
+    try:
+        pmigd.systemctl("daemon-reload")
+        pmigd.systemctl("start", SERVICE)
+        found = pmigd.machine.run("stat", "-c", "%F %a %U %G", SOCKET_PATH).stdout.strip()
+        assert found == "socket 660 root pmigd"
+        assert outcome(pmigd, "pmigctl", "status", user=MEMBER)[0] == 0
+        pmigd.systemctl("stop", SERVICE)
+        assert not (pmigd.machine.root / SOCKET_PATH[1:]).exists()
+    finally:
+        aside.rename(unit)
+        pmigd.systemctl("daemon-reload")
+
+
+# The sandbox
+
+
+def test_systemd_rates_the_exposure_low(pmigd: Installed) -> None:
+    said = pmigd.machine.run("systemd-analyze", "security", "--no-pager", SERVICE).stdout
+    last = said.strip().splitlines()[-1]
+    assert float(last.partition(f"{SERVICE}:")[2].split()[0]) <= EXPOSURE_MAX, said
+
+
+def test_the_process_has_no_power_but_one(pmigd: Installed) -> None:
+    pmigd.systemctl("start", SERVICE)
+    found = process_status(pmigd)
+    for kind in ("CapPrm", "CapEff", "CapBnd"):
+        assert int(found[kind], 16) == CAP_CHOWN, kind
+    for kind in ("CapInh", "CapAmb"):
+        assert int(found[kind], 16) == 0, kind
+    assert found["NoNewPrivs"] == "1"
+    assert found["Seccomp"] == "2"
+    # As many descriptors as it may have: here a container's limit, which can be below the unit's.
+    argv = ["prlimit", "--nofile", "--noheadings", "-o", "SOFT,HARD", "-p", str(pmigd.main_pid)]
+    soft, hard = pmigd.machine.run(*argv).stdout.split()
+    assert int(soft) == int(hard) >= 4096
+
+
+def test_the_file_system_is_read_only_to_it(pmigd: Installed) -> None:
+    pmigd.systemctl("start", SERVICE)
+    # With all of root's powers, but in the file system the service has.
+    inside = ["nsenter", f"--target={pmigd.main_pid}", "--mount", "--"]
+
+    def write(folder: str) -> tuple[int, str]:
+        return outcome(pmigd, *inside, "mktemp", "-p", folder)
+
+    for folder in ("/etc", "/etc/pmigd", "/usr", "/root", "/home", "/var/lib", "/boot", "/"):
+        code, said = write(folder)
+        assert code != 0, folder
+        assert "Read-only file system" in said
+    for folder in ("/var/lib/pmigd", "/run/pmigd", "/tmp"):
+        assert write(folder)[0] == 0, folder
+    # Its /tmp is its own, and it has no devices to speak of.
+    shared = pmigd.machine.run("ls", "/tmp").stdout.split()
+    assert [name for name in shared if name.startswith("tmp.")] == []
+    devices = pmigd.machine.run(*inside, "ls", "/dev").stdout.split()
+    assert not {"kvm", "mem", "kmsg", "sda", "vda"} & set(devices)
+
+
+def test_it_does_its_work_in_the_sandbox(pmigd: Installed) -> None:
+    code, said = outcome(pmigd, "pmigctl", "migrate", "nobody", "hostb")
+    assert code == 3, said
+    assert "nobody" in said
+    code, said = outcome(pmigd, "pmigctl", "--json", "migrate", "nobody", "hostb")
+    assert code == 3
+    assert json.loads(said)["code"] == "domain_not_found"
+
+    state = pmigd.machine.root / "var/lib/pmigd"
+    journal = state / "journal.sqlite"
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    assert stat.S_IMODE(journal.stat().st_mode) & 0o077 == 0
+    assert journal.stat().st_size > 0
+
+
+def test_its_metrics_are_served(pmigd: Installed) -> None:
+    pmigd.systemctl("start", SERVICE)
+    fetch = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9718/metrics').read())"
+    said = pmigd.machine.run("/usr/lib/pmigd/venv/bin/python", "-Ic", fetch).stdout
+    assert "pmigd_build_info" in said
+    assert "process_cpu_seconds_total" in said
+
+
+# The watchdog
+
+
+def test_a_stuck_process_is_replaced_and_nobody_is_turned_away(pmigd: Installed) -> None:
+    pmigd.drop_in("WatchdogSec=2")
+    pmigd.systemctl("start", SERVICE)
+    stuck, started = pmigd.main_pid, pmigd.status()["started_at"]
+    socket = (pmigd.machine.root / SOCKET_PATH[1:]).stat().st_ino
+
+    began = time.monotonic()
+    pmigd.machine.run("kill", "-STOP", str(stuck))
+    with pmigd.machine.popen("pmigctl", "--json", "status") as client:
+        said, complaint = client.communicate(timeout=20)
+        took = time.monotonic() - began
+
+    # The client came while nobody could answer, waited, and was answered by the next process.
+    assert client.returncode == 0, complaint
+    assert json.loads(said)["started_at"] > started
+    assert took < 10
+    assert pmigd.main_pid not in {0, stuck}
+    assert any("atchdog timeout" in line for line in pmigd.log())
+    wait_active(pmigd)
+    assert pmigd.show("ActiveState", SOCKET) == "active"
+    assert (pmigd.machine.root / SOCKET_PATH[1:]).stat().st_ino == socket
+
+
+def test_a_healthy_process_is_left_alone_by_the_watchdog(pmigd: Installed) -> None:
+    pmigd.drop_in("WatchdogSec=1")
+    pmigd.systemctl("start", SERVICE)
+    first = int(pmigd.show("WatchdogTimestampMonotonic"))
+    until(
+        lambda: int(pmigd.show("WatchdogTimestampMonotonic")) > first + 2_000_000,
+        "the watchdog is told for twice its time",
+        within_s=5,
+    )
+    assert pmigd.show("NRestarts") == "0"
+
+
+def test_a_killed_process_is_started_again(pmigd: Installed) -> None:
+    pmigd.systemctl("start", SERVICE)
+    killed = pmigd.main_pid
+    pmigd.machine.run("kill", "-KILL", str(killed))
+    until(lambda: pmigd.main_pid not in {0, killed}, "a new process", within_s=10)
+    wait_active(pmigd)
+    assert pmigd.show("NRestarts") == "1"
+    assert pmigd.status()["ready"]
+
+
+# The configuration
+
+
+def test_a_reload_takes_up_a_limit(pmigd: Installed) -> None:
+    pmigd.configure(limits(2))
+    pmigd.systemctl("start", SERVICE)
+    before = pmigd.main_pid
+    assert pmigd.status()["limits"]["max_outgoing"] == 2
+    pmigd.configure(limits(3))
+    pmigd.systemctl("reload", SERVICE)
+    until(lambda: pmigd.status()["limits"]["max_outgoing"] == 3, "the new limit", within_s=3)
+    wait_active(pmigd)
+    assert pmigd.main_pid == before
+
+
+def test_a_reload_refuses_a_bad_config_and_says_so(pmigd: Installed) -> None:
+    pmigd.configure(limits(2))
+    pmigd.systemctl("start", SERVICE)
+    before = pmigd.main_pid
+    pmigd.configure(BAD)
+
+    with pytest.raises(MachineError, match="exit 1"):
+        pmigd.systemctl("reload", SERVICE)
+    assert any("limits.nonsense" in line for line in pmigd.log())
+    assert pmigd.systemctl("is-active", SERVICE).strip() == "active"
+    assert pmigd.status()["limits"]["max_outgoing"] == 2
+
+    # The same without systemd's help: the daemon itself refuses.
+    pmigd.systemctl("kill", "--kill-whom=main", "--signal=HUP", SERVICE)
+    until(
+        lambda: any('"configuration not reloaded"' in line for line in pmigd.log()),
+        "the refusal in the log",
+        within_s=3,
+    )
+    wait_active(pmigd)
+    assert pmigd.status()["limits"]["max_outgoing"] == 2
+    assert pmigd.main_pid == before
+
+
+def test_a_bad_config_does_not_start_and_is_not_tried_again(pmigd: Installed) -> None:
+    pmigd.configure(BAD)
+    with pytest.raises(MachineError, match="exit 1"):
+        pmigd.systemctl("start", SERVICE)
+    # "failed", not "auto-restart": systemd has given up.
+    assert (pmigd.show("ActiveState"), pmigd.show("SubState")) == ("failed", "failed")
+    assert pmigd.show("ExecMainStatus") == "2"
+    assert pmigd.show("NRestarts") == "0"
+    for key in ("limits.max_outgoing", "limits.nonsense"):
+        assert any(key in line for line in pmigd.log())
+
+
+def test_a_client_of_a_bad_config_is_told_at_once_and_the_repair_is_enough(
+    pmigd: Installed,
+) -> None:
+    pmigd.configure(BAD)
+    for _ in range(3):
+        began = time.monotonic()
+        code, said = outcome(pmigd, "pmigctl", "status")
+        assert code == 6
+        assert "systemctl status pmigd" in said
+        assert time.monotonic() - began < 5
+    # One start for each client; a client left waiting would start it over and over.
+    assert len([line for line in pmigd.log() if "limits.nonsense" in line]) <= 6
+    assert pmigd.show("ActiveState", SOCKET) == "active"
+    pmigd.configure(limits(4))
+    assert pmigd.status()["limits"]["max_outgoing"] == 4
+
+
+# Who may do what
+
+
+def test_a_member_of_the_group_is_operator(pmigd: Installed) -> None:
+    found = pmigd.machine.run("stat", "-c", "%F %a %U %G", SOCKET_PATH).stdout.strip()
+    assert found == "socket 660 root pmigd"
+    assert outcome(pmigd, "pmigctl", "status", user=MEMBER)[0] == 0
+    # Past the question of permission, to the question whether there is such a guest.
+    code, said = outcome(pmigd, "pmigctl", "--json", "migrate", "nobody", "hostb", user=MEMBER)
+    assert (code, json.loads(said)["code"]) == (3, "domain_not_found")
+    # An operator, not an admin.
+    uri = "qemu+tcp://192.0.2.9/system"
+    code, said = outcome(pmigd, "pmigctl", "--json", "migrate", "nobody", uri, user=MEMBER)
+    assert (code, json.loads(said)["code"]) == (3, "forbidden")
+
+
+def test_a_stranger_is_kept_out(pmigd: Installed) -> None:
+    code, said = outcome(pmigd, "pmigctl", "status", user=STRANGER)
+    assert code == 6
+    assert "ermission denied" in said
+    assert "Traceback" not in said
+    # The attempt did not even start the service.
+    assert pmigd.show("ActiveState") == "inactive"
+
+
+# The log
+
+
+def test_the_log_arrives_as_json_lines(pmigd: Installed) -> None:
+    pmigd.systemctl("start", SERVICE)
+    main = pmigd.main_pid
+    pmigd.status()
+    lines = [json.loads(line) for line in pmigd.log(f"_PID={main}")]
+    assert {"libvirt connected", "ready"} <= {line["event"] for line in lines}
+    for line in lines:
+        assert list(line)[:3] == ["timestamp", "level", "event"]
+        assert line["level"] in {"debug", "info", "warning", "error", "critical"}
