@@ -66,6 +66,8 @@ def sample_of(stats: Mapping[str, Any], at: datetime) -> Sample:
     """
     page = stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_PAGE_SIZE, 4096)
     dirty = stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_DIRTY_RATE)
+    if not dirty and stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_ITERATION, 0) <= 1:
+        dirty = None  # QEMU counts from the second pass on; before, its zero means nothing
     memory_bps = stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_BPS)
     disk_bps = stats.get(libvirt.VIR_DOMAIN_JOB_DISK_BPS)
     rate = None if memory_bps is None and disk_bps is None else (memory_bps or 0) + (disk_bps or 0)
