@@ -108,9 +108,7 @@ def step(migration: Migration, event: ev.Event, now: Now) -> Step:
         case ev.Prepared():
             return _prepared(m, event)
         case ev.PrepareFailed(problem):
-            if m.state is not State.PREPARING or m.call is not Call.NOT_MADE:
-                return Step(m)
-            return Step(_end(m, State.FAILED, problem, now))
+            return Step(_prepare_failed(m, problem, now))
         case ev.CallReturned(failure):
             return _call_returned(m, failure)
         case ev.Sampled(job, sample):
@@ -236,6 +234,20 @@ def _prepared(m: Migration, event: ev.Prepared) -> Step:
     )
     m = replace(m, plan=event.plan, evidence=evidence, call=Call.MADE)
     return Step(m, (Perform(event.plan),))
+
+
+def _prepare_failed(m: Migration, problem: Problem, now: Now) -> Migration:
+    if m.state is not State.PREPARING or m.call is not Call.NOT_MADE:
+        return m
+    if problem.code in (Code.LIBVIRT_UNAVAILABLE, Code.JOURNAL_UNAVAILABLE):
+        return _back_to_queue(m)  # this host is not able to, now; the queue says what it waits for
+    return _end(m, State.FAILED, problem, now)
+
+
+def _back_to_queue(m: Migration) -> Migration:
+    """`m` as it was before it was admitted: nobody called libvirt for it."""
+    m = replace(_move(m, State.QUEUED), started_at=None)
+    return replace(m, watching=True, unwatched_since=None)
 
 
 def _call_returned(m: Migration, failure: Problem | None) -> Step:
@@ -408,7 +420,7 @@ def _restarted(m: Migration, now: Now) -> Step:
         return Step(m)
     if m.state is State.PREPARING and m.call is Call.NOT_MADE:
         # The intent to call is journalled before the call, so this one was never made.
-        return Step(replace(_move(m, State.QUEUED), started_at=None))
+        return Step(_back_to_queue(m))
     since_start = (now.utc - m.started_at).total_seconds() if m.started_at else 0.0
     m = replace(
         m,

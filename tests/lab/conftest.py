@@ -115,13 +115,12 @@ class Pmig:
 
 
 def metric(text: str, name: str, **labels: str) -> float:
-    """The sample of an exposition that has at least `labels`."""
+    """The first sample of an exposition that has at least `labels`; 0 where there is none."""
     for line in text.splitlines():
         head, _, value = line.rpartition(" ")
         series, _, rest = head.partition("{")
-        if series == name and all(f'{key}="{label}"' for key, label in labels.items()):
-            if all(f'{key}="{label}"' in rest for key, label in labels.items()):
-                return float(value)
+        if series == name and all(f'{key}="{label}"' in rest for key, label in labels.items()):
+            return float(value)
     return 0.0
 
 

@@ -32,7 +32,7 @@ def main() -> int:
                 buster.functions[f"libvirt.{cls.__name__}.{name}"] = BlockBusterFunction(cls, name)
     buster.functions["libvirt.open"] = BlockBusterFunction(libvirt, "open")
     for function in buster.functions.values():
-        # Files of the kernel, read from memory; and the log, which is a pipe or a socket in service.
+        # Files of the kernel, read from memory; and the log, which is a pipe in service.
         function.can_block_in("prometheus_client/process_collector.py", {"collect", "_boot_time"})
         function.can_block_in("pmigd/adapters/system/logs.py", {"write", "flush"})
         function.can_block_in("pmigd/adapters/system/unixsocket.py", {"remove"})

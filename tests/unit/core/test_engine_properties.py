@@ -118,10 +118,10 @@ def test_no_order_of_events_and_crashes_breaks_a_promise(request_fields, events)
             vouched = isinstance(event, ev.Resolved)
             assert vouched or (event.destination.alive and event.source.gone)
         # A failure of a call that was made: the guest is here, or it ended, or an operator said so.
-        if m.state in (State.FAILED, State.CANCELLED) and m.call is not Call.NOT_MADE:
-            if isinstance(event, ev.Looked) and not before.state.terminal:
-                assert event.source.alive or event.source.gone
-                assert not event.destination.alive
+        looked = isinstance(event, ev.Looked) and not before.state.terminal
+        if looked and m.state in (State.FAILED, State.CANCELLED):
+            assert event.source.alive or event.source.gone
+            assert not event.destination.alive
         # Whoever is closed says why, unless it succeeded; whoever is open has no end.
         if m.state in (State.FAILED, State.CANCELLED, State.UNRESOLVED):
             assert m.problem is not None

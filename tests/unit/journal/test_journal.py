@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 import subprocess
 import sys
@@ -95,7 +94,7 @@ async def test_says_which_file_cannot_be_written_and_goes_on_when_it_can(tmp_pat
     blocked = tmp_path / "state"
     blocked.write_text("a file where the directory should be")
     journal = Journal(blocked / "journal.sqlite")
-    with pytest.raises(JournalError, match="journal.sqlite"):
+    with pytest.raises(JournalError, match=r"journal\.sqlite"):
         await journal.write(entry(1))
     assert not journal.writable
     blocked.unlink()
@@ -116,7 +115,6 @@ async def test_refuses_a_journal_of_a_newer_pmigd(tmp_path: Path) -> None:
     await journal.close()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 @pytest.mark.hypervisor
 async def test_is_read_from_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
     script = (
