@@ -64,8 +64,8 @@ class Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         """Answer what aiohttp could not make a request of."""
         self.heard()
-        if request.writer.output_size > 0:
-            raise ConnectionError("an answer was begun already")
+        if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
+            raise ConnectionError("nobody is left to answer, or an answer was begun already")
         if status < 500:
             log.debug("not HTTP", detail=message)
             lines = (message or "").strip().splitlines()

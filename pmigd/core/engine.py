@@ -246,7 +246,7 @@ def _prepare_failed(m: Migration, problem: Problem, now: Now) -> Migration:
 
 def _back_to_queue(m: Migration) -> Migration:
     """`m` as it was before it was admitted: nobody called libvirt for it."""
-    m = replace(_move(m, State.QUEUED), started_at=None)
+    m = replace(_move(m, State.QUEUED), started_at=None, started_mono=0.0)
     return replace(m, watching=True, unwatched_since=None)
 
 
