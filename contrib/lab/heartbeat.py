@@ -71,12 +71,21 @@ class Heartbeats:
                 if byte & _FRAME_START:
                     self._garbled += bool(partial)
                     partial.clear()
-                elif not partial:
+                elif not partial and not self._take_over(partial):
                     continue  # the rest of a frame whose start was lost
                 partial.append(byte)
                 if len(partial) == FRAME_BYTES:
                     self._frame(bytes(partial), host, at)
                     partial.clear()
+
+    def _take_over(self, partial: bytearray) -> bool:
+        """A guest that moved in the middle of a frame sends the rest from its new host."""
+        begun = [other for other in self._partial.values() if other]
+        if len(begun) != 1:
+            return False
+        partial += begun[0]
+        begun[0].clear()
+        return True
 
     def _frame(self, frame: bytes, host: str, at: float) -> None:
         check = 0

@@ -1,5 +1,5 @@
 """``python -m pmigd.cli`` is pmigctl."""
 
-from pmigd.cli.main import main
+from pmigd.cli.main import program
 
-raise SystemExit(main())
+program()

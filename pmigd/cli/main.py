@@ -19,6 +19,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+def program() -> None:
+    """``pmigctl``: like :func:`main`, and ends the process at once.
+
+    Taking the interpreter down in good order costs 10 ms, and there is nothing in it to tidy up.
+    """
+    code = main()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; wrong usage raises SystemExit(2)."""
     _prepare_streams()

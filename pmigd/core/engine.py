@@ -113,8 +113,8 @@ def step(migration: Migration, event: ev.Event, now: Now) -> Step:
             return _call_returned(m, failure)
         case ev.Sampled(job, sample):
             return _sampled(m, job, sample, now)
-        case ev.IterationBegan(iteration):
-            return Step(_transferring(_iteration(m, iteration)))
+        case ev.IterationBegan():
+            return Step(_transferring(m))
         case ev.SwitchedOver():
             m = replace(m, evidence=replace(m.evidence, switched=True))
             return Step(_move(m, State.FINISHING) if m.state in _BEFORE_SWITCH else m)
@@ -257,12 +257,6 @@ def _call_returned(m: Migration, failure: Problem | None) -> Step:
     if failure is None and m.state in (*_BEFORE_SWITCH, State.POSTCOPY):
         m = _move(m, State.FINISHING)
     return Step(m, (Look(),))
-
-
-def _iteration(m: Migration, iteration: int) -> Migration:
-    if m.progress is None:
-        return m
-    return replace(m, progress=replace(m.progress, iteration=iteration))
 
 
 def _transferring(m: Migration) -> Migration:

@@ -29,6 +29,14 @@ def test_byte_by_byte_frames_are_read() -> None:
     assert heartbeats.memory_ok
 
 
+def test_a_frame_cut_in_two_by_a_move_is_one_heartbeat_of_the_new_host() -> None:
+    heartbeats = Heartbeats("g", 50)
+    heartbeats.feed(frame(1) + frame(2)[:3], "a", 1.0)
+    heartbeats.feed(frame(2)[3:] + frame(3), "b", 1.1)
+    assert [(beat.tick, beat.host) for beat in heartbeats.beats()] == [(1, "a"), (2, "b"), (3, "b")]
+    assert (heartbeats.garbled, heartbeats.missing) == (0, 0)
+
+
 def test_a_lost_byte_spoils_one_frame_only() -> None:
     heartbeats = Heartbeats("g", 50)
     broken = frame(2)

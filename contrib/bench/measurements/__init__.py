@@ -1,0 +1,1 @@
+"""The measurements, one module each: `run`, or several like it, from Settings to figures."""

@@ -1,0 +1,33 @@
+"""All measurements, in the order in which they are run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from contrib.bench.measurements import cpu, listing, migration, resident
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from contrib.bench.stage import Settings
+    from contrib.bench.stats import Figure
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measurement: a name to ask for it, what it is about, and how it is done."""
+
+    name: str
+    title: str
+    run: Callable[[Settings], Sequence[Figure]]
+
+
+MEASUREMENTS = (
+    Measurement("list", "start-up of a command", listing.run),
+    Measurement("tiny", "migration of a tiny idle guest: the fixed costs", migration.tiny),
+    Measurement("idle", "migration of an idle guest full of data", migration.idle),
+    Measurement("writing", "migration of a guest that writes", migration.writing),
+    Measurement("cpu", "CPU time of watching one throttled migration", cpu.run),
+    Measurement("rss", "memory of pmigd", resident.run),
+)
