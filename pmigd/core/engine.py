@@ -193,8 +193,11 @@ def _act(m: Migration, action: str, by: str, reason: str, now: Now) -> Migration
 def _end(m: Migration, state: State, problem: Problem | None, now: Now) -> Migration:
     """`m` in a terminal state, with its final figures."""
     last = m.completed or m.progress
+    duration_s = max(0.0, now.mono - m.started_mono) if m.started_at else 0.0
+    if m.adopted and m.completed is not None:
+        duration_s = m.completed.elapsed_ms / 1000  # it may have ended long before anybody asked
     figures = Result(
-        duration_s=max(0.0, now.mono - m.started_mono) if m.started_at else 0.0,
+        duration_s=duration_s,
         transferred_bytes=(
             last.memory_processed_bytes + last.disk_processed_bytes if last else None
         ),

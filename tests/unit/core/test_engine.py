@@ -255,11 +255,12 @@ class TestRestart:
         assert step.effects == ()
 
     def test_one_that_succeeded_meanwhile_gets_its_verdict_and_figures(self) -> None:
-        final = sample(downtime_ms=55)
-        step = play(transferring(), ev.Restarted(), ev.Looked(ABSENT, ARRIVED, final))
+        final = sample(downtime_ms=55, elapsed_ms=4200)
+        step = play(transferring(), ev.Restarted(), ev.Looked(ABSENT, ARRIVED, final), start=3600)
         assert step.migration.state is State.SUCCEEDED
         assert step.migration.result is not None
         assert step.migration.result.downtime_ms == 55
+        assert step.migration.result.duration_s == pytest.approx(4.2)
 
     def test_one_that_failed_meanwhile_says_that_nobody_saw_why(self) -> None:
         step = play(transferring(), ev.Restarted(), ev.Looked(RUNS, ABSENT))
