@@ -100,9 +100,9 @@ class CallPool:
             self._work.put(None)
 
     def _lose(self, call: _Call) -> None:
-        call.lost = True
-        self.overdue += 1
-        self._start_thread()
+        if call.give_up():
+            self.overdue += 1
+            self._start_thread()
 
     def _start_thread(self) -> None:
         self._started += 1
@@ -116,7 +116,7 @@ class CallPool:
                 call.run()
             finally:
                 self._busy -= 1
-            if call.lost:
+            if call.finish():
                 self.overdue -= 1
                 return
 
@@ -131,7 +131,9 @@ class _Call:
         future: asyncio.Future[Any],
     ) -> None:
         self.future = future
-        self.lost = False
+        self._lost = False
+        self._finished = False
+        self._end = threading.Lock()
         self._function = function
         self._loop = loop
         self._taken = threading.Lock()
@@ -139,6 +141,18 @@ class _Call:
     def abandon(self) -> bool:
         """Prevent the call. False if a thread has begun it."""
         return self._taken.acquire(blocking=False)
+
+    def give_up(self) -> bool:
+        """Its thread is lost to it. False if the call has just ended after all."""
+        with self._end:
+            self._lost = not self._finished
+            return self._lost
+
+    def finish(self) -> bool:
+        """The thread is done with it. True if it was given up, and replaced, meanwhile."""
+        with self._end:
+            self._finished = True
+            return self._lost
 
     def run(self) -> None:
         """Make the call, unless it was abandoned, and hand its result to the loop."""

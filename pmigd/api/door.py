@@ -70,7 +70,7 @@ class Connection(web.RequestHandler):
             log.debug("not HTTP", detail=message)
             lines = (message or "").strip().splitlines()
             said = "".join(c if c.isprintable() else "?" for c in (lines or [""])[0][:100])
-            problem = Problem(Code.INVALID_REQUEST, f"This is not HTTP/1.1. {said}".strip())
+            problem = Problem(Code.BAD_HTTP, said or "Its first line could not be read.")
         else:
             log.error("request failed", exc_info=exc)
             problem = Problem(Code.INTERNAL, "The daemon's log has the details.")

@@ -58,6 +58,7 @@ class Code(StrEnum):
     """Problem codes. A name here never changes its meaning."""
 
     # The request
+    BAD_HTTP = "bad_http"
     BAD_JSON = "bad_json"
     INVALID_REQUEST = "invalid_request"
     NOT_SUPPORTED = "not_supported"
@@ -80,6 +81,7 @@ class Code(StrEnum):
     LIBVIRT_UNAVAILABLE = "libvirt_unavailable"
     JOURNAL_UNAVAILABLE = "journal_unavailable"
     SHUTTING_DOWN = "shutting_down"
+    ACCOUNTS_UNAVAILABLE = "accounts_unavailable"
     INTERNAL = "internal"
     # The migration
     DESTINATION_UNREACHABLE = "destination_unreachable"
@@ -163,6 +165,9 @@ def refuse(code: Code, detail: str, errors: tuple[FieldError, ...] = ()) -> Refu
 _C, _S, _D, _P, _N = Fault.CALLER, Fault.SOURCE, Fault.DESTINATION, Fault.PMIGD, Fault.NOBODY
 
 KINDS: dict[Code, Kind] = {
+    Code.BAD_HTTP: Kind(
+        "This is not an HTTP request", _C, 400, False, "Speak HTTP/1.1; 'pmigctl' does."
+    ),
     Code.BAD_JSON: Kind("The body is not JSON", _C, 400, False, "Send one JSON object in UTF-8."),
     Code.INVALID_REQUEST: Kind(
         "The request is not valid",
@@ -293,6 +298,13 @@ KINDS: dict[Code, Kind] = {
     ),
     Code.SHUTTING_DOWN: Kind(
         "pmigd is stopping", _P, 503, True, "Try again when it has been started again."
+    ),
+    Code.ACCOUNTS_UNAVAILABLE: Kind(
+        "The user database does not answer",
+        _P,
+        503,
+        True,
+        "Check with 'getent passwd' on this host; root is served from memory soon after.",
     ),
     Code.INTERNAL: Kind(
         "pmigd made a mistake",

@@ -19,7 +19,7 @@ from pmigd import __version__
 from pmigd.adapters.journal import Journal, JournalError
 from pmigd.adapters.libvirt.hypervisor import LocalHypervisor
 from pmigd.adapters.metrics import Metrics, PoolFigures, Snapshot
-from pmigd.adapters.pool import CallPool
+from pmigd.adapters.pool import CallPool, Overdue
 from pmigd.adapters.system import logs
 from pmigd.adapters.system.clock import Clock
 from pmigd.adapters.system.listenfds import PassedSocket
@@ -29,6 +29,7 @@ from pmigd.adapters.system.sdnotify import Notifier
 from pmigd.adapters.system.unixsocket import BoundSocket, bind_unix_socket
 from pmigd.adapters.system.uuid7 import Uuid7Sequence
 from pmigd.api.apps import make_app, make_metrics_app
+from pmigd.api.door import Door
 from pmigd.config.reload import restart_needed
 from pmigd.config.schema import Config
 from pmigd.core.canonical import migration_line
@@ -45,10 +46,11 @@ from pmigd.wire.request import parse_request
 TICK_S: Final = 0.5
 LAG_PROBE_S: Final = 0.25
 FIRST_CONNECTION_S: Final = 3.0
-SILENT_CLIENT_S: Final = 20.0
-"""A client that sends nothing for so long is let go."""
 STOP_PATIENCE_S: Final = 1.0
 RELOAD_DEADLINE_S: Final = 10.0
+ACCOUNTS_DEADLINE_S: Final = 5.0
+RESOLVE_DEADLINE_S: Final = 0.8
+RESTART_PAUSE_S: Final = 1.0
 BACKLOG: Final = 1024
 
 log = structlog.get_logger()
@@ -113,17 +115,18 @@ class App:
         journal that cannot be had is not an error: they are waited for, and said to be missing.
         """
         await self._open_journal()
-        self._spawn("libvirt", self.hypervisor.run())
+        self._keep("libvirt", self.hypervisor.run)
         await self._first_connection()
         await self._load()
-        self._spawn("sample", self.watcher.sample())
-        self._spawn("scan", self.watcher.scan())
-        self._spawn("tick", self.migrations.tick(TICK_S))
-        self._spawn("journal", self.migrations.keep_journal())
-        self._spawn("lag", self._probe_lag())
+        self._keep("sample", self.watcher.sample)
+        self._keep("scan", self.watcher.scan)
+        self._keep("tick", lambda: self.migrations.tick(TICK_S))
+        self._keep("journal", self.migrations.keep_journal)
+        self._keep("lag", self._probe_lag)
         await self._listen()
         if self._environment.watchdog_s is not None:
-            self._spawn("watchdog", self._pet_watchdog(self._environment.watchdog_s))
+            every_s = self._environment.watchdog_s
+            self._keep("watchdog", lambda: self._pet_watchdog(every_s))
         self._environment.notifier.ready(self._summary())
         log.info("ready", version=__version__, host=self.config.daemon.name)
 
@@ -183,7 +186,10 @@ class App:
             account = self._accounts.account_of(uid, gid, now_s)
             return account.user or f"uid {uid}", self._accounts.role_of(uid, gid, roles, now_s)
 
-        return await self._names.call("who", 5.0, ask)
+        try:
+            return await self._names.call("who", ACCOUNTS_DEADLINE_S, ask)
+        except (Overdue, OSError) as error:
+            raise refuse(Code.ACCOUNTS_UNAVAILABLE, f"uid {uid}: {error}") from error
 
     def parse_request(self, untrusted_body: object) -> Request:
         """A migration request with the configured defaults."""
@@ -201,7 +207,7 @@ class App:
             request.destination, role, self._targets(), self.config.security.allowed_patterns
         )
         host = parse_peer_uri(target.uri).host
-        if await leads_here(host):
+        if await self._leads_here(host):
             raise refuse(Code.SAME_HOST, f"{target.uri}: '{host}' is an address of this host.")
         return await self.migrations.submit(request, target, by=by, key=key)
 
@@ -274,6 +280,13 @@ class App:
 
     # Below: parts of starting and running
 
+    async def _leads_here(self, host: str) -> bool:
+        """Whether `host` is this host. One that cannot be looked up now is found out later."""
+        try:
+            return await self._names.call("resolve", RESOLVE_DEADLINE_S, lambda: leads_here(host))
+        except Overdue:
+            return False
+
     async def _open_journal(self) -> None:
         try:
             await self.journal.open()
@@ -322,14 +335,13 @@ class App:
         return None
 
     async def _serve(self, app: web.Application, listener: socket.socket) -> None:
-        await web.SockSite(await self._runner(app), listener, backlog=BACKLOG).start()
+        await Door(await self._runner(app), listener, backlog=BACKLOG).start()
 
     async def _runner(self, app: web.Application) -> web.AppRunner:
         runner = web.AppRunner(
             app,
             access_log=None,
             handle_signals=False,
-            keepalive_timeout=SILENT_CLIENT_S,
             shutdown_timeout=STOP_PATIENCE_S,
         )
         await runner.setup()
@@ -338,6 +350,19 @@ class App:
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.get_running_loop().create_task(work, name=name))
+
+    def _keep(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a background task for as long as the daemon lives, whatever happens in it."""
+
+        async def again() -> None:
+            while True:
+                try:
+                    await work()
+                except Exception:
+                    log.exception("background task failed", task=name)
+                await asyncio.sleep(RESTART_PAUSE_S)
+
+        self._spawn(name, again())
 
     def _targets(self) -> Mapping[str, Target]:
         return {

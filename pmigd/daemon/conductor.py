@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
+
+import structlog
 
 from pmigd.core import events as ev
 from pmigd.core.effects import AbortJob, Effect, Look, Perform, Prepare, ResumeSource, SuspendGuest
@@ -18,6 +20,10 @@ from pmigd.core.plan import make_plan
 from pmigd.core.ports import Hypervisor, Ticket
 from pmigd.core.problem import Code, Problem, Refused
 from pmigd.core.verdict import judge
+
+log = structlog.get_logger()
+
+_MISTAKE: Final = Problem(Code.INTERNAL, "The daemon's log has the details.")
 
 
 class Conductor:
@@ -39,30 +45,44 @@ class Conductor:
         """Begin `effect`."""
         match effect:
             case Prepare():
-                self._begin("prepare", self._prepare(migration))
+                _ = self._begin("prepare", self._prepare(migration), ev.PrepareFailed(_MISTAKE))
             case Perform(plan):
-                self._begin("perform", self._perform(migration, plan))
+                _ = self._begin(
+                    "perform", self._perform(migration, plan), ev.CallReturned(_MISTAKE)
+                )
             case AbortJob(after_s):
                 if self._ticket is not None:
                     self._ticket.cancel()
-                self._begin("abort", self._abort(migration, after_s))
+                _ = self._begin(
+                    "abort", self._abort(migration, after_s), ev.AbortAnswered(_MISTAKE)
+                )
             case SuspendGuest():
-                self._begin("suspend", self._suspend(migration))
+                _ = self._begin("suspend", self._suspend(migration), ev.SuspendAnswered(_MISTAKE))
             case ResumeSource():
-                self._begin("resume", self._resume(migration))
+                _ = self._begin("resume", self._resume(migration), ev.ResumeAnswered(_MISTAKE))
             case Look(after_s):
                 # A question that still waits for its time is overtaken by a newer one.
                 if self._pending_look is not None:
                     self._pending_look.cancel()
-                self._pending_look = self._task("look", self._look(migration, after_s))
+                self._pending_look = self._begin(
+                    "look", self._look(migration, after_s), ev.Looked(UNASKED, UNASKED)
+                )
             case _:
                 assert_never(effect)
 
-    def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        _ = self._task(name, work)
+    def _begin(
+        self, name: str, work: Coroutine[Any, Any, None], otherwise: ev.Event
+    ) -> asyncio.Task[None]:
+        """Begin `work`; if a mistake of ours ends it, `otherwise` is reported, never nothing."""
 
-    def _task(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work, name=name)
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception:
+                log.exception("effect failed", effect=name)
+                self._report(otherwise)
+
+        task = asyncio.get_running_loop().create_task(guarded(), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -42,6 +42,7 @@ from pmigd.daemon.conductor import Conductor
 KEEP_CLOSED: Final = 1000
 """Migrations that are kept for 'list --all' after their end."""
 PRUNE_EVERY: Final = 100
+FORGET_AFTER_S: Final = 60.0
 JOURNAL_RETRY_S: Final = 2.0
 
 log = structlog.get_logger()
@@ -90,6 +91,8 @@ class Controller:
         self._starting: set[MigrationId] = set()
         self._by_key: dict[str, MigrationId] = {}
         self._claimed: set[str] = set()
+        self._keys: dict[str, asyncio.Lock] = {}
+        self._ended_at: dict[str, float] = {}
         self._actors: dict[MigrationId, _Actor] = {}
         self._dirty: set[MigrationId] = set()
         self._closed_since_prune = 0
@@ -118,6 +121,11 @@ class Controller:
         """The open migration of a domain, or None."""
         iden = self._open_of.get(uuid)
         return None if iden is None else self._all[iden]
+
+    def ended_within(self, uuid: str, seconds: float) -> bool:
+        """Whether a migration of the domain ended just now: late events are still about it."""
+        ended = self._ended_at.get(uuid)
+        return ended is not None and self._now().mono - ended < seconds
 
     def queued(self) -> list[Migration]:
         """The waiting ones, next first."""
@@ -155,6 +163,20 @@ class Controller:
         Raises Refused: domain_not_found, domain_not_running, domain_busy, queue_full,
         idempotency_conflict, libvirt_unavailable, journal_unavailable, shutting_down.
         """
+        if key is None:
+            return await self._submit(request, target, by=by, key=None)
+        # A repeat waits until it is known what became of the first one.
+        lock = self._keys.setdefault(key, asyncio.Lock())
+        try:
+            async with lock:
+                return await self._submit(request, target, by=by, key=key)
+        finally:
+            if not lock.locked():
+                self._keys.pop(key, None)
+
+    async def _submit(
+        self, request: Request, target: Target, *, by: str, key: str | None
+    ) -> Migration:
         if (first := self._known(key, request)) is not None:
             return first
         self._check_room()
@@ -176,18 +198,17 @@ class Controller:
             submitted_by=by,
             idempotency_key=key,
         )
-        # While the journal is written nobody else may claim the same domain or key.
-        claims = {facts.domain.uuid, f"key:{key}" if key else facts.domain.uuid}
-        if claims & self._claimed:
+        # While the journal is written nobody else may claim the same domain.
+        if facts.domain.uuid in self._claimed:
             raise refuse(Code.DOMAIN_BUSY, f"'{facts.domain.name}' is being submitted right now.")
-        self._claimed |= claims
+        self._claimed.add(facts.domain.uuid)
         try:
             await self._journal.write(Entry(migration, _stamp(self._now())))
         except JournalError as error:
             self._pump()
             raise refuse(Code.JOURNAL_UNAVAILABLE, str(error)) from error
         finally:
-            self._claimed -= claims
+            self._claimed.discard(facts.domain.uuid)
         self._enter(migration)
         self._queue[migration.id] = None
         self._announce(None, migration)
@@ -397,6 +418,11 @@ class Controller:
             await self._step(iden, actor, event)
         except Exception:
             log.exception("step failed", migration=iden, step=type(event).__name__)
+        finally:
+            if isinstance(event, ev.Admitted):
+                # Whatever became of it, it is not about to start any more; the next one may be.
+                self._starting.discard(iden)
+                self._pump()
 
     async def _step(self, iden: MigrationId, actor: _Actor, event: ev.Event) -> None:
         before = self._all[iden]
@@ -419,8 +445,6 @@ class Controller:
             await self._write(step, now)
         except JournalError:
             return engine.Step(before)
-        finally:
-            self._starting.discard(before.id)
         return step
 
     async def _durable(self, before: Migration, step: engine.Step, now: Now) -> engine.Step:
@@ -448,11 +472,13 @@ class Controller:
         self._all[after.id] = after
         if after.state is not State.QUEUED:
             self._queue.pop(after.id, None)
-        elif after.id not in self._queue and after.id not in self._starting:
+        elif after.id not in self._queue:
             # Back from a start that did not happen: ids are in the order of their submission.
             self._queue = dict.fromkeys(sorted((*self._queue, after.id)))
         if after.state.terminal and before.open:
-            self._open_of.pop(after.domain.uuid, None)
+            if self._open_of.get(after.domain.uuid) == after.id:
+                del self._open_of[after.domain.uuid]
+            self._ended_at[after.domain.uuid] = self._now().mono
             self._forget_old()
         if after != before:
             self._announce(before, after)
@@ -471,6 +497,8 @@ class Controller:
         if self._closed_since_prune < PRUNE_EVERY:
             return
         self._closed_since_prune = 0
+        now = self._now().mono
+        self._ended_at = {u: at for u, at in self._ended_at.items() if now - at < FORGET_AFTER_S}
         closed = sorted((iden for iden, m in self._all.items() if not m.open), reverse=True)
         for iden in closed[KEEP_CLOSED:]:
             key = self._all.pop(iden).idempotency_key

@@ -31,6 +31,8 @@ from pmigd.daemon.controller import Controller
 
 SAMPLE_EVERY_S: Final = 0.5
 SCAN_EVERY_S: Final = 10.0
+LATE_EVENTS_S: Final = 1.0
+"""Passes that are told of so soon after an end were its own; a scan finds what began anew."""
 
 log = structlog.get_logger()
 
@@ -48,7 +50,10 @@ class Watcher:
     def notice(self, notice: Notice) -> None:
         """An event of libvirt's about a domain."""
         migration = self._controller.of_domain(notice.domain.uuid)
-        if migration is None and notice.began is not None:
+        late = notice.began is Direction.OUTGOING and self._controller.ended_within(
+            notice.domain.uuid, LATE_EVENTS_S
+        )
+        if migration is None and notice.began is not None and not late:
             incoming = notice.began is Direction.INCOMING
             state = State.PREPARING if incoming else State.PRECOPY
             migration = self._controller.begin_external(notice.domain, notice.began, state)

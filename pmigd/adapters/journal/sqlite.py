@@ -216,7 +216,7 @@ class Journal:
     def _single(self, job: _Job) -> None:
         try:
             job.answer(job.function(), None)
-        except (sqlite3.Error, OSError, msgspec.MsgspecError) as error:
+        except Exception as error:  # noqa: BLE001 - the thread must outlive every job
             job.answer(None, self._broken(error))
 
     def _commit(self, batch: Sequence[_Job]) -> None:
@@ -227,7 +227,7 @@ class Journal:
             with db:
                 db.execute("BEGIN IMMEDIATE")
                 values = [job.function() for job in batch]
-        except (sqlite3.Error, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - the thread must outlive every job
             if len(batch) > 1:
                 # One bad write must not take the others with it.
                 for job in batch:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import threading
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -36,7 +37,11 @@ SAMPLING_THREADS: Final = 3
 """Of the control threads, how many may sample at once: one is always left for an abort."""
 PEER_THREADS: Final = 4
 CALL_DEADLINE_S: Final = 10.0
+LOOKUP_DEADLINE_S: Final = 4.0
+"""Somebody waits for the answer, and may as well be told that there is none."""
 CONNECT_DEADLINE_S: Final = 10.0
+PING_EVERY_S: Final = 1.0
+PING_DEADLINE_S: Final = 2.0
 PEER_REACH_DEADLINE_S: Final = 2.0
 PEER_DEADLINE_S: Final = 6.0
 MAX_OVERDUE_QUESTIONS: Final = 3
@@ -77,7 +82,9 @@ class LocalHypervisor:
         self.control = CallPool("control", CONTROL_THREADS, observe=observe)
         self.peers = CallPool("peer", PEER_THREADS, observe=observe, replace_overdue=True)
         self._sampling = asyncio.Semaphore(SAMPLING_THREADS)
+        self._pinger = CallPool("ping", 1)
         self._connection: libvirt.virConnect | None = None
+        self._answers = False
         self._callback_ids: list[int] = []
         self._facts = HostFacts()
         self._overdue: dict[str, set[object]] = {}
@@ -87,8 +94,8 @@ class LocalHypervisor:
 
     @property
     def connected(self) -> bool:
-        """Whether the control connection is up, as far as anybody noticed."""
-        return self._connection is not None
+        """Whether the control connection is up and the daemon answers on it."""
+        return self._connection is not None and self._answers
 
     @property
     def facts(self) -> HostFacts:
@@ -108,11 +115,40 @@ class LocalHypervisor:
                 attempt += 1
                 continue
             attempt = 0
+            self._answers = True
             self._connection_changed(True)
-            await self._lost.wait()
+            await self._stay(self._connection)
+            was_there, self._answers = self._answers, False
             await self._forget()
             self.reconnects += 1
-            self._connection_changed(False)
+            if was_there:
+                self._connection_changed(False)
+
+    async def _stay(self, connection: libvirt.virConnect | None) -> None:
+        """Ask for a sign of life until the connection is lost.
+
+        A daemon that hangs keeps its connections: only that it does not answer tells. The question
+        has a thread of its own and is one that libvirtd's priority workers serve, so neither a
+        guest whose monitor hangs nor a libvirtd full of migrations looks like a dead one.
+        """
+        if connection is None:
+            return
+        while not self._lost.is_set():
+            answers = True
+            try:
+                await self._pinger.call("ping", PING_DEADLINE_S, connection.getLibVersion)
+            except Overdue:
+                answers = False
+                self.last_error = f"libvirt has not answered for {PING_DEADLINE_S:g} s"
+            except libvirt.libvirtError as error:
+                self.last_error = words_of(error)
+                return
+            if answers is not self._answers:
+                self._answers = answers
+                self._connection_changed(answers)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PING_EVERY_S):
+                    await self._lost.wait()
 
     async def close(self) -> None:
         """Close the control connection in good order."""
@@ -120,6 +156,7 @@ class LocalHypervisor:
         await self._forget()
         self.control.stop()
         self.peers.stop()
+        self._pinger.stop()
 
     # The connection
 
@@ -207,7 +244,7 @@ class LocalHypervisor:
         self, name: str, function: Callable[[libvirt.virConnect], T], deadline_s: float
     ) -> T:
         connection = self._connection
-        if connection is None:
+        if connection is None or not self._answers:
             raise refuse(Code.LIBVIRT_UNAVAILABLE, self.last_error)
         try:
             return await self.control.call(name, deadline_s, lambda: function(connection))
@@ -226,7 +263,7 @@ class LocalHypervisor:
             domain = _find(connection, name_or_uuid)
             return DomainFacts(_identity(domain), _view(domain, with_job=True)[0])
 
-        return await self._call("lookup", find, CALL_DEADLINE_S)
+        return await self._call("lookup", find, LOOKUP_DEADLINE_S)
 
     async def domains(self) -> list[DomainFacts]:
         """All domains of this host; their jobs are not asked for."""
@@ -239,7 +276,7 @@ class LocalHypervisor:
                     found.append(DomainFacts(_identity(domain), _view(domain, with_job=False)[0]))
             return found
 
-        return await self._call("list_domains", listing, CALL_DEADLINE_S)
+        return await self._call("list_domains", listing, LOOKUP_DEADLINE_S)
 
     async def sample(self, domain: Domain) -> tuple[Job, Sample | None]:
         """Statistics of the domain's running job."""
@@ -343,7 +380,7 @@ class LocalHypervisor:
     async def _ask_peer(
         self, name: str, target: Target, question: Callable[[libvirt.virConnect], T]
     ) -> T:
-        await _reach(target)
+        await self._reach(target)
         overdue = self._overdue.setdefault(target.uri, set())
         if len(overdue) >= MAX_OVERDUE_QUESTIONS:
             # A peer that swallows questions must not take the threads that the others need.
@@ -376,6 +413,37 @@ class LocalHypervisor:
             raise refuse(Code.DESTINATION_UNREACHABLE, f"{target.uri}: {error}") from None
         except libvirt.libvirtError as error:
             raise Refused(peer_problem_of(error)) from error
+
+    async def _reach(self, target: Target) -> None:
+        """Prove within two seconds that something listens there.
+
+        libvirt's own connect would hold a thread for the kernel's two minutes.
+        """
+        parts = urlsplit(target.uri)
+        host, port = parts.hostname, parts.port or PORTS.get(parts.scheme)
+        if not host or port is None:
+            return
+        reason = f"no answer within {PEER_REACH_DEADLINE_S:g} s"
+        try:
+            async with asyncio.timeout(PEER_REACH_DEADLINE_S):
+                found = await self.peers.call(
+                    "resolve",
+                    PEER_REACH_DEADLINE_S,
+                    lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM),
+                )
+                for _family, _type, _proto, _name, address in found:
+                    try:
+                        _reader, writer = await asyncio.open_connection(str(address[0]), port)
+                    except OSError as error:
+                        reason = error.strerror or str(error)
+                    else:
+                        writer.close()
+                        return
+        except socket.gaierror as error:
+            reason = error.strerror or str(error)
+        except (TimeoutError, Overdue):
+            pass
+        raise refuse(Code.DESTINATION_UNREACHABLE, f"{target.name} ({host} port {port}): {reason}")
 
     def _look(
         self, connection: libvirt.virConnect, domain: Domain, *, completed: Direction | None
@@ -434,32 +502,6 @@ class _Perform:
         finally:
             _close_quietly(connection)
         return None
-
-
-async def _reach(target: Target) -> None:
-    """Prove within two seconds that something listens there.
-
-    libvirt's own connect would hold a thread for the kernel's two minutes.
-    """
-    parts = urlsplit(target.uri)
-    port = parts.port or PORTS.get(parts.scheme)
-    if not parts.hostname or port is None:
-        return
-    try:
-        async with asyncio.timeout(PEER_REACH_DEADLINE_S):
-            _reader, writer = await asyncio.open_connection(parts.hostname, port)
-    except TimeoutError:
-        reason = f"no answer within {PEER_REACH_DEADLINE_S:g} s"
-    except OSError as error:
-        reason = error.strerror or str(error)
-    else:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-        return
-    raise refuse(
-        Code.DESTINATION_UNREACHABLE, f"{target.name} ({parts.hostname} port {port}): {reason}"
-    )
 
 
 def _host_facts(connection: libvirt.virConnect) -> HostFacts:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
-from typing import Final
-
-RESOLVE_DEADLINE_S: Final = 1.0
 
 
-async def leads_here(host: str) -> bool:
-    """Whether `host` resolves to an address of this host.
+def leads_here(host: str) -> bool:
+    """Whether `host` resolves to an address of this host. Blocks on the resolver.
 
-    The kernel binds a socket only to addresses that are its own. A name that cannot be resolved
-    within a second is not this host; that it cannot be reached is found out later.
+    The kernel binds a socket only to addresses that are its own. A name that cannot be resolved is
+    not this host; that it cannot be reached is found out later.
     """
-    loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(RESOLVE_DEADLINE_S):
-            found = await loop.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
-    except (OSError, TimeoutError):
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    except OSError:
         return False
     return any(_is_ours(family, address) for family, _, _, _, address in found)
 

@@ -1,0 +1,201 @@
+"""A client that also says what it should not, and looks closely at every answer."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Final
+
+from contrib.lab import Host
+from contrib.lab.deadlines import until
+from pmigd.core.problem import Code
+
+PROMPT_S: Final = 1.0
+"""Every refusal, and every other client, is answered within this."""
+UNKNOWN_ID: Final = "01990000-0000-7000-8000-000000000000"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer, and how long it took."""
+
+    status: int
+    headers: Mapping[str, str]
+    raw: bytes
+    seconds: float
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.raw)
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = open_socket(self._path, self.timeout or 30.0)
+
+
+def open_socket(path: str, timeout: float = 30.0) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(timeout)
+    try:
+        sock.connect(path)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+class Api:
+    """The API of one host's pmigd, as root sees it."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+
+    def connect(self, timeout: float = 30.0) -> socket.socket:
+        """A connection on which nothing was said yet."""
+        return open_socket(self.host.pmigd.socket, timeout)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 30.0,
+    ) -> Answer:
+        """One request. A body of bytes, or an iterable of them (chunked), is sent as it is."""
+        connection = _Connection(self.host.pmigd.socket, timeout)
+        if body is not None and not isinstance(body, bytes | Iterable):
+            raise TypeError(type(body))
+        if isinstance(body, dict | list | str):
+            body = json.dumps(body).encode()
+        with closing(connection):
+            began = time.monotonic()
+            connection.request(method, path, body=body, headers=dict(headers or {}))
+            return _read(connection.getresponse(), began)
+
+    def say(self, raw: bytes, *, timeout: float = 30.0) -> Answer:
+        """Send bytes, whatever they are, and read one answer."""
+        with self.connect(timeout) as sock:
+            began = time.monotonic()
+            sock.sendall(raw)
+            return read_answer(sock, began)
+
+    def get(self, path: str) -> Any:
+        """What is at `path`, which must be there."""
+        answer = self.ask("GET", path)
+        assert answer.status == 200, answer
+        return answer.json
+
+    def refused(
+        self,
+        code: Code,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        within_s: float = PROMPT_S,
+    ) -> dict[str, Any]:
+        """The request is refused with `code` in time, and the next client is served as before."""
+        answer = self.ask(method, path, body, headers=headers)
+        problem = self.is_problem(answer, code)
+        assert answer.seconds < within_s
+        self.serves()
+        return problem
+
+    def refuses_migration(self, code: Code, **fields: Any) -> dict[str, Any]:
+        """A submission with these fields is refused with `code`."""
+        return self.refused(code, "POST", "/v1/migrations", fields)
+
+    def is_problem(self, answer: Answer, code: Code) -> dict[str, Any]:
+        """The answer is this problem, with everything that belongs to one."""
+        assert answer.headers.get("Content-Type") == "application/problem+json", answer
+        problem: dict[str, Any] = answer.json
+        assert problem["code"] == code, problem
+        assert answer.status == problem["status"] == code.kind.status
+        assert problem["type"] == f"urn:pmigd:problem:{code}"
+        assert problem["title"] == code.kind.title
+        assert problem["remedy"] == code.kind.remedy
+        assert problem["retryable"] is code.kind.retryable
+        assert problem["detail"]
+        assert all(error.keys() == {"field", "message"} for error in problem["errors"])
+        # Nothing of what the client sent may do anything to a terminal or fill a log.
+        assert "".join(problem["detail"].splitlines()).isprintable()
+        assert len(answer.raw) < 32 * 1024
+        return problem
+
+    def serves(self) -> None:
+        """A normal client is answered promptly."""
+        answer = self.ask("GET", "/v1/status")
+        assert answer.status == 200
+        assert answer.seconds < PROMPT_S
+
+    def submit(self, domain: str, destination: str = "hostb", **fields: Any) -> dict[str, Any]:
+        """A migration that was accepted."""
+        body = {"domain": domain, "destination": destination, **fields}
+        answer = self.ask("POST", "/v1/migrations", body)
+        assert answer.status == 202, answer
+        migration: dict[str, Any] = answer.json
+        assert answer.headers["Location"] == f"/v1/migrations/{migration['id']}"
+        return migration
+
+    def migration(self, iden: str) -> dict[str, Any]:
+        """One migration."""
+        found: dict[str, Any] = self.get(f"/v1/migrations/{iden}")
+        return found
+
+    def ended(self, iden: str) -> dict[str, Any]:
+        """One migration, when it is terminal."""
+        found: dict[str, Any] = self.get(f"/v1/migrations/{iden}?wait=25")
+        ended = found["state"] in ("succeeded", "failed", "cancelled")
+        assert ended, f"{found}\n{self.host.pmigd.log_tail()}"
+        return found
+
+    def reaches(self, iden: str, state: str, timeout: float = 20.0) -> None:
+        """A migration comes to be in `state`."""
+        until(
+            lambda: self.migration(iden)["state"] == state,
+            f"{iden} {state}",
+            timeout=timeout,
+            evidence=self.host.pmigd.log_tail,
+        )
+
+    def abort(self, iden: str) -> None:
+        """Abort a migration and see it end."""
+        answer = self.ask("POST", f"/v1/migrations/{iden}/abort")
+        assert answer.status in (200, 202), f"{answer}\n{self.host.pmigd.log_tail()}"
+        assert self.ended(iden)["state"] == "cancelled"
+
+    def open(self) -> list[dict[str, Any]]:
+        """All migrations that are not terminal."""
+        items = self.get("/v1/migrations?limit=200")["items"]
+        return [m for m in items if m["state"] not in ("succeeded", "failed", "cancelled")]
+
+
+def read_answer(sock: socket.socket, began: float | None = None) -> Answer:
+    """The next answer on a connection."""
+    response = http.client.HTTPResponse(sock)
+    with closing(response):
+        response.begin()
+        return _read(response, time.monotonic() if began is None else began)
+
+
+def _read(response: http.client.HTTPResponse, began: float) -> Answer:
+    raw = response.read()
+    return Answer(response.status, response.headers, raw, time.monotonic() - began)  # type: ignore[arg-type]
+
+
+def fields_of(problem: Mapping[str, Any]) -> list[str]:
+    """The fields that a problem names."""
+    return [error["field"] for error in problem["errors"]]

@@ -1,0 +1,138 @@
+"""The journal's disk is full or read-only: no new work, and what runs is not let down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from contrib.lab import Host, LabGuest
+from contrib.lab.deadlines import until
+from pmigd.core.problem import Code
+from tests.api.client import Api
+
+pytestmark = pytest.mark.hypervisor
+
+
+@pytest.fixture
+def full(hosta: Host, api: Api) -> Iterator[None]:
+    hosta.fill_state_dir()
+    yield
+    hosta.free_state_dir()
+    _ready(api)
+
+
+@pytest.fixture
+def read_only(hosta: Host, api: Api, slow: dict[str, Any]) -> Iterator[None]:
+    """pmigd is started, while a migration runs, where it cannot write."""
+    hosta.pmigd.stop()
+    hosta.state_dir_read_only(True)
+    hosta.pmigd.start(wait_ready=False)
+    until(lambda: _answers(api), "an answer", timeout=10, evidence=hosta.pmigd.log_tail)
+    yield
+    hosta.state_dir_read_only(False)
+    _ready(api)
+
+
+def _answers(api: Api) -> bool:
+    try:
+        return api.ask("GET", "/healthz").status == 200
+    except OSError:
+        return False
+
+
+def _ready(api: Api) -> None:
+    until(
+        lambda: api.ask("GET", "/readyz").status == 200,
+        "readiness",
+        timeout=10,
+        evidence=api.host.pmigd.log_tail,
+    )
+
+
+def _refuses_new_work(api: Api, guest: LabGuest) -> None:
+    """Refused sooner or later: SQLite may have a little room in its files."""
+    body = {"domain": guest.name, "destination": "hostb"}
+
+    def refused() -> bool:
+        answer = api.ask("POST", "/v1/migrations", body)
+        if answer.status == 202:
+            api.ask("POST", f"/v1/migrations/{answer.json['id']}/abort")
+            return False
+        assert api.is_problem(answer, Code.JOURNAL_UNAVAILABLE)["retryable"] is True
+        return True
+
+    until(refused, "refusal", timeout=20)
+    api.refused(Code.JOURNAL_UNAVAILABLE, "POST", "/v1/migrations", body)
+
+
+def _says_journal(api: Api) -> None:
+    readyz = api.ask("GET", "/readyz")
+    assert (readyz.status, readyz.json["ready"]) == (503, False)
+    assert "journal.sqlite" in readyz.json["journal"]
+    status = api.get("/v1/status")
+    assert status["ready"] is False
+    assert status["journal"]["writable"] is False
+    assert status["missing"].keys() == {"journal"}
+    assert api.ask("GET", "/healthz").status == 200
+
+
+def _is_watched(api: Api, iden: str) -> None:
+    first = api.migration(iden)
+    assert first["state"] == "precopy"
+    before = first["progress"]["sampled_at"] if first["progress"] else ""
+    until(
+        lambda: (api.migration(iden)["progress"] or {}).get("sampled_at", "") > before,
+        "another sample",
+        timeout=5,
+    )
+
+
+@pytest.mark.parametrize("trouble", ["full", "read_only"])
+def test_without_a_journal_new_work_is_refused_and_running_work_goes_on(
+    request: pytest.FixtureRequest,
+    api: Api,
+    hosta: Host,
+    slow: dict[str, Any],
+    heavies: list[LabGuest],
+    trouble: str,
+) -> None:
+    request.getfixturevalue(trouble)
+    _refuses_new_work(api, heavies[1])
+    _says_journal(api)
+    _is_watched(api, slow["id"])
+    assert api.migration(slow["id"])["adopted"] is (trouble == "read_only")
+    api.abort(slow["id"])
+    assert heavies[0].where() == [hosta]
+    _says_journal(api)
+
+
+@pytest.mark.parametrize("trouble", ["full", "read_only"])
+def test_new_work_is_taken_again_without_a_restart_and_the_end_was_not_forgotten(
+    api: Api, hosta: Host, slow: dict[str, Any], heavies: list[LabGuest], trouble: str
+) -> None:
+    if trouble == "full":
+        hosta.fill_state_dir()
+    else:
+        hosta.pmigd.stop()
+        hosta.state_dir_read_only(True)
+        hosta.pmigd.start(wait_ready=False)
+        until(lambda: _answers(api), "an answer", timeout=10, evidence=hosta.pmigd.log_tail)
+    try:
+        _refuses_new_work(api, heavies[1])
+        pid = hosta.pmigd.pid
+        api.abort(slow["id"])
+    finally:
+        if trouble == "full":
+            hosta.free_state_dir()
+        else:
+            hosta.state_dir_read_only(False)
+    _ready(api)
+    assert hosta.pmigd.pid == pid
+    migration = api.submit(heavies[1].name, bandwidth_mib_s=1)
+    api.reaches(migration["id"], "precopy")
+    api.abort(migration["id"])
+    hosta.pmigd.restart()
+    assert api.migration(slow["id"])["state"] == "cancelled"
+    assert api.migration(migration["id"])["state"] == "cancelled"
