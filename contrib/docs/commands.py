@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from pmigd.cli import parser
 
@@ -12,8 +14,25 @@ _WIDTH = "100"
 
 def text() -> str:
     """The page."""
-    os.environ["COLUMNS"] = _WIDTH
-    whole = parser.build()
+    with _terminal_width(_WIDTH):
+        return _page(parser.build())
+
+
+@contextmanager
+def _terminal_width(columns: str) -> Iterator[None]:
+    """argparse takes the width of its help from the environment, and from nowhere else."""
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = columns
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = before
+
+
+def _page(whole: argparse.ArgumentParser) -> str:
     parts = [
         "# pmigctl",
         "",
