@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from pmigd.api.hub import Hub
+from pmigd.core.finding import Finding
 from pmigd.core.model import Migration, MigrationId, Request, State, Waiting
-from pmigd.core.ports import DomainFacts
+from pmigd.core.ports import DomainFacts, Settings
 from pmigd.core.roles import Role
 
 
@@ -31,6 +32,23 @@ class Migrations(Protocol):
     async def abort(self, iden: MigrationId, *, by: str, reason: str) -> Migration:
         """Ask for an abort. Refused: wrong_state."""
 
+    async def suspend(self, iden: MigrationId, *, by: str) -> Migration:
+        """Pause the guest so that it finishes. Refused: wrong_state."""
+
+    async def postcopy(self, iden: MigrationId, *, by: str) -> Migration:
+        """Switch to post-copy. Refused: wrong_state."""
+
+    async def recover(self, iden: MigrationId, *, by: str) -> Migration:
+        """Go on with a broken post-copy. Refused: wrong_state."""
+
+    async def settings(self, iden: MigrationId) -> Settings:
+        """The settings in force. Refused: wrong_state, libvirt_unavailable."""
+
+    async def change(
+        self, iden: MigrationId, settings: Settings, *, timeout_s: float | None, by: str
+    ) -> Migration:
+        """Change settings. Refused: wrong_state, or libvirt's reason."""
+
     async def resolve(self, iden: MigrationId, verdict: State, *, by: str) -> Migration:
         """Close an unresolved one. Refused: wrong_state."""
 
@@ -50,6 +68,9 @@ class Backend(Protocol):
 
     async def submit(self, request: Request, *, role: Role, by: str, key: str | None) -> Migration:
         """Queue a migration. Refused: why not."""
+
+    async def check(self, request: Request, *, role: Role) -> list[Finding]:
+        """Everything that speaks against a migration. Refused: what may not even be asked."""
 
     def status(self) -> dict[str, Any]:
         """How the daemon is."""

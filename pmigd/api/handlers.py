@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
@@ -12,10 +13,24 @@ from pmigd.api.auth import ROLE, USER
 from pmigd.api.hub import Change
 from pmigd.api.problems import BACKEND, answer
 from pmigd.api.query import KEY, PAGE_DEFAULT, given
+from pmigd.core import ports
 from pmigd.core.model import Migration, MigrationId, State
 from pmigd.core.problem import Code, refuse
-from pmigd.wire.migration import Page, StreamEvent, migration_view
-from pmigd.wire.request import BODY_LIMIT_BYTES, NoBody, ResolveRequest, parse
+from pmigd.wire.migration import (
+    CheckResult,
+    Finding,
+    Page,
+    Settings,
+    StreamEvent,
+    migration_view,
+)
+from pmigd.wire.request import (
+    BODY_LIMIT_BYTES,
+    NoBody,
+    ResolveRequest,
+    SettingsRequest,
+    parse,
+)
 
 BODY_DEADLINE_S: Final = 10.0
 HEARTBEAT_S: Final = 5.0
@@ -34,6 +49,15 @@ async def submit(request: web.Request) -> web.Response:
     key = given(request).get(KEY.name)
     migration = await backend.submit(wanted, role=request[ROLE], by=request[USER], key=key)
     return answer(_view(request, migration), 202, Location=f"/v1/migrations/{migration.id}")
+
+
+async def check(request: web.Request) -> web.Response:
+    """POST /v1/check: everything that speaks against a migration, and nothing is started."""
+    backend = request.app[BACKEND]
+    wanted = backend.parse_request(await body_of(request))
+    found = await backend.check(wanted, role=request[ROLE])
+    items = tuple(Finding(f.code, f.level.value, f.detail, f.remedy, f.field) for f in found)
+    return answer(CheckResult(items, all(f.level != "block" for f in items)))
 
 
 async def listing(request: web.Request) -> web.Response:
@@ -87,6 +111,63 @@ async def abort(request: web.Request) -> web.Response:
     user = request[USER]
     aborted = await migrations.abort(migration.id, by=user, reason=f"asked for by {user}")
     return answer(_view(request, aborted), 200 if aborted.state.terminal else 202)
+
+
+async def suspend(request: web.Request) -> web.Response:
+    """POST /v1/migrations/{id}/suspend."""
+    return await _control(request, request.app[BACKEND].migrations.suspend)
+
+
+async def postcopy(request: web.Request) -> web.Response:
+    """POST /v1/migrations/{id}/postcopy."""
+    return await _control(request, request.app[BACKEND].migrations.postcopy)
+
+
+async def recover(request: web.Request) -> web.Response:
+    """POST /v1/migrations/{id}/recover."""
+    return await _control(request, request.app[BACKEND].migrations.recover)
+
+
+async def settings(request: web.Request) -> web.Response:
+    """GET /v1/migrations/{id}/settings."""
+    migration = find(request)
+    found = await request.app[BACKEND].migrations.settings(migration.id)
+    return answer(
+        Settings(
+            max_downtime_ms=found.max_downtime_ms,
+            bandwidth_mib_s=found.bandwidth_mib_s,
+            postcopy_bandwidth_mib_s=found.postcopy_bandwidth_mib_s,
+            compression_cache_bytes=found.compression_cache_bytes,
+            timeout_s=migration.request.timeout_s,
+            on_timeout=migration.request.on_timeout.value,
+        )
+    )
+
+
+async def change(request: web.Request) -> web.Response:
+    """PATCH /v1/migrations/{id}."""
+    migration = find(request)
+    wanted = parse(SettingsRequest, await body_of(request))
+    if wanted == SettingsRequest():
+        raise refuse(Code.INVALID_REQUEST, "The body must name at least one setting.")
+    changed = await request.app[BACKEND].migrations.change(
+        migration.id,
+        ports.Settings(
+            max_downtime_ms=wanted.max_downtime_ms,
+            bandwidth_mib_s=wanted.bandwidth_mib_s,
+            postcopy_bandwidth_mib_s=wanted.postcopy_bandwidth_mib_s,
+            compression_cache_bytes=wanted.compression_cache_bytes,
+        ),
+        timeout_s=wanted.timeout_s,
+        by=request[USER],
+    )
+    return answer(_view(request, changed))
+
+
+async def _control(request: web.Request, act: Callable[..., Awaitable[Migration]]) -> web.Response:
+    migration = find(request)
+    parse(NoBody, await body_of(request, empty={}))
+    return answer(_view(request, await act(migration.id, by=request[USER])), 202)
 
 
 async def resolve(request: web.Request) -> web.Response:

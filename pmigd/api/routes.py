@@ -13,8 +13,8 @@ from pmigd.api.problems import Handler
 from pmigd.api.query import CURSOR, DOMAIN, KEY, LIMIT, STATE, WAIT, Parameter
 from pmigd.core.roles import Role
 from pmigd.wire.host import Domains, Health, Peers, Readiness, Status
-from pmigd.wire.migration import Migration, Page, StreamEvent
-from pmigd.wire.request import MigrationRequest, NoBody, ResolveRequest
+from pmigd.wire.migration import CheckResult, Migration, Page, Settings, StreamEvent
+from pmigd.wire.request import MigrationRequest, NoBody, ResolveRequest, SettingsRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,15 @@ class Route:
 _NDJSON: Final = "application/x-ndjson"
 
 ROUTES: Final = (
+    Route(
+        "POST",
+        "/v1/check",
+        Role.OPERATOR,
+        handlers.check,
+        "Everything that speaks against a migration; nothing is started",
+        MigrationRequest,
+        CheckResult,
+    ),
     Route(
         "POST",
         "/v1/migrations",
@@ -79,6 +88,53 @@ ROUTES: Final = (
         Migration,
         202,
         also=(200,),
+    ),
+    Route(
+        "PATCH",
+        "/v1/migrations/{id}",
+        Role.OPERATOR,
+        handlers.change,
+        "Change settings of one that waits or runs",
+        SettingsRequest,
+        Migration,
+    ),
+    Route(
+        "GET",
+        "/v1/migrations/{id}/settings",
+        Role.VIEWER,
+        handlers.settings,
+        "The settings in force",
+        gives=Settings,
+    ),
+    Route(
+        "POST",
+        "/v1/migrations/{id}/suspend",
+        Role.OPERATOR,
+        handlers.suspend,
+        "Pause the guest so that it finishes",
+        NoBody,
+        Migration,
+        202,
+    ),
+    Route(
+        "POST",
+        "/v1/migrations/{id}/postcopy",
+        Role.OPERATOR,
+        handlers.postcopy,
+        "Let the guest move now and its memory follow",
+        NoBody,
+        Migration,
+        202,
+    ),
+    Route(
+        "POST",
+        "/v1/migrations/{id}/recover",
+        Role.OPERATOR,
+        handlers.recover,
+        "Go on with a broken post-copy",
+        NoBody,
+        Migration,
+        202,
     ),
     Route(
         "POST",

@@ -30,6 +30,34 @@ class Perform:
 
 
 @dataclass(frozen=True, slots=True)
+class Recover:
+    """Make libvirt go on with a broken post-copy: the migrate call again, with its resume flag.
+
+    libvirt accepts it only for a domain whose post-copy has failed; nothing else is started by it.
+    Recovery: as of :class:`Perform`.
+    """
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class StartPostcopy:
+    """Let the guest run at the destination from now on, `after_s` seconds from now.
+
+    Recovery: ``postcopy_asked`` in the journal; the domain's state shows whether it happened.
+    """
+
+    after_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SetMaxDowntime:
+    """Tell QEMU the pause to stay under. Recovery: none needed, it can be asked and set again."""
+
+    max_downtime_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class AbortJob:
     """Abort libvirt's outgoing migration job on the domain, `after_s` seconds from now.
 
@@ -65,4 +93,14 @@ class Look:
     after_s: float = 0.0
 
 
-Effect = Prepare | Perform | AbortJob | SuspendGuest | ResumeSource | Look
+Effect = (
+    Prepare
+    | Perform
+    | Recover
+    | StartPostcopy
+    | SetMaxDowntime
+    | AbortJob
+    | SuspendGuest
+    | ResumeSource
+    | Look
+)

@@ -12,7 +12,18 @@ from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
 from pmigd.core import events as ev
-from pmigd.core.effects import AbortJob, Effect, Look, Perform, Prepare, ResumeSource, SuspendGuest
+from pmigd.core.effects import (
+    AbortJob,
+    Effect,
+    Look,
+    Perform,
+    Prepare,
+    Recover,
+    ResumeSource,
+    SetMaxDowntime,
+    StartPostcopy,
+    SuspendGuest,
+)
 from pmigd.core.model import (
     Abort,
     Action,
@@ -23,13 +34,14 @@ from pmigd.core.model import (
     Mode,
     Now,
     OnTimeout,
+    Postcopy,
     Result,
     Sample,
     State,
 )
 from pmigd.core.problem import Code, Problem
 from pmigd.core.states import may_move
-from pmigd.core.verdict import Outcome, Verdict, judge, judge_external
+from pmigd.core.verdict import Outcome, Verdict, judge, judge_external, judge_offline
 
 LOOK_DELAYS_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0)
 """Pauses between questions to both ends; the last one repeats while nothing is settled."""
@@ -43,6 +55,8 @@ UNWATCHED_LIMIT_S: Final = 30.0
 """How long libvirt may be away before its running migrations are called unresolved."""
 ABORT_RETRY_S: Final = 0.1
 """Pause before an abort is asked for again that came before libvirt's job had begun."""
+POSTCOPY_RETRY_S: Final = 0.5
+"""Pause before post-copy is asked for again that QEMU was not ready for."""
 CALL_GRACE_S: Final = 5.0
 """How long a call that may have been made just before a crash is given to show its job."""
 
@@ -95,6 +109,55 @@ def may_resolve(migration: Migration) -> Problem | None:
     )
 
 
+def may_suspend(migration: Migration) -> Problem | None:
+    """Why the guest cannot be paused to get `migration` finished, or None."""
+    if migration.state is not State.PRECOPY or migration.direction is Direction.INCOMING:
+        return Problem(
+            Code.WRONG_STATE,
+            f"A guest is paused while its memory is copied; this migration is {migration.state}.",
+        )
+    return None
+
+
+def may_postcopy(migration: Migration) -> Problem | None:
+    """Why `migration` cannot be switched to post-copy, or None. Doing so twice is not an error."""
+    if migration.state in (State.POSTCOPY, State.POSTCOPY_PAUSED):
+        return None
+    if migration.request.postcopy is Postcopy.NEVER:
+        return Problem(
+            Code.WRONG_STATE, "It was started without post-copy, which must be allowed beforehand."
+        )
+    if migration.state is not State.PRECOPY:
+        return Problem(
+            Code.WRONG_STATE,
+            f"Post-copy begins from pre-copy; this migration is {migration.state}.",
+        )
+    return None
+
+
+def may_change(migration: Migration) -> Problem | None:
+    """Why the settings of `migration` cannot be changed, or None."""
+    if migration.direction is Direction.INCOMING:
+        return Problem(Code.WRONG_STATE, "An incoming migration is controlled at its source.")
+    if migration.state in (State.QUEUED, State.PREPARING, State.PRECOPY, State.POSTCOPY):
+        return None
+    return Problem(
+        Code.WRONG_STATE, f"Settings are changed of what waits or runs; this is {migration.state}."
+    )
+
+
+def may_recover(migration: Migration) -> Problem | None:
+    """Why there is no broken post-copy to recover, or None."""
+    if migration.state is State.POSTCOPY:
+        return None  # it goes on already
+    if migration.state is not State.POSTCOPY_PAUSED or migration.plan is None:
+        return Problem(
+            Code.WRONG_STATE,
+            f"Only a broken post-copy can be recovered; this migration is {migration.state}.",
+        )
+    return None
+
+
 def step(migration: Migration, event: ev.Event, now: Now) -> Step:
     """Apply one event."""
     m = migration
@@ -113,8 +176,8 @@ def step(migration: Migration, event: ev.Event, now: Now) -> Step:
             return _call_returned(m, failure)
         case ev.Sampled(job, sample):
             return _sampled(m, job, sample, now)
-        case ev.IterationBegan():
-            return Step(_transferring(m))
+        case ev.IterationBegan(iteration):
+            return _iteration(m, iteration, now)
         case ev.SwitchedOver():
             m = replace(m, evidence=replace(m.evidence, switched=True))
             return Step(_move(m, State.FINISHING) if m.state in _BEFORE_SWITCH else m)
@@ -147,6 +210,24 @@ def step(migration: Migration, event: ev.Event, now: Now) -> Step:
             if failure is None:
                 return Step(m)
             return Step(_act(m, "suspend", "pmigd", f"failed: {failure.detail}", now))
+        case ev.SuspendAsked(by):
+            if may_suspend(m) is not None or m.suspended:
+                return Step(m)
+            m = replace(_act(m, "suspend", by, f"asked for by {by}", now), suspended=True)
+            return Step(m, (SuspendGuest(),))
+        case ev.PostcopyAsked(by):
+            return _start_postcopy(m, by, f"asked for by {by}", now)
+        case ev.PostcopyAnswered(failure):
+            if failure is None or m.state is not State.PRECOPY:
+                return Step(m)
+            if failure.code in (Code.UNSUPPORTED_BY_LIBVIRT, Code.SOURCE_AUTH):
+                return Step(_act(m, "postcopy", "pmigd", f"refused: {failure.detail}", now))
+            # QEMU refuses until its first pass has begun.
+            return Step(m, (StartPostcopy(POSTCOPY_RETRY_S),))
+        case ev.RecoverAsked(by):
+            return _recover(m, by, now)
+        case ev.Changed(request, by, reason):
+            return Step(replace(_act(m, "set", by, reason, now), request=request))
         case ev.ResumeAnswered(failure):
             if failure is not None:
                 m = _act(m, "resume", "pmigd", f"failed: {failure.detail}", now)
@@ -202,7 +283,7 @@ def _end(m: Migration, state: State, problem: Problem | None, now: Now) -> Migra
             last.memory_processed_bytes + last.disk_processed_bytes if last else None
         ),
         iterations=last.iteration if last else None,
-        mode=Mode.POSTCOPY if m.evidence.postcopy else Mode.PRECOPY,
+        mode=_mode(m),
     )
     if state is State.SUCCEEDED and m.completed is not None:
         # Only libvirt's measurement after the fact is a pause; before, the field is a forecast.
@@ -213,6 +294,12 @@ def _end(m: Migration, state: State, problem: Problem | None, now: Now) -> Migra
         )
     m = _move(m, state)
     return replace(m, problem=problem, result=figures, finished_at=now.utc)
+
+
+def _mode(m: Migration) -> Mode:
+    if m.request.offline:
+        return Mode.OFFLINE
+    return Mode.POSTCOPY if m.evidence.postcopy else Mode.PRECOPY
 
 
 def _unresolved(m: Migration, code: Code, why: str) -> Migration:
@@ -262,21 +349,54 @@ def _call_returned(m: Migration, failure: Problem | None) -> Step:
     return Step(m, (Look(),))
 
 
-def _transferring(m: Migration) -> Migration:
-    return _move(m, State.PRECOPY) if m.state is State.PREPARING else m
+def _transferring(m: Migration) -> Step:
+    """Memory is on its way."""
+    if m.state is not State.PREPARING:
+        return Step(m)
+    limit = m.request.max_downtime_ms
+    # Now rather than before: libvirt takes back what was set during a job that fails.
+    effects = (SetMaxDowntime(limit),) if limit is not None and not m.external else ()
+    return Step(_move(m, State.PRECOPY), effects)
+
+
+def _iteration(m: Migration, iteration: int, now: Now) -> Step:
+    begun = _transferring(m)
+    if iteration < 2 or m.request.postcopy is not Postcopy.AFTER_PRECOPY:
+        return begun
+    switched = _start_postcopy(begun.migration, "policy", "one pass of pre-copy is done", now)
+    return Step(switched.migration, (*begun.effects, *switched.effects))
+
+
+def _start_postcopy(m: Migration, by: str, reason: str, now: Now) -> Step:
+    if m.postcopy_asked or m.state is not State.PRECOPY or may_postcopy(m) is not None:
+        return Step(m)
+    m = replace(_act(m, "postcopy", by, reason, now), postcopy_asked=True)
+    return Step(m, (StartPostcopy(),))
+
+
+def _recover(m: Migration, by: str, now: Now) -> Step:
+    if m.state is not State.POSTCOPY_PAUSED or m.plan is None or m.call is Call.MADE:
+        return Step(m)
+    m = replace(
+        _act(m, "recover", by, "go on with the broken post-copy", now), call=Call.MADE, failure=None
+    )
+    return Step(m, (Recover(m.plan),))  # type: ignore[arg-type]  # checked above
 
 
 def _sampled(m: Migration, job: Job, sample: Sample | None, now: Now) -> Step:
     if job is Job.OUTGOING and m.state is State.UNRESOLVED:
         m = replace(_move(m, State.PRECOPY), problem=None)
     # Before and after the transfer proper libvirt counts nothing: that is no progress.
+    begun = Step(m)
     if sample is not None and sample.memory_total_bytes > 0:
-        m = _transferring(replace(m, progress=sample))
+        begun = _transferring(replace(m, progress=sample))
+        m = begun.migration
     if job is Job.NONE and m.state is not State.QUEUED and m.call is not Call.MADE:
         # Nobody waits for the call and libvirt has no job: it is over, one way or another. While
         # the call is out this means nothing: its job has not begun, or its answer is on the way.
         return _look_again(m) if m.looks == 0 and m.call is not Call.NOT_MADE else Step(m)
-    return _ticked(m, now)
+    ticked = _ticked(m, now)
+    return Step(ticked.migration, (*begun.effects, *ticked.effects))
 
 
 def _look_again(m: Migration) -> Step:
@@ -307,6 +427,8 @@ def _looked(m: Migration, event: ev.Looked, now: Now) -> Step:
         return Step(m)
     if m.external:
         verdict = judge_external(m.evidence, m.direction, event.source)
+    elif m.request.offline:
+        verdict = judge_offline(m.call, event.source, event.destination)
     else:
         verdict = judge(m.evidence, event.source, event.destination, suspended=m.suspended)
     return _act_on(m, verdict, event, now)
@@ -372,9 +494,7 @@ def _goes_on(m: Migration, now: Now) -> Step:
     if m.direction is Direction.INCOMING:
         return _look_again(m)  # a destination has no statistics whose end would be noticed
     m = replace(m, looks=0)
-    if m.abort is not None:
-        return Step(m, (AbortJob(),))
-    return Step(m)
+    return Step(m, _abort_again(m))
 
 
 def _abort(m: Migration, abort: Abort, now: Now) -> Step:
@@ -395,10 +515,17 @@ def _abort_answered(m: Migration, failure: Problem | None, *, no_job: bool, now:
         return Step(m)
     if no_job:
         # The call is out but its job has not begun: try until it has, or the call comes back.
-        return Step(m, (AbortJob(ABORT_RETRY_S),)) if m.call is Call.MADE else Step(m)
+        return Step(m, _abort_again(m, ABORT_RETRY_S) if m.call is Call.MADE else ())
     if failure is not None and not failure.retryable:
         return Step(_act(m, "abort", "pmigd", f"libvirt refused: {failure.detail}", now))
-    return Step(m, (AbortJob(1.0),)) if m.watching else Step(m)
+    return Step(m, _abort_again(m, 1.0) if m.watching else ())
+
+
+def _abort_again(m: Migration, after_s: float = 0.0) -> tuple[AbortJob, ...]:
+    """The abort that was asked for, as long as it would not lose the guest."""
+    if m.abort is None or m.state in (State.POSTCOPY, State.POSTCOPY_PAUSED):
+        return ()
+    return (AbortJob(after_s),)
 
 
 def _watch_back(m: Migration) -> Step:
@@ -432,7 +559,7 @@ def _restarted(m: Migration, now: Now) -> Step:
     young = since_start < CALL_GRACE_S and m.state is State.PREPARING
     look = Look(CALL_GRACE_S if young else 0.0)
     # An abort that was asked for may not have reached libvirt.
-    return Step(replace(m, looks=1), (look,) if m.abort is None else (AbortJob(), look))
+    return Step(replace(m, looks=1), (*_abort_again(m), look))
 
 
 def _ticked(m: Migration, now: Now) -> Step:
@@ -456,9 +583,11 @@ def _ticked(m: Migration, now: Now) -> Step:
         case OnTimeout.ABORT:
             abort = Abort("policy", reason, now.utc, timeout=True)
             return _abort(replace(m, timed_out=True), abort, now)
-        case OnTimeout.SUSPEND if m.state is State.PREPARING:
-            # Pausing helps only once memory is on its way; libvirt's set-up is short.
+        case OnTimeout.SUSPEND | OnTimeout.POSTCOPY if m.state is State.PREPARING:
+            # Both help only once memory is on its way; libvirt's set-up is short.
             return Step(m)
+        case OnTimeout.POSTCOPY:
+            return _start_postcopy(replace(m, timed_out=True), "policy", reason, now)
         case OnTimeout.SUSPEND:
             m = replace(_act(m, "suspend", "policy", reason, now), timed_out=True, suspended=True)
             return Step(m, (SuspendGuest(),))

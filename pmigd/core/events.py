@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pmigd.core.model import Abort, Because, Job, Plan, Sample, State, View
+from pmigd.core.model import Abort, Because, Job, Plan, Request, Sample, State, View
 from pmigd.core.problem import Problem
 
 
@@ -124,6 +124,43 @@ class SuspendAnswered:
 
 
 @dataclass(frozen=True, slots=True)
+class SuspendAsked:
+    """A person wants the guest paused so that the migration finishes."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class PostcopyAsked:
+    """A person wants the guest to move on now and its memory to follow."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class PostcopyAnswered:
+    """libvirt answered the switch to post-copy."""
+
+    failure: Problem | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverAsked:
+    """A person, or a policy, wants a broken post-copy to go on."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Settings were changed: what they are now, and a note of what was done."""
+
+    request: Request
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ResumeAnswered:
     """libvirt answered the resumption of the guest at the source."""
 
@@ -176,6 +213,11 @@ Event = (
     | AbortAsked
     | AbortAnswered
     | SuspendAnswered
+    | SuspendAsked
+    | PostcopyAsked
+    | PostcopyAnswered
+    | RecoverAsked
+    | Changed
     | ResumeAnswered
     | WatchLost
     | WatchBack

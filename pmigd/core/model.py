@@ -69,12 +69,36 @@ class Transport(StrEnum):
     TUNNELLED = "tunnelled"  # inside the connection between the libvirt daemons
 
 
+class Flow(StrEnum):
+    """Who is in control of the phases."""
+
+    P2P = "p2p"  # the two libvirt daemons; survives the death of pmigd
+    DIRECT = "direct"  # pmigd, as the client of both
+
+
 class OnTimeout(StrEnum):
     """What happens when ``timeout_s`` is over and the migration still runs."""
 
     ABORT = "abort"
     SUSPEND = "suspend"
+    POSTCOPY = "postcopy"
     CONTINUE = "continue"
+
+
+class CopyStorage(StrEnum):
+    """Which disks are copied along with the memory."""
+
+    NONE = "none"
+    ALL = "all"
+    INC = "inc"
+
+
+class Postcopy(StrEnum):
+    """Whether the guest may be switched over before all of its memory is there."""
+
+    NEVER = "never"
+    ALLOWED = "allowed"
+    AFTER_PRECOPY = "after_precopy"
 
 
 class Mode(StrEnum):
@@ -94,21 +118,71 @@ class Domain:
 
 
 @dataclass(frozen=True, slots=True)
+class Compression:
+    """Compression of memory; None leaves a value to QEMU. No method means libvirt's default."""
+
+    methods: tuple[str, ...] = ()
+    mt_level: int | None = None
+    mt_threads: int | None = None
+    mt_dthreads: int | None = None
+    xbzrle_cache_bytes: int | None = None
+    zlib_level: int | None = None
+    zstd_level: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AutoConverge:
+    """Throttling of a guest that writes faster than memory travels; percent, None is QEMU's."""
+
+    initial: int | None = None
+    increment: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """What was asked for, validated, with the configured defaults filled in.
 
     ``persistent`` and ``undefinesource``: None follows the guest, a persistent one arrives
     persistent and leaves no definition behind; true or false is exactly libvirt's table.
-    ``bandwidth_mib_s`` 0 is unlimited, ``timeout_s`` 0 is none.
+    Bandwidths 0 are unlimited, ``timeout_s`` 0 is none, ``parallel_connections`` 0 is one stream.
     """
 
     domain: str
     destination: str
     transport: Transport = Transport.NATIVE
+    flow: Flow = Flow.P2P
     live: bool = True
+    offline: bool = False
     persistent: bool | None = None
     undefinesource: bool | None = None
+    suspend: bool = False
+    unsafe: bool = False
+    abort_on_error: bool = False
+    change_protection: bool = False
+    copy_storage: CopyStorage = CopyStorage.NONE
+    copy_storage_synchronous_writes: bool = False
+    migrate_disks: tuple[str, ...] = ()
+    migrate_disks_detect_zeroes: tuple[str, ...] = ()
+    disks_port: int | None = None
+    disks_uri: str | None = None
+    migrate_uri: str | None = None
+    graphics_uri: str | None = None
+    listen_address: str | None = None
+    tls: bool = False
+    tls_destination: str | None = None
+    dname: str | None = None
+    xml: str | None = None
+    persistent_xml: str | None = None
     bandwidth_mib_s: int = 0
+    postcopy_bandwidth_mib_s: int = 0
+    available_switchover_bandwidth_mib_s: int = 0
+    parallel_connections: int = 0
+    compression: Compression | None = None
+    auto_converge: AutoConverge | None = None
+    postcopy: Postcopy = Postcopy.NEVER
+    rdma_pin_all: bool = False
+    zerocopy: bool = False
+    max_downtime_ms: int | None = None
     timeout_s: float = 0
     on_timeout: OnTimeout = OnTimeout.ABORT
 
@@ -127,11 +201,9 @@ class Plan:
     """A request made definite for one guest: what libvirt will be asked, in our own words."""
 
     target: Target
-    tunnelled: bool
-    live: bool
+    request: Request
     persist_destination: bool
     undefine_source: bool
-    bandwidth_mib_s: int
 
 
 class Power(StrEnum):
@@ -340,6 +412,7 @@ class Migration:
     evidence: Evidence = field(default_factory=Evidence)
     abort: Abort | None = None
     suspended: bool = False
+    postcopy_asked: bool = False
     timed_out: bool = False
     adopted: bool = False
     submitted_by: str = ""

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from pmigd.core.model import Plan, Request, Target, Transport
+from pmigd.core.model import Plan, Request, Target
 
 
-def make_plan(request: Request, target: Target, *, guest_is_persistent: bool) -> Plan:
+def make_plan(
+    request: Request, target: Target, *, guest_is_persistent: bool, guest_is_active: bool = True
+) -> Plan:
     """The definite plan for `request`.
 
     A null ``persistent`` or ``undefinesource`` follows the guest: a persistent one arrives
-    persistent and leaves no definition behind, a transient one stays transient.
+    persistent and leaves no definition behind, a transient one stays transient. An offline
+    migration leaves a definition at the destination, and takes the one here away only if no guest
+    runs from it.
     """
+    leaves_none = guest_is_persistent and not (request.offline and guest_is_active)
+    follows = guest_is_persistent or request.offline
     return Plan(
         target=target,
-        tunnelled=request.transport is Transport.TUNNELLED,
-        live=request.live,
-        persist_destination=(
-            guest_is_persistent if request.persistent is None else request.persistent
-        ),
-        undefine_source=(
-            guest_is_persistent if request.undefinesource is None else request.undefinesource
-        ),
-        bandwidth_mib_s=request.bandwidth_mib_s,
+        request=request,
+        persist_destination=follows if request.persistent is None else request.persistent,
+        undefine_source=(leaves_none if request.undefinesource is None else request.undefinesource),
     )

@@ -33,6 +33,19 @@ class HostFacts:
     hypervisor_version: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What can be changed while a migration runs. None: not known, or not to be changed.
+
+    Bandwidths are MiB/s; 0 is unlimited.
+    """
+
+    max_downtime_ms: int | None = None
+    bandwidth_mib_s: int | None = None
+    postcopy_bandwidth_mib_s: int | None = None
+    compression_cache_bytes: int | None = None
+
+
 class Ticket(Protocol):
     """A migrate call that was made, or is about to be."""
 
@@ -85,11 +98,23 @@ class Hypervisor(Protocol):
         Refused: destination_unreachable, destination_auth.
         """
 
-    def perform(self, domain: Domain, plan: Plan) -> Ticket:
-        """Make the blocking migrate call on a connection and in a thread of its own."""
+    def perform(self, domain: Domain, plan: Plan, *, resume: bool = False) -> Ticket:
+        """Make the blocking migrate call on a connection and in a thread of its own.
+
+        `resume` goes on with a broken post-copy instead of beginning.
+        """
 
     async def abort_job(self, domain: Domain) -> bool:
         """Abort the outgoing migration job. False: there is none (yet). Refused: why not."""
+
+    async def start_postcopy(self, domain: Domain) -> None:
+        """Switch the running migration to post-copy. Refused: why not."""
+
+    async def settings(self, domain: Domain) -> Settings:
+        """The settings of a running migration that libvirt knows."""
+
+    async def change(self, domain: Domain, settings: Settings) -> None:
+        """Change those that are not None. Refused: why not."""
 
     async def suspend(self, domain: Domain) -> None:
         """Pause the guest. Refused: why not."""

@@ -62,6 +62,7 @@ class Code(StrEnum):
     BAD_JSON = "bad_json"
     INVALID_REQUEST = "invalid_request"
     NOT_SUPPORTED = "not_supported"
+    CONFLICT = "conflict"
     BODY_TOO_LARGE = "body_too_large"
     REQUEST_TOO_SLOW = "request_too_slow"
     FORBIDDEN = "forbidden"
@@ -182,6 +183,14 @@ KINDS: dict[Code, Kind] = {
         422,
         False,
         "Leave the named options out, or use a release of pmigd that has them.",
+        Reason.PRECHECK,
+    ),
+    Code.CONFLICT: Kind(
+        "These options do not go together",
+        _C,
+        422,
+        False,
+        "'errors' says for each what to leave out or to add; 'pmigctl check' shows it beforehand.",
         Reason.PRECHECK,
     ),
     Code.BODY_TOO_LARGE: Kind(

@@ -232,6 +232,42 @@ def parse_migrate_uri(untrusted_text: str) -> MigrateUri:
     return MigrateUri(scheme, _host(host_text), _port(port_text))
 
 
+def check_data_uri(untrusted_text: str, schemes: tuple[str, ...]) -> None:
+    """Check the address of a memory or disk stream: SCHEME://HOST[:PORT] or unix:///PATH.
+
+    Raises :class:`UriRefused`. `schemes` are those allowed, "unix" among them or not.
+    """
+    text = _plain(untrusted_text, "address")
+    _refuse_query(text)
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme not in schemes:
+        raise UriRefused(f"it must begin with one of {', '.join(f'{s}://' for s in schemes)}")
+    if scheme == "unix":
+        if not rest.startswith("/") or "//" in rest or "/../" in f"{rest}/" or "%" in rest:
+            raise UriRefused("a UNIX socket is written unix:///absolute/path")
+        if len(rest.encode()) > MAX_SOCKET_PATH_LENGTH:
+            raise UriRefused("the path of a UNIX socket has at most 107 bytes")
+        return
+    if "/" in rest:
+        raise UriRefused(f"it has no path: write {scheme}://HOST or {scheme}://HOST:PORT")
+    user, host_text, port_text = _split_authority(rest)
+    if user is not None:
+        raise UriRefused("it has no user")
+    _host(host_text)
+    _port(port_text)
+
+
+def check_graphics_uri(untrusted_text: str) -> None:
+    """Check where consoles are sent: spice://HOST[:PORT] or vnc://HOST[:PORT]."""
+    check_data_uri(untrusted_text.removesuffix("/"), ("spice", "vnc"))
+
+
+def check_host(untrusted_text: str) -> None:
+    """Check a host name or an address; IPv6 may be in brackets or bare."""
+    text = _plain(untrusted_text, "address")
+    _host(f"[{text}]" if ":" in text and not text.startswith("[") else text)
+
+
 def parse_local_uri(untrusted_text: str) -> LocalUri:
     """Parse the URI of this host's libvirt; raise :class:`UriRefused` for any other.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pmigd.core.model import Because, Direction, Evidence, Job, Power, View
+from pmigd.core.model import Because, Call, Direction, Evidence, Job, Power, View
 from pmigd.core.problem import Code
 
 
@@ -146,6 +146,28 @@ def _paused_copy_is_left(destination: View) -> Verdict:
     return Verdict(
         Outcome.SETTLING, Code.SOURCE_LEFT_PAUSED, "both hosts have a paused copy of the guest"
     )
+
+
+def judge_offline(call: Call, source: View, destination: View) -> Verdict:
+    """The verdict on an offline migration: it moves a definition, and no guest.
+
+    The guest, running or not, stays as it is at the source, so nothing can be lost by it; only
+    whether the destination has the definition is asked.
+    """
+    if call is Call.FAILED:
+        return Verdict(Outcome.STAYED)
+    if destination.power is Power.UNKNOWN:
+        return _unknown(
+            Code.DESTINATION_SILENT,
+            f"the destination does not say whether it has the definition: {destination.detail}",
+        )
+    if destination.persistent:
+        return Verdict(Outcome.ARRIVED)
+    if source.power is Power.UNKNOWN:
+        return _unknown(Code.LIBVIRT_UNAVAILABLE, source.detail or "the source did not answer")
+    if source.power is Power.ABSENT:
+        return _unknown(Code.GUEST_NOT_FOUND, "neither host has the definition")
+    return Verdict(Outcome.STAYED)
 
 
 def judge_external(evidence: Evidence, direction: Direction, here: View) -> Verdict:

@@ -34,12 +34,15 @@ from pmigd.config.reload import restart_needed
 from pmigd.config.schema import Config
 from pmigd.core.canonical import migration_line
 from pmigd.core.destination import find_target
+from pmigd.core.finding import Finding, blocking, from_problem
 from pmigd.core.model import Migration, Now, Request, State, Target
 from pmigd.core.ports import DomainFacts
-from pmigd.core.problem import Code, Refused, refuse
+from pmigd.core.problem import Code, Problem, Refused, refuse
+from pmigd.core.request_check import check_request, check_role
 from pmigd.core.roles import Role
 from pmigd.core.uri import parse_peer_uri
 from pmigd.daemon.controller import Controller
+from pmigd.daemon.preflight import examine
 from pmigd.daemon.watcher import Watcher
 from pmigd.wire.request import parse_request
 
@@ -203,13 +206,27 @@ class App:
 
     async def submit(self, request: Request, *, role: Role, by: str, key: str | None) -> Migration:
         """Queue a migration."""
-        target = find_target(
-            request.destination, role, self._targets(), self.config.security.allowed_patterns
-        )
+        target = self._target(request, role)
+        if (problem := blocking(check_request(request), Code.CONFLICT)) is not None:
+            raise Refused(problem)
         host = parse_peer_uri(target.uri).host
         if await self._leads_here(host):
             raise refuse(Code.SAME_HOST, f"{target.uri}: '{host}' is an address of this host.")
         return await self.migrations.submit(request, target, by=by, key=key)
+
+    async def check(self, request: Request, *, role: Role) -> list[Finding]:
+        """Everything that speaks against a migration."""
+        target = self._target(request, role)
+        here = (
+            parse_peer_uri(target.uri).host
+            if await self._leads_here(parse_peer_uri(target.uri).host)
+            else None
+        )
+        found = check_request(request)
+        if here is not None:
+            detail = f"{target.uri}: '{here}' is an address of this host."
+            return [*found, from_problem(Problem(Code.SAME_HOST, detail))]
+        return found + await examine(self.hypervisor, request, target)
 
     def status(self) -> dict[str, Any]:
         """How the daemon is."""
@@ -363,6 +380,12 @@ class App:
                 await asyncio.sleep(RESTART_PAUSE_S)
 
         self._spawn(name, again())
+
+    def _target(self, request: Request, role: Role) -> Target:
+        check_role(request, role)
+        return find_target(
+            request.destination, role, self._targets(), self.config.security.allowed_patterns
+        )
 
     def _targets(self) -> Mapping[str, Target]:
         return {

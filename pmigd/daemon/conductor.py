@@ -9,20 +9,45 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final, assert_never
 
 import structlog
 
 from pmigd.core import events as ev
-from pmigd.core.effects import AbortJob, Effect, Look, Perform, Prepare, ResumeSource, SuspendGuest
-from pmigd.core.model import UNASKED, Direction, Job, Migration, Plan, Power, Target
+from pmigd.core.effects import (
+    AbortJob,
+    Effect,
+    Look,
+    Perform,
+    Prepare,
+    Recover,
+    ResumeSource,
+    SetMaxDowntime,
+    StartPostcopy,
+    SuspendGuest,
+)
+from pmigd.core.finding import blocking
+from pmigd.core.model import (
+    UNASKED,
+    Direction,
+    Migration,
+    Plan,
+    Power,
+    Request,
+    Target,
+    View,
+)
 from pmigd.core.plan import make_plan
-from pmigd.core.ports import Hypervisor, Ticket
+from pmigd.core.ports import DomainFacts, HostFacts, Hypervisor, Settings, Ticket
 from pmigd.core.problem import Code, Problem, Refused
 from pmigd.core.verdict import judge
+from pmigd.core.versions import too_old
+from pmigd.daemon.preflight import about_destination, about_guest
 
 log = structlog.get_logger()
 
+_Work = Callable[[], Coroutine[Any, Any, None]]
 _MISTAKE: Final = Problem(Code.INTERNAL, "The daemon's log has the details.")
 
 
@@ -43,41 +68,49 @@ class Conductor:
 
     def carry_out(self, effect: Effect, migration: Migration) -> None:
         """Begin `effect`."""
+        name = type(effect).__name__
         match effect:
             case Prepare():
-                _ = self._begin("prepare", self._prepare(migration), ev.PrepareFailed(_MISTAKE))
+                self._begin(name, partial(self._prepare, migration), ev.PrepareFailed(_MISTAKE))
             case Perform(plan):
-                _ = self._begin(
-                    "perform", self._perform(migration, plan), ev.CallReturned(_MISTAKE)
-                )
+                work = partial(self._perform, migration, plan)
+                self._begin(name, work, ev.CallReturned(_MISTAKE))
+            case Recover(plan):
+                work = partial(self._perform, migration, plan, resume=True)
+                self._begin(name, work, ev.CallReturned(_MISTAKE))
+            case StartPostcopy(after_s):
+                work = partial(self._postcopy, migration, after_s)
+                self._begin(name, work, ev.PostcopyAnswered(_MISTAKE))
+            case SetMaxDowntime(max_downtime_ms):
+                work = partial(self._set, migration, Settings(max_downtime_ms=max_downtime_ms))
+                self._begin(name, work, ev.Ticked())
             case AbortJob(after_s):
                 if self._ticket is not None:
                     self._ticket.cancel()
-                _ = self._begin(
-                    "abort", self._abort(migration, after_s), ev.AbortAnswered(_MISTAKE)
-                )
+                work = partial(self._abort, migration, after_s)
+                self._begin(name, work, ev.AbortAnswered(_MISTAKE))
             case SuspendGuest():
-                _ = self._begin("suspend", self._suspend(migration), ev.SuspendAnswered(_MISTAKE))
+                self._begin(name, partial(self._suspend, migration), ev.SuspendAnswered(_MISTAKE))
             case ResumeSource():
-                _ = self._begin("resume", self._resume(migration), ev.ResumeAnswered(_MISTAKE))
+                self._begin(name, partial(self._resume, migration), ev.ResumeAnswered(_MISTAKE))
             case Look(after_s):
                 # A question that still waits for its time is overtaken by a newer one.
                 if self._pending_look is not None:
                     self._pending_look.cancel()
-                self._pending_look = self._begin(
-                    "look", self._look(migration, after_s), ev.Looked(UNASKED, UNASKED)
-                )
+                work = partial(self._look, migration, after_s)
+                self._pending_look = self._task(name, work, ev.Looked(UNASKED, UNASKED))
             case _:
                 assert_never(effect)
 
-    def _begin(
-        self, name: str, work: Coroutine[Any, Any, None], otherwise: ev.Event
-    ) -> asyncio.Task[None]:
+    def _begin(self, name: str, work: _Work, otherwise: ev.Event) -> None:
+        _ = self._task(name, work, otherwise)
+
+    def _task(self, name: str, work: _Work, otherwise: ev.Event) -> asyncio.Task[None]:
         """Begin `work`; if a mistake of ours ends it, `otherwise` is reported, never nothing."""
 
         async def guarded() -> None:
             try:
-                await work
+                await work()
             except Exception:
                 log.exception("effect failed", effect=name)
                 self._report(otherwise)
@@ -97,29 +130,25 @@ class Conductor:
         """Look at the guest and the destination before the call. Reads only."""
         target = target_of(migration)
         here = await self._hypervisor.lookup(migration.domain.uuid)
-        if here.view.gone:
-            return _failed(Code.DOMAIN_NOT_RUNNING, f"'{here.domain.name}' is {here.view.power}.")
-        if here.view.job is not Job.NONE:
-            return _failed(Code.DOMAIN_BUSY, f"libvirt has a job on it: {here.view.job}.")
         host, there = await self._hypervisor.examine_peer(target, migration.domain)
         own = self._hypervisor.facts
-        if host.host_uuid == own.host_uuid or host.hostname == own.hostname:
-            return _failed(
-                Code.SAME_HOST, f"{target.uri} leads to {host.hostname}, which is this host."
-            )
-        if not there.gone:
-            return _failed(
-                Code.DESTINATION_HAS_DOMAIN, f"{target.name} has it already: {there.power}."
-            )
-        plan = make_plan(migration.request, target, guest_is_persistent=here.view.persistent)
+        problem = _obstacle(migration.request, target, here, own, host, there)
+        if problem is not None:
+            return ev.PrepareFailed(problem)
+        plan = make_plan(
+            migration.request,
+            target,
+            guest_is_persistent=here.view.persistent,
+            guest_is_active=not here.view.gone,
+        )
         return ev.Prepared(
             plan,
             because_before=here.view.because,
             paused_before=here.view.power is not Power.RUNNING,
         )
 
-    async def _perform(self, migration: Migration, plan: Plan) -> None:
-        self._ticket = self._hypervisor.perform(migration.domain, plan)
+    async def _perform(self, migration: Migration, plan: Plan, *, resume: bool = False) -> None:
+        self._ticket = self._hypervisor.perform(migration.domain, plan, resume=resume)
         failure = await self._ticket.answer()
         self._report(ev.CallReturned(failure))
 
@@ -133,6 +162,21 @@ class Conductor:
             self._report(ev.AbortAnswered(refused.problem))
         else:
             self._report(ev.AbortAnswered(None, no_job=not found))
+
+    async def _postcopy(self, migration: Migration, after_s: float) -> None:
+        await asyncio.sleep(after_s)
+        try:
+            await self._hypervisor.start_postcopy(migration.domain)
+        except Refused as refused:
+            self._report(ev.PostcopyAnswered(refused.problem))
+        else:
+            self._report(ev.PostcopyAnswered(None))
+
+    async def _set(self, migration: Migration, settings: Settings) -> None:
+        try:
+            await self._hypervisor.change(migration.domain, settings)
+        except Refused as refused:
+            log.warning("setting refused", migration=migration.id, detail=refused.problem.detail)
 
     async def _suspend(self, migration: Migration) -> None:
         try:
@@ -184,5 +228,16 @@ def target_of(migration: Migration) -> Target:
     return migration.target
 
 
-def _failed(code: Code, detail: str) -> ev.PrepareFailed:
-    return ev.PrepareFailed(Problem(code, detail))
+def _obstacle(
+    request: Request,
+    target: Target,
+    here: DomainFacts,
+    own: HostFacts,
+    host: HostFacts,
+    there: View,
+) -> Problem | None:
+    """The first thing that speaks against the call."""
+    problems = about_guest(request, here) + about_destination(target, own, host, there)
+    if problems:
+        return problems[0]
+    return blocking(too_old(request, own, host), Code.UNSUPPORTED_BY_LIBVIRT)

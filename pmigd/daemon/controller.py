@@ -20,7 +20,7 @@ from pmigd.api.hub import Change, ChangeKind, Hub
 from pmigd.core import engine
 from pmigd.core import events as ev
 from pmigd.core.admission import Capacity, admit, why_waiting
-from pmigd.core.effects import Perform
+from pmigd.core.effects import Perform, Recover
 from pmigd.core.model import (
     Abort,
     Call,
@@ -35,8 +35,9 @@ from pmigd.core.model import (
     Target,
     Waiting,
 )
-from pmigd.core.ports import DomainFacts, Hypervisor
+from pmigd.core.ports import DomainFacts, Hypervisor, Settings
 from pmigd.core.problem import Code, Problem, Refused, refuse
+from pmigd.core.settings import changed
 from pmigd.daemon.conductor import Conductor
 
 KEEP_CLOSED: Final = 1000
@@ -181,7 +182,7 @@ class Controller:
             return first
         self._check_room()
         facts = await self._hypervisor.lookup(request.domain)
-        if facts.view.gone:
+        if facts.view.gone and not request.offline:
             raise refuse(Code.DOMAIN_NOT_RUNNING, f"'{facts.domain.name}' is {facts.view.power}.")
         self._check_idle(facts)
         if (first := self._known(key, request)) is not None:
@@ -221,6 +222,59 @@ class Controller:
         if (problem := engine.may_abort(migration)) is not None:
             raise Refused(problem)
         await self.apply(iden, ev.AbortAsked(Abort(by, reason, self._now().utc)))
+        return self._all[iden]
+
+    async def suspend(self, iden: MigrationId, *, by: str) -> Migration:
+        """Pause the guest so that it finishes. Raises Refused (wrong_state)."""
+        return await self._control(iden, engine.may_suspend, ev.SuspendAsked(by))
+
+    async def postcopy(self, iden: MigrationId, *, by: str) -> Migration:
+        """Switch to post-copy. Raises Refused (wrong_state)."""
+        return await self._control(iden, engine.may_postcopy, ev.PostcopyAsked(by))
+
+    async def recover(self, iden: MigrationId, *, by: str) -> Migration:
+        """Go on with a broken post-copy. Raises Refused (wrong_state)."""
+        return await self._control(iden, engine.may_recover, ev.RecoverAsked(by))
+
+    async def settings(self, iden: MigrationId) -> Settings:
+        """The settings in force, of a running one as libvirt has them."""
+        migration = self._all[iden]
+        if migration.state.terminal:
+            raise refuse(Code.WRONG_STATE, f"The migration has {migration.state} already.")
+        if migration.state is State.QUEUED:
+            request = migration.request
+            return Settings(
+                max_downtime_ms=request.max_downtime_ms,
+                bandwidth_mib_s=request.bandwidth_mib_s,
+                postcopy_bandwidth_mib_s=request.postcopy_bandwidth_mib_s,
+                compression_cache_bytes=(
+                    request.compression.xbzrle_cache_bytes if request.compression else None
+                ),
+            )
+        return await self._hypervisor.settings(migration.domain)
+
+    async def change(
+        self, iden: MigrationId, settings: Settings, *, timeout_s: float | None, by: str
+    ) -> Migration:
+        """Change settings of a queued or running one. Raises Refused; then nothing is noted."""
+        migration = self._all[iden]
+        if (problem := engine.may_change(migration)) is not None:
+            raise Refused(problem)
+        if migration.state is not State.QUEUED:
+            await self._hypervisor.change(migration.domain, settings)
+        request, reason = changed(migration.request, settings, timeout_s)
+        await self.apply(iden, ev.Changed(request, by, reason))
+        return self._all[iden]
+
+    async def _control(
+        self,
+        iden: MigrationId,
+        may: Callable[[Migration], Problem | None],
+        event: ev.Event,
+    ) -> Migration:
+        if (problem := may(self._all[iden])) is not None:
+            raise Refused(problem)
+        await self.apply(iden, event)
         return self._all[iden]
 
     async def resolve(self, iden: MigrationId, verdict: State, *, by: str) -> Migration:
@@ -455,7 +509,7 @@ class Controller:
             await self._write(step, now)
         except JournalError as error:
             self._dirty.add(before.id)
-            if any(isinstance(effect, Perform) for effect in step.effects):
+            if any(isinstance(effect, Perform | Recover) for effect in step.effects):
                 # The call was not made, and without a record of it it must not be made.
                 problem = Problem(Code.JOURNAL_UNAVAILABLE, str(error))
                 return engine.step(before, ev.PrepareFailed(problem), now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Literal
 
@@ -9,6 +10,7 @@ import msgspec
 
 from pmigd.core import model
 from pmigd.core.problem import Problem as CoreProblem
+from pmigd.wire.request import AutoConvergeRequest, CompressionRequest, MigrationRequest
 
 StateName = Literal[
     "queued",
@@ -102,21 +104,6 @@ class Action(msgspec.Struct, frozen=True):
     reason: str
 
 
-class RequestEcho(msgspec.Struct, frozen=True):
-    """The request with the configured defaults filled in."""
-
-    domain: str
-    destination: str
-    transport: Literal["native", "tunnelled"]
-    flow: Literal["p2p"]
-    live: bool
-    persistent: bool | None
-    undefinesource: bool | None
-    bandwidth_mib_s: int
-    timeout_s: float
-    on_timeout: Literal["abort", "suspend", "continue"]
-
-
 class Migration(msgspec.Struct, frozen=True):
     """One migration. ``destination`` is null where others started it and did not say where to."""
 
@@ -137,7 +124,35 @@ class Migration(msgspec.Struct, frozen=True):
     started_at: datetime | None
     finished_at: datetime | None
     submitted_by: str
-    request: RequestEcho | None
+    request: MigrationRequest | None
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """Settings in force. Null: this libvirt or QEMU does not tell. Bandwidth 0 is unlimited."""
+
+    max_downtime_ms: int | None
+    bandwidth_mib_s: int | None
+    postcopy_bandwidth_mib_s: int | None
+    compression_cache_bytes: int | None
+    timeout_s: float
+    on_timeout: Literal["abort", "suspend", "postcopy", "continue"]
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that a check found; ``field`` names the request field that it is about."""
+
+    code: str
+    level: Literal["block", "warn", "info"]
+    detail: str
+    remedy: str
+    field: str | None
+
+
+class CheckResult(msgspec.Struct, frozen=True):
+    """All findings; ``ready`` is true when none of them blocks."""
+
+    findings: tuple[Finding, ...]
+    ready: bool
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -229,16 +244,20 @@ def _result_view(r: model.Result) -> Result:
     )
 
 
-def _request_view(r: model.Request) -> RequestEcho:
-    return RequestEcho(
-        domain=r.domain,
-        destination=r.destination,
-        transport=r.transport.value,
-        flow="p2p",
-        live=r.live,
-        persistent=r.persistent,
-        undefinesource=r.undefinesource,
-        bandwidth_mib_s=r.bandwidth_mib_s,
-        timeout_s=r.timeout_s,
-        on_timeout=r.on_timeout.value,
+def _request_view(r: model.Request) -> MigrationRequest:
+    """The request with the defaults filled in. XML may hold secrets: that it was given is all."""
+    same = {name: getattr(r, name) for name in MigrationRequest.__struct_fields__}
+    return MigrationRequest(
+        **same
+        | {
+            "transport": r.transport.value,
+            "flow": r.flow.value,
+            "copy_storage": r.copy_storage.value,
+            "postcopy": r.postcopy.value,
+            "on_timeout": r.on_timeout.value,
+            "xml": "(given)" if r.xml else None,
+            "persistent_xml": "(given)" if r.persistent_xml else None,
+            "compression": r.compression and CompressionRequest(**asdict(r.compression)),
+            "auto_converge": r.auto_converge and AutoConvergeRequest(**asdict(r.auto_converge)),
+        }
     )

@@ -12,7 +12,16 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from pmigd.core.model import OnTimeout, Request, Transport
+from pmigd.core.model import (
+    AutoConverge,
+    Compression,
+    CopyStorage,
+    Flow,
+    OnTimeout,
+    Postcopy,
+    Request,
+    Transport,
+)
 from pmigd.core.problem import Code, FieldError, refuse
 from pmigd.schema.validate import validate
 
@@ -44,6 +53,47 @@ _Destination = Annotated[
 ]
 
 
+_Disk = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z0-9_-]{1,64}(?![\s\S])", extra={"accepted": "a disk's target, as vda"}),
+]
+_Uri = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=1024,
+        pattern=r"^[\x21-\x7e]+(?![\s\S])",
+        extra={"accepted": "printable ASCII without blanks"},
+    ),
+]
+_Xml = Annotated[str, Meta(min_length=1, max_length=BODY_LIMIT_BYTES)]
+_Bandwidth = Annotated[int, Meta(ge=0, le=MAX_BANDWIDTH_MIB_S)]
+_Threads = Annotated[int, Meta(ge=1, le=255)] | None
+_Percent = Annotated[int, Meta(ge=1, le=99)] | None
+
+
+class CompressionRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    """How memory is compressed; without a method libvirt's default, xbzrle, is used."""
+
+    methods: Annotated[
+        tuple[Literal["mt", "xbzrle", "zlib", "zstd"], ...],
+        Meta(max_length=4, description="Compression methods."),
+    ] = ()
+    mt_level: Annotated[int, Meta(ge=0, le=9)] | None = None
+    mt_threads: _Threads = None
+    mt_dthreads: _Threads = None
+    xbzrle_cache_bytes: Annotated[int, Meta(ge=1, le=2**62)] | None = None
+    zlib_level: Annotated[int, Meta(ge=0, le=9)] | None = None
+    zstd_level: Annotated[int, Meta(ge=0, le=20)] | None = None
+
+
+class AutoConvergeRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    """How a guest is throttled, in percent."""
+
+    initial: _Percent = None
+    increment: _Percent = None
+
+
 class MigrationRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
     """Body of ``POST /v1/migrations``.
 
@@ -60,8 +110,8 @@ class MigrationRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True,
         Meta(description="How memory travels; null is the configured default."),
     ] = None
     flow: Annotated[
-        Literal["p2p"],
-        Meta(description="Who is in control: the two libvirt daemons, peer to peer."),
+        Literal["p2p", "direct"],
+        Meta(description="Who is in control: the two libvirt daemons, or pmigd between them."),
     ] = "p2p"
     live: Annotated[
         bool, Meta(description="Keep the guest running while its memory is copied.")
@@ -74,16 +124,93 @@ class MigrationRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True,
         bool | None,
         Meta(description="Remove the definition here; null follows the guest."),
     ] = None
+    suspend: Annotated[bool, Meta(description="Leave the guest paused at the destination.")] = False
+    offline: Annotated[
+        bool, Meta(description="Move only the definition; the guest stays as it is.")
+    ] = False
+    unsafe: Annotated[
+        bool, Meta(description="Skip libvirt's check of the disks' safety. Administrators only.")
+    ] = False
+    abort_on_error: Annotated[
+        bool, Meta(description="Give up when the guest's disks report an error meanwhile.")
+    ] = False
+    change_protection: Annotated[
+        bool, Meta(description="No changes to the domain meanwhile; always so with p2p.")
+    ] = False
+    copy_storage: Annotated[
+        Literal["none", "all", "inc"],
+        Meta(description="Copy disks that are not shared: whole, or above a shared backing image."),
+    ] = "none"
+    copy_storage_synchronous_writes: Annotated[
+        bool, Meta(description="Write to the copy at the same time, so that the copying ends.")
+    ] = False
+    migrate_disks: Annotated[
+        tuple[_Disk, ...], Meta(max_length=256, description="Only these disks; [] is all.")
+    ] = ()
+    migrate_disks_detect_zeroes: Annotated[
+        tuple[_Disk, ...], Meta(max_length=256, description="Skip zeroes of these disks.")
+    ] = ()
+    disks_port: Annotated[
+        Annotated[int, Meta(ge=1, le=65535)] | None,
+        Meta(description="Port for disks at the destination."),
+    ] = None
+    disks_uri: Annotated[
+        _Uri | None, Meta(description="tcp://host:port or unix:///path. Administrators only.")
+    ] = None
+    migrate_uri: Annotated[
+        _Uri | None,
+        Meta(description="tcp://host[:port], rdma://host or unix:///path. Administrators only."),
+    ] = None
+    graphics_uri: Annotated[
+        _Uri | None, Meta(description="spice://host:port for clients. Administrators only.")
+    ] = None
+    listen_address: Annotated[
+        _Uri | None, Meta(description="Where the destination listens. Administrators only.")
+    ] = None
+    tls: Annotated[bool | None, Meta(description="Encrypt memory between the QEMUs.")] = None
+    tls_destination: Annotated[
+        _Uri | None, Meta(description="The name in the destination's certificate.")
+    ] = None
+    dname: Annotated[_Name | None, Meta(description="New name at the destination.")] = None
+    xml: Annotated[_Xml | None, Meta(description="Live XML. Administrators only.")] = None
+    persistent_xml: Annotated[
+        _Xml | None, Meta(description="Persistent XML. Administrators only.")
+    ] = None
     bandwidth_mib_s: Annotated[
-        Annotated[int, Meta(ge=0, le=MAX_BANDWIDTH_MIB_S)] | None,
+        _Bandwidth | None,
         Meta(description="Upper limit of the transfer in MiB/s; null or 0 is unlimited."),
+    ] = None
+    postcopy_bandwidth_mib_s: Annotated[
+        _Bandwidth | None, Meta(description="The same in post-copy.")
+    ] = None
+    available_switchover_bandwidth_mib_s: Annotated[
+        _Bandwidth | None,
+        Meta(description="What QEMU assumes for the switch-over in MiB/s; it limits nothing."),
+    ] = None
+    parallel_connections: Annotated[
+        Annotated[int, Meta(ge=0, le=255)] | None,
+        Meta(description="Streams for memory; null or 0 is one stream."),
+    ] = None
+    compression: Annotated[CompressionRequest | None, Meta(description="Compress memory.")] = None
+    auto_converge: Annotated[
+        AutoConvergeRequest | None, Meta(description="Throttle a guest that writes too fast.")
+    ] = None
+    postcopy: Annotated[
+        Literal["never", "allowed", "after_precopy"],
+        Meta(description="Whether the guest may move before all of its memory did."),
+    ] = "never"
+    rdma_pin_all: Annotated[bool, Meta(description="Pin all memory for RDMA.")] = False
+    zerocopy: Annotated[bool, Meta(description="Send memory without copying it first.")] = False
+    max_downtime_ms: Annotated[
+        Annotated[int, Meta(ge=1, le=2_000_000)] | None,
+        Meta(description="The pause that QEMU aims to stay under; null is QEMU's default."),
     ] = None
     timeout_s: Annotated[
         Annotated[float, Meta(ge=0, le=2_592_000)] | None,
         Meta(description="Seconds it may run before on_timeout is applied; 0 is no limit."),
     ] = None
     on_timeout: Annotated[
-        Literal["abort", "suspend", "continue"] | None,
+        Literal["abort", "suspend", "postcopy", "continue"] | None,
         Meta(description="What then happens; null is the configured default."),
     ] = None
 
@@ -97,48 +224,45 @@ class ResolveRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, f
     ] = msgspec.field(name="as")
 
 
+class SettingsRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    """Body of ``PATCH /v1/migrations/{id}``: what is to be changed; null and absent are left."""
+
+    max_downtime_ms: Annotated[int, Meta(ge=1, le=2_000_000)] | None = None
+    bandwidth_mib_s: _Bandwidth | None = None
+    postcopy_bandwidth_mib_s: _Bandwidth | None = None
+    compression_cache_bytes: Annotated[int, Meta(ge=1, le=2**62)] | None = None
+    timeout_s: Annotated[float, Meta(ge=0, le=2_592_000)] | None = None
+
+
 class NoBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
     """Body of an action that has nothing to say; it may be left out."""
 
 
 LATER_FIELDS: Final[dict[str, tuple[Any, ...]]] = {
-    "offline": (False,),
-    "suspend": (False,),
-    "unsafe": (False,),
-    "abort_on_error": (False,),
-    "change_protection": (False,),
-    "copy_storage": ("none",),
-    "copy_storage_synchronous_writes": (False,),
-    "migrate_disks": ([],),
-    "migrate_disks_detect_zeroes": ([],),
-    "disks_port": (),
-    "disks_uri": (),
-    "migrate_uri": (),
-    "graphics_uri": (),
-    "listen_address": (),
-    "tls": (False,),
-    "tls_destination": (),
-    "dname": (),
-    "xml": (),
-    "persistent_xml": (),
-    "postcopy_bandwidth_mib_s": (0,),
-    "available_switchover_bandwidth_mib_s": (0,),
-    "parallel_connections": (0,),
-    "compression": (),
-    "auto_converge": (),
-    "postcopy": ("never",),
-    "rdma_pin_all": (False,),
-    "zerocopy": (False,),
     "policy": (),
-    "max_downtime_ms": (),
     "priority": (),
 }
 """Fields of later releases, each with the values besides null that ask for nothing."""
-_LATER_VALUES: Final[dict[str, tuple[str, ...]]] = {
-    "flow": ("direct",),
-    "on_timeout": ("postcopy",),
-}
-"""Values of present fields that later releases bring."""
+
+
+_CONVERTED: Final = frozenset(
+    {
+        "transport",
+        "flow",
+        "copy_storage",
+        "postcopy",
+        "tls",
+        "compression",
+        "auto_converge",
+        "bandwidth_mib_s",
+        "postcopy_bandwidth_mib_s",
+        "available_switchover_bandwidth_mib_s",
+        "parallel_connections",
+        "timeout_s",
+        "on_timeout",
+    }
+)
+"""Fields that differ between the wire and the core: null there is a value here, text an enum."""
 
 
 def parse_request(
@@ -152,14 +276,26 @@ def parse_request(
     if isinstance(untrusted_body, dict):
         untrusted_body = _without_later_fields(untrusted_body)
     wanted = parse(MigrationRequest, untrusted_body)
+    compression = wanted.compression
+    converge = wanted.auto_converge
+    same = {
+        name: getattr(wanted, name)
+        for name in Request.__dataclass_fields__
+        if name not in _CONVERTED
+    }
     return Request(
-        domain=wanted.domain,
-        destination=wanted.destination,
+        **same,
         transport=Transport(wanted.transport or transport),
-        live=wanted.live,
-        persistent=wanted.persistent,
-        undefinesource=wanted.undefinesource,
+        flow=Flow(wanted.flow),
+        copy_storage=CopyStorage(wanted.copy_storage),
+        postcopy=Postcopy(wanted.postcopy),
+        tls=bool(wanted.tls),
+        compression=Compression(**msgspec.structs.asdict(compression)) if compression else None,
+        auto_converge=AutoConverge(**msgspec.structs.asdict(converge)) if converge else None,
         bandwidth_mib_s=wanted.bandwidth_mib_s or 0,
+        postcopy_bandwidth_mib_s=wanted.postcopy_bandwidth_mib_s or 0,
+        available_switchover_bandwidth_mib_s=wanted.available_switchover_bandwidth_mib_s or 0,
+        parallel_connections=wanted.parallel_connections or 0,
         timeout_s=timeout_s if wanted.timeout_s is None else wanted.timeout_s,
         on_timeout=OnTimeout(wanted.on_timeout or on_timeout),
     )
@@ -181,7 +317,6 @@ def _without_later_fields(body: dict[Any, Any]) -> dict[Any, Any]:
         for name, nothing in LATER_FIELDS.items()
         if body.get(name) is not None and not _is_one_of(body[name], nothing)
     ]
-    later += [name for name, values in _LATER_VALUES.items() if body.get(name) in values]
     if later:
         errors = tuple(FieldError(name, "is not supported by this release") for name in later)
         raise refuse(Code.NOT_SUPPORTED, f"Not supported yet: {', '.join(later)}.", errors)

@@ -94,6 +94,14 @@ def test_every_answer_of_a_walk_through_all_resources_is_as_described(
     walk("GET", one, id=waiting)
     walk("GET", "/v1/migrations?limit=3")
     walk("GET", one, id=running)
+    assert walk("GET", f"{one}/settings", id=running).status == 200
+    assert walk("PATCH", one, {"timeout_s": 600}, id=waiting).status == 200
+    assert walk("PATCH", one, {}, id=waiting).status == 422
+    assert walk("POST", f"{one}/suspend", id=waiting).status == 409
+    assert walk("POST", f"{one}/postcopy", id=running).status == 409
+    assert walk("POST", f"{one}/recover", id=running).status == 409
+    body = {"domain": heavies[1].name, "destination": "hostb", "zerocopy": True}
+    assert walk("POST", "/v1/check", body).json["ready"] is False
     abort = f"{one}/abort"
     assert walk("POST", abort, id=waiting).status in (200, 202)
     assert walk("POST", abort, id=waiting).status == 200

@@ -104,6 +104,27 @@ def test_an_operator_may_not_give_a_uri(
     assert api.open() == []
 
 
+def test_an_operator_may_not_give_what_is_as_good_as_root(api: Api, hosta: Host) -> None:
+    root = {
+        "xml": "<domain/>",
+        "persistent_xml": "<domain/>",
+        "migrate_uri": "tcp://hostb",
+        "disks_uri": "tcp://hostb:1",
+        "graphics_uri": "spice://hostb",
+        "listen_address": "0.0.0.0",
+        "unsafe": True,
+    }
+    body = {"domain": "heavy1", "destination": "hostb"}
+    requests = [("POST", "/v1/migrations", {**body, name: value}) for name, value in root.items()]
+    requests += [("POST", "/v1/check", {**body, name: value}) for name, value in root.items()]
+    for answer, name in zip(ask_as(hosta, "oscar", *requests), [*root] * 2, strict=True):
+        assert is_forbidden(answer), answer
+        assert [error["field"] for error in answer[1]["errors"]] == [name]
+    (answer,) = ask_as(hosta, "oscar", ("POST", "/v1/migrations", {**body, **root}))
+    assert {error["field"] for error in answer[1]["errors"]} == set(root)
+    assert api.open() == []
+
+
 def test_a_dangerous_uri_is_refused_for_an_operator_too(
     api: Api, hosta: Host, heavies: list[LabGuest]
 ) -> None:

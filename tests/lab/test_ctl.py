@@ -166,6 +166,31 @@ def test_list_is_made_of_what_runs_and_what_waits(a, slow, guest) -> None:
     a.abort(running["id"])
 
 
+def test_check_says_what_speaks_against_it_and_starts_nothing(a, guest) -> None:
+    g = guest()
+    assert a.ctl("check", g.name, "hostb").returncode == 0
+    run = a.ctl("check", g.name, "hostb", "--tunnelled", "--postcopy", "--tls")
+    assert run.returncode == 3
+    assert "tunnelled_postcopy" in run.stdout + run.stderr
+    assert "tunnelled_tls" in run.stdout + run.stderr
+    assert a.all(domain=g.name) == []
+
+
+def test_settings_and_controls_of_a_running_one(a, b, slow) -> None:
+    g = slow(fill_mib=60)
+    run = a.ctl("migrate", g.name, "hostb", "--bandwidth", "1", "--postcopy", "--detach")
+    assert run.returncode == 0
+    a.wait(run.stdout.strip(), "precopy", also=lambda m: m["progress"] is not None)
+    assert a.ctl("set", g.name, "--max-downtime", "150", "--bandwidth", "20").returncode == 0
+    settings = json.loads(a.ctl("--json", "get", g.name).stdout)
+    assert (settings["max_downtime_ms"], settings["bandwidth_mib_s"]) == (150, 20)
+    assert a.ctl("postcopy", g.name).returncode == 0
+    m = a.end(run.stdout.strip())
+    assert m["result"]["mode"] == "postcopy"
+    assert g.where() == [b.host]
+    assert a.ctl("recover", m["id"]).returncode == 3
+
+
 class TestOnATerminal:
     def test_a_bar_moves(self, a, guest) -> None:
         terminal = Terminal(a.host, "migrate", guest(fill_mib=16).name, "hostb", "--bandwidth", "8")

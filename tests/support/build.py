@@ -25,14 +25,7 @@ from pmigd.core.model import (
 
 T0 = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 TARGET = Target("hostb", "qemu+tls://hostb/system")
-PLAN = Plan(
-    TARGET,
-    tunnelled=False,
-    live=True,
-    persist_destination=True,
-    undefine_source=True,
-    bandwidth_mib_s=0,
-)
+PLAN = Plan(TARGET, Request("web1", "hostb"), persist_destination=True, undefine_source=True)
 
 RUNS = View(Power.RUNNING)
 RUNS_AGAIN = View(Power.RUNNING, Because.MIGRATION_CANCELED)

@@ -26,8 +26,8 @@ from pmigd.adapters.libvirt.failures import peer_problem_of, problem_of, words_o
 from pmigd.adapters.libvirt.translate import Notice
 from pmigd.adapters.pool import CallPool, Observer, Overdue, run_in_thread
 from pmigd.core import events as ev
-from pmigd.core.model import Direction, Domain, Job, Plan, Power, Sample, Target, View
-from pmigd.core.ports import DomainFacts, HostFacts, Ticket
+from pmigd.core.model import Direction, Domain, Flow, Job, Plan, Power, Sample, Target, View
+from pmigd.core.ports import DomainFacts, HostFacts, Settings, Ticket
 from pmigd.core.problem import Code, Problem, Refused, refuse
 
 T = TypeVar("T")
@@ -51,6 +51,9 @@ PORTS: Final = {"qemu": 16514, "qemu+tls": 16514, "qemu+tcp": 16509, "qemu+ssh":
 _KEEP_COMPLETED: Final = (
     libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED | libvirt.VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED
 )
+UNLIMITED_MIB_S: Final = 8_796_093_022_207
+"""libvirt's largest speed, which stands for none."""
+
 _OPERATION: Final = {
     Direction.OUTGOING: libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT,
     Direction.INCOMING: libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN,
@@ -338,6 +341,53 @@ class LocalHypervisor:
 
         return await self._call("abort_job", abort, CALL_DEADLINE_S)
 
+    async def start_postcopy(self, domain: Domain) -> None:
+        """Switch the running migration to post-copy."""
+        await self._call(
+            "start_postcopy",
+            lambda c: c.lookupByUUIDString(domain.uuid).migrateStartPostCopy(0),
+            CALL_DEADLINE_S,
+        )
+
+    async def settings(self, domain: Domain) -> Settings:
+        """The settings in force; None for what this libvirt or QEMU does not tell."""
+
+        def ask(connection: libvirt.virConnect) -> Settings:
+            found = connection.lookupByUUIDString(domain.uuid)
+            return Settings(
+                max_downtime_ms=_told(lambda: found.migrateGetMaxDowntime(0)),
+                bandwidth_mib_s=_limit(_told(lambda: found.migrateGetMaxSpeed(0))),
+                postcopy_bandwidth_mib_s=_limit(
+                    _told(
+                        lambda: found.migrateGetMaxSpeed(
+                            libvirt.VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY
+                        )
+                    )
+                ),
+                compression_cache_bytes=_told(lambda: found.migrateGetCompressionCache(0)),
+            )
+
+        return await self._call("get_settings", ask, CALL_DEADLINE_S)
+
+    async def change(self, domain: Domain, settings: Settings) -> None:
+        """Change those that are not None, in order; the first refusal ends it."""
+
+        def change(connection: libvirt.virConnect) -> None:
+            found = connection.lookupByUUIDString(domain.uuid)
+            if settings.max_downtime_ms is not None:
+                found.migrateSetMaxDowntime(settings.max_downtime_ms, 0)
+            if settings.bandwidth_mib_s is not None:
+                found.migrateSetMaxSpeed(settings.bandwidth_mib_s or UNLIMITED_MIB_S, 0)
+            if settings.postcopy_bandwidth_mib_s is not None:
+                found.migrateSetMaxSpeed(
+                    settings.postcopy_bandwidth_mib_s,
+                    libvirt.VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY,
+                )
+            if settings.compression_cache_bytes is not None:
+                found.migrateSetCompressionCache(settings.compression_cache_bytes, 0)
+
+        await self._call("change_settings", change, CALL_DEADLINE_S)
+
     async def suspend(self, domain: Domain) -> None:
         """Pause the guest."""
         await self._call(
@@ -352,9 +402,9 @@ class LocalHypervisor:
 
     # The migrate call
 
-    def perform(self, domain: Domain, plan: Plan) -> Ticket:
+    def perform(self, domain: Domain, plan: Plan, *, resume: bool = False) -> Ticket:
         """Make the blocking migrate call on a connection and in a thread of its own."""
-        return _Perform(self.uri, domain, plan)
+        return _Perform(self.uri, domain, plan, resume=resume)
 
     # Peers
 
@@ -448,6 +498,8 @@ class LocalHypervisor:
     def _look(
         self, connection: libvirt.virConnect, domain: Domain, *, completed: Direction | None
     ) -> tuple[View, Sample | None]:
+        if not domain.uuid:
+            return View(Power.ABSENT), None  # a domain that this host does not have either
         try:
             found = connection.lookupByUUIDString(domain.uuid)
             view, job_stats_work = _view(found, with_job=True)
@@ -468,8 +520,9 @@ class LocalHypervisor:
 class _Perform:
     """One migrate call: see :class:`pmigd.core.ports.Ticket`."""
 
-    def __init__(self, uri: str, domain: Domain, plan: Plan) -> None:
+    def __init__(self, uri: str, domain: Domain, plan: Plan, *, resume: bool) -> None:
         self._uri = uri
+        self._resume = resume
         self._domain = domain
         self._plan = plan
         self._cancelled = threading.Event()
@@ -483,6 +536,14 @@ class _Perform:
         """What the call came back with; cancelling the wait does not end the call."""
         return asyncio.shield(self._answer)
 
+    def _direct(self, domain: libvirt.virDomain, params: dict[str, Any], flags: int) -> None:
+        """Be the client of both daemons; neither needs to reach the other's libvirt."""
+        destination = libvirt.open(self._plan.target.uri)
+        try:
+            domain.migrate3(destination, params, flags)
+        finally:
+            _close_quietly(destination)
+
     def _run(self) -> Problem | None:
         try:
             connection = libvirt.open(self._uri)
@@ -492,16 +553,33 @@ class _Perform:
             domain = connection.lookupByUUIDString(self._domain.uuid)
             if self._cancelled.is_set():
                 return Problem(Code.CANCELLED, "It was cancelled before libvirt was called.")
-            domain.migrateToURI3(
-                self._plan.target.uri,
-                translate.params_of(self._plan),
-                translate.flags_of(self._plan),
-            )
+            flags = translate.flags_of(self._plan)
+            if self._resume:
+                flags |= libvirt.VIR_MIGRATE_POSTCOPY_RESUME
+            params = translate.params_of(self._plan)
+            if self._plan.request.flow is Flow.P2P:
+                domain.migrateToURI3(self._plan.target.uri, params, flags)
+            else:
+                self._direct(domain, params, flags)
         except libvirt.libvirtError as error:
             return problem_of(error)
+        except Refused as refused:
+            return refused.problem
         finally:
             _close_quietly(connection)
         return None
+
+
+def _told(question: Callable[[], int]) -> int | None:
+    try:
+        return int(question())
+    except libvirt.libvirtError:
+        return None
+
+
+def _limit(mib_s: int | None) -> int | None:
+    """libvirt tells "unlimited" by the largest speed that it knows."""
+    return 0 if mib_s is not None and mib_s >= UNLIMITED_MIB_S else mib_s
 
 
 def _host_facts(connection: libvirt.virConnect) -> HostFacts:

@@ -150,7 +150,7 @@ def _info_labels(m: Migration) -> list[str]:
 def _figures(
     m: Migration, progressed_at: datetime | None
 ) -> Iterator[tuple[Family, float | int | None]]:
-    bandwidth = m.plan.bandwidth_mib_s if m.plan is not None else m.request.bandwidth_mib_s
+    bandwidth = m.request.bandwidth_mib_s
     yield START, m.started_at.timestamp() if m.started_at is not None else None
     yield DEADLINE, _deadline(m)
     yield PROGRESS, progressed_at.timestamp() if progressed_at is not None else None

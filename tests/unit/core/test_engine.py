@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 
 from pmigd.core import engine
 from pmigd.core import events as ev
-from pmigd.core.effects import AbortJob, Look, Perform, Prepare, ResumeSource, SuspendGuest
-from pmigd.core.model import Abort, Call, Direction, Job, Migration, Mode, OnTimeout, State
+from pmigd.core.effects import (
+    AbortJob,
+    Look,
+    Perform,
+    Prepare,
+    Recover,
+    ResumeSource,
+    SetMaxDowntime,
+    StartPostcopy,
+    SuspendGuest,
+)
+from pmigd.core.model import (
+    Abort,
+    Call,
+    Direction,
+    Job,
+    Migration,
+    Mode,
+    OnTimeout,
+    Postcopy,
+    Power,
+    State,
+    View,
+)
 from pmigd.core.problem import Code, Problem
 from tests.support.build import (
     ABSENT,
@@ -235,6 +258,71 @@ class TestTimeout:
         step = play(step.migration, ev.ResumeAnswered(None), ev.Looked(RUNS, ABSENT))
         assert step.migration.state is State.FAILED
         assert step.migration.problem == BROKE
+
+
+class TestPostcopy:
+    ALLOWED: ClassVar = {"postcopy": Postcopy.ALLOWED}
+
+    def test_is_started_when_somebody_asks_and_only_where_it_was_allowed(self) -> None:
+        asked = ev.PostcopyAsked("root")
+        assert play(transferring(), asked).effects == ()
+        assert engine.may_postcopy(transferring()) is not None
+        step = play(transferring(request=self.ALLOWED), asked)
+        assert step.effects == (StartPostcopy(),)
+        assert step.migration.actions[-1].by == "root"
+        assert play(step.migration, asked).effects == ()
+
+    def test_is_tried_again_while_qemu_is_not_ready(self) -> None:
+        m = play(transferring(request=self.ALLOWED), ev.PostcopyAsked("root")).migration
+        refused = ev.PostcopyAnswered(Problem(Code.REFUSED_BY_LIBVIRT, "not started"))
+        assert play(m, refused).effects == (StartPostcopy(engine.POSTCOPY_RETRY_S),)
+        assert play(m, ev.PostcopyBegan(), refused).effects == ()
+
+    def test_follows_the_first_pass_where_that_was_asked_for(self) -> None:
+        m = transferring(request={"postcopy": Postcopy.AFTER_PRECOPY})
+        assert play(m, ev.IterationBegan(1)).effects == ()
+        assert play(m, ev.IterationBegan(2)).effects == (StartPostcopy(),)
+
+    def test_at_the_timeout(self) -> None:
+        request = self.ALLOWED | {"timeout_s": 5, "on_timeout": OnTimeout.POSTCOPY}
+        step = play(transferring(request=request), ev.Ticked(), start=6)
+        assert step.effects == (StartPostcopy(),)
+
+    def test_that_broke_is_recovered_by_the_call_with_its_plan(self) -> None:
+        m = play(transferring(request=self.ALLOWED), ev.SwitchedOver(), ev.PostcopyBegan())
+        m = play(m.migration, ev.PostcopyBroke(), ev.CallReturned(BROKE)).migration
+        assert engine.may_recover(transferring()) is not None
+        step = play(m, ev.RecoverAsked("root"))
+        assert step.effects == (Recover(PLAN),)
+        assert play(step.migration, ev.RecoverAsked("root")).effects == ()
+        step = play(step.migration, ev.PostcopyBegan(), ev.CallReturned(None))
+        step = play(step.migration, ev.Looked(ABSENT, ARRIVED))
+        assert step.migration.state is State.SUCCEEDED
+        assert step.migration.problem is None
+        assert step.migration.result is not None
+        assert step.migration.result.mode is Mode.POSTCOPY
+
+    def test_a_pause_limit_is_set_once_memory_is_on_its_way(self) -> None:
+        request = {"max_downtime_ms": 120}
+        m = play(migration(request=request), ev.Admitted(), PREPARED).migration
+        assert play(m, ev.Sampled(Job.OUTGOING, sample())).effects == (SetMaxDowntime(120),)
+        assert play(transferring(request=request), ev.IterationBegan(2)).effects == ()
+
+
+class TestOffline:
+    def offline(self) -> Migration:
+        return play(migration(request={"offline": True}), ev.Admitted(), PREPARED).migration
+
+    def test_succeeds_when_the_destination_has_the_definition(self) -> None:
+        step = play(self.offline(), ev.CallReturned(None))
+        step = play(step.migration, ev.Looked(RUNS, View(Power.SHUTOFF, persistent=True)))
+        assert step.migration.state is State.SUCCEEDED
+        assert step.migration.result is not None
+        assert step.migration.result.mode is Mode.OFFLINE
+
+    def test_fails_with_libvirts_words(self) -> None:
+        step = play(self.offline(), ev.CallReturned(BROKE), ev.Looked(RUNS, ABSENT))
+        assert (step.migration.state, step.migration.problem) == (State.FAILED, BROKE)
 
 
 class TestRestart:

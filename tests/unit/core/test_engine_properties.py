@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from pmigd.core import engine
 from pmigd.core import events as ev
-from pmigd.core.effects import AbortJob, Perform, ResumeSource
-from pmigd.core.model import Abort, Call, Job, Migration, OnTimeout, State
+from pmigd.core.effects import AbortJob, Perform, Recover, ResumeSource, StartPostcopy
+from pmigd.core.model import Abort, Call, Job, Migration, OnTimeout, Postcopy, State
 from pmigd.core.problem import Code, Problem
 from pmigd.core.states import may_move
 from tests.support import build
@@ -62,6 +62,10 @@ EVENTS = st.one_of(
     st.builds(ev.AbortAnswered, FAILURES, st.booleans()),
     st.builds(ev.SuspendAnswered, FAILURES),
     st.builds(ev.ResumeAnswered, FAILURES),
+    st.just(ev.SuspendAsked("root")),
+    st.just(ev.PostcopyAsked("root")),
+    st.builds(ev.PostcopyAnswered, FAILURES),
+    st.just(ev.RecoverAsked("root")),
     st.just(ev.WatchLost()),
     st.just(ev.WatchBack()),
     st.just(ev.Ticked()),
@@ -69,7 +73,11 @@ EVENTS = st.one_of(
     st.just("crash"),
 )
 REQUESTS = st.fixed_dictionaries(
-    {"timeout_s": st.sampled_from([0, 3]), "on_timeout": st.sampled_from(OnTimeout)}
+    {
+        "timeout_s": st.sampled_from([0, 3]),
+        "on_timeout": st.sampled_from(OnTimeout),
+        "postcopy": st.sampled_from(Postcopy),
+    }
 )
 
 
@@ -106,6 +114,15 @@ def test_no_order_of_events_and_crashes_breaks_a_promise(request_fields, events)
             if isinstance(effect, AbortJob):
                 assert m.state not in (State.POSTCOPY, State.POSTCOPY_PAUSED)
                 assert m.abort is not None
+            # Memory is fetched from behind only where that was allowed, and once.
+            if isinstance(effect, StartPostcopy):
+                assert m.request.postcopy is not Postcopy.NEVER
+                assert m.state is State.PRECOPY
+            # The call is made again only to go on with a post-copy that is broken.
+            if isinstance(effect, Recover):
+                assert before.state is State.POSTCOPY_PAUSED
+                assert isinstance(event, ev.RecoverAsked)
+                assert m.call is Call.MADE
             # The source runs on only when both ends were asked just now and the destination has
             # no copy.
             if isinstance(effect, ResumeSource):

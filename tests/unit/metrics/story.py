@@ -33,7 +33,7 @@ BEGAN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 GIB = 1 << 30
 ID = "0195a000-0000-7000-8000-{:012d}"
 TARGET = Target("hostb", "qemu+tls://hostb/system")
-PLAN = Plan(TARGET, False, True, True, True, 0)
+PLAN = Plan(TARGET, Request("web1", "hostb"), persist_destination=True, undefine_source=True)
 PREPARED = ev.Prepared(PLAN, Because.OTHER, paused_before=False)
 ARRIVED = ev.Looked(View(Power.SHUTOFF, Because.MIGRATED), View(Power.RUNNING))
 STAYED = ev.Looked(View(Power.RUNNING), View(Power.ABSENT))

@@ -8,9 +8,9 @@ import pytest
 
 from pmigd.adapters.metrics.labels import PHASES
 from pmigd.core import events as ev
-from pmigd.core.model import Abort, Direction, Plan, Request, State
+from pmigd.core.model import Abort, Direction, Request, State
 from pmigd.core.problem import Code, Problem
-from tests.unit.metrics.story import BEGAN, GIB, ID, PLAN, World, lost_looks
+from tests.unit.metrics.story import BEGAN, GIB, ID, World, lost_looks
 
 VM1 = {"domain": "vm1"}
 
@@ -148,8 +148,7 @@ def test_the_deadline_stands_until_the_policy_has_acted(world: World) -> None:
 def test_the_bandwidth_limit_is_in_bytes_and_absent_when_there_is_none(world: World) -> None:
     m = world.running(1)
     assert live(world, "bandwidth_limit_bytes_per_second") is None
-    limited = Plan(PLAN.target, False, True, True, True, bandwidth_mib_s=100)
-    world.became(m, replace(m, plan=limited))
+    world.became(m, replace(m, request=replace(m.request, bandwidth_mib_s=100)))
     assert live(world, "bandwidth_limit_bytes_per_second") == 100 * 1024 * 1024
 
 

@@ -1,0 +1,45 @@
+"""What a check found: the same shape for conflicts, versions and the state of the hosts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pmigd.core.problem import Code, FieldError, Problem
+
+
+class Level(StrEnum):
+    """What a finding does to a migration."""
+
+    BLOCK = "block"  # it is not started
+    WARN = "warn"  # it is started, and may go badly
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a check found. `field` names the request field that it is about, if any."""
+
+    code: str
+    level: Level
+    detail: str
+    remedy: str
+    field: str | None = None
+
+
+def from_problem(problem: Problem, field: str | None = None) -> Finding:
+    """A problem as the finding that blocks."""
+    return Finding(str(problem.code), Level.BLOCK, problem.detail, problem.remedy, field)
+
+
+def blocking(findings: list[Finding], code: Code) -> Problem | None:
+    """The findings that block as one problem with `code`, or None if none does."""
+    found = [finding for finding in findings if finding.level is Level.BLOCK]
+    if not found:
+        return None
+    detail = " ".join(finding.detail for finding in found)
+    return Problem(
+        code,
+        detail,
+        tuple(FieldError(f.field or f.code, f"{f.detail} {f.remedy}".strip()) for f in found),
+    )

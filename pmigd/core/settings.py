@@ -1,0 +1,34 @@
+"""What a change of settings makes of a request, and how it is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pmigd.core.model import Request
+from pmigd.core.ports import Settings
+
+
+def changed(request: Request, settings: Settings, timeout_s: float | None) -> tuple[Request, str]:
+    """`request` with the settings that are not None, and a note of them."""
+    notes = []
+    if settings.max_downtime_ms is not None:
+        request = replace(request, max_downtime_ms=settings.max_downtime_ms)
+        notes.append(f"max downtime {settings.max_downtime_ms} ms")
+    if settings.bandwidth_mib_s is not None:
+        request = replace(request, bandwidth_mib_s=settings.bandwidth_mib_s)
+        notes.append(f"bandwidth {settings.bandwidth_mib_s or 'unlimited'} MiB/s")
+    if settings.postcopy_bandwidth_mib_s is not None:
+        request = replace(request, postcopy_bandwidth_mib_s=settings.postcopy_bandwidth_mib_s)
+        notes.append(
+            f"post-copy bandwidth {settings.postcopy_bandwidth_mib_s or 'unlimited'} MiB/s"
+        )
+    if settings.compression_cache_bytes is not None:
+        if request.compression is not None:  # the cache alone does not turn compression on
+            size = settings.compression_cache_bytes
+            compression = replace(request.compression, xbzrle_cache_bytes=size)
+            request = replace(request, compression=compression)
+        notes.append(f"compression cache {settings.compression_cache_bytes} bytes")
+    if timeout_s is not None:
+        request = replace(request, timeout_s=timeout_s)
+        notes.append(f"timeout {timeout_s:g} s" if timeout_s else "no timeout")
+    return request, ", ".join(notes)

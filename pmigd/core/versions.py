@@ -1,0 +1,131 @@
+"""What the hosts' libvirt and QEMU are too old, or too broken, for.
+
+A row says which request it is about and the versions it needs. Sources: libvirt's constants with
+their since-versions and its release notes; QEMU's release notes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from pmigd.core.finding import Finding, Level
+from pmigd.core.model import Flow, Postcopy, Request
+from pmigd.core.ports import HostFacts
+
+Version = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """`when` of a request, both hosts (or only the source) need these versions; None: any."""
+
+    code: str
+    field: str
+    when: Callable[[Request], bool]
+    libvirt: Version | None = None
+    qemu: Version | None = None
+    source_only: bool = False
+
+
+def _compresses_with(*methods: str) -> Callable[[Request], bool]:
+    return lambda r: r.compression is not None and bool(set(methods) & set(r.compression.methods))
+
+
+NEEDS: Final[tuple[Need, ...]] = (
+    Need("needs_zerocopy", "zerocopy", lambda r: r.zerocopy, (8, 5, 0), (7, 1, 0)),
+    Need("needs_zlib", "compression", _compresses_with("zlib", "zstd"), (9, 4, 0), (5, 0, 0)),
+    Need(
+        "needs_detect_zeroes",
+        "migrate_disks_detect_zeroes",
+        lambda r: bool(r.migrate_disks_detect_zeroes),
+        (10, 9, 0),
+    ),
+    Need(
+        "needs_switchover_bandwidth",
+        "available_switchover_bandwidth_mib_s",
+        lambda r: r.available_switchover_bandwidth_mib_s > 0,
+        (11, 1, 0),
+        (8, 2, 0),
+        source_only=True,
+    ),
+    Need(
+        "needs_synchronous_writes",
+        "copy_storage_synchronous_writes",
+        lambda r: r.copy_storage_synchronous_writes,
+        (8, 0, 0),
+        source_only=True,
+    ),
+    Need(
+        "needs_postcopy_with_parallel",
+        "postcopy",
+        lambda r: r.postcopy is not Postcopy.NEVER and r.parallel_connections > 0,
+        qemu=(10, 1, 0),
+    ),
+)
+
+MT_REMOVED: Final[Version] = (9, 1, 0)
+"""QEMU without compression by the method mt."""
+
+
+def too_old(request: Request, source: HostFacts, destination: HostFacts) -> list[Finding]:
+    """Everything in `request` that one of the hosts cannot do."""
+    hosts = [("source", source), ("destination", destination)]
+    found = []
+    for need in NEEDS:
+        if not need.when(request):
+            continue
+        for side, host in hosts[:1] if need.source_only else hosts:
+            for what, wanted, has in (
+                ("libvirt", need.libvirt, host.libvirt_version),
+                ("QEMU", need.qemu, host.hypervisor_version),
+            ):
+                if wanted is not None and parse(has) < wanted:
+                    found.append(
+                        Finding(
+                            need.code,
+                            Level.BLOCK,
+                            f"'{need.field}' needs {what} >= {text(wanted)} on the {side}, "
+                            f"which has {has or 'an unknown version'}.",
+                            f"Leave it out, or upgrade {what} on the {side}.",
+                            need.field,
+                        )
+                    )
+    if _compresses_with("mt")(request):
+        for side, host in hosts:
+            if parse(host.hypervisor_version) >= MT_REMOVED:
+                found.append(
+                    Finding(
+                        "mt_removed",
+                        Level.BLOCK,
+                        f"QEMU {host.hypervisor_version} on the {side} has no compression 'mt' "
+                        "any more.",
+                        "Use xbzrle, or zstd with parallel connections.",
+                        "compression",
+                    )
+                )
+    if request.flow is Flow.DIRECT:
+        found.append(
+            Finding(
+                "direct_needs_pmigd",
+                Level.WARN,
+                "A direct migration is driven by pmigd itself: it does not survive pmigd's death.",
+                "Use peer to peer unless the hosts cannot reach each other's libvirt.",
+                "flow",
+            )
+        )
+    return found
+
+
+def parse(version: str) -> Version:
+    """ "9.0.0" as numbers; what cannot be read is older than everything."""
+    parts = version.split(".")
+    if len(parts) != 3 or not all(part.isdigit() for part in parts):
+        return (0, 0, 0)
+    return (int(parts[0]), int(parts[1]), int(parts[2]))
+
+
+def text(version: Version) -> str:
+    """The other way round."""
+    return ".".join(str(part) for part in version)
