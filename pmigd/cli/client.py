@@ -123,6 +123,10 @@ class Client:
         """POST one object or nothing. Raises RefusedError, UnreachableError, BrokenError."""
         return self._call("POST", path, (), body, dict(headers or {}), self._answer_s)
 
+    def patch(self, path: str, body: JsonObject) -> JsonObject:
+        """PATCH one object. Raises RefusedError, UnreachableError, BrokenError."""
+        return self._call("PATCH", path, (), body, {}, self._answer_s)
+
     def items(self, path: str, query: Sequence[tuple[str, str]] = ()) -> Iterator[JsonObject]:
         """Every item of a list, page after page."""
         cursor: str | None = None

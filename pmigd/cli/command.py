@@ -23,3 +23,4 @@ class Command:
     add_arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace, Client, Output], int]
     epilog: str | None = None
+    usage: str | None = None  # what follows the name, where argparse's would fill the screen

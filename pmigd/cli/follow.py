@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from pmigd.cli.output import Output
     from pmigd.cli.progress import Bar
 
+_PAST_ABORT = ("postcopy", "postcopy_paused")
+"""Part of the guest's memory exists only at the destination, so there is no way back."""
+
 PLAIN_EVERY_S = 5.0
 """At most one progress line in this time, in a pipe."""
 
@@ -170,6 +173,7 @@ class Follower:
         self._client = client
         self._output = output
         self._view = view
+        self._state = ""
 
     def run(self, feed: Feed, migration_id: str) -> int:
         """Follow until it is over, unresolved, left or out of reach."""
@@ -198,6 +202,7 @@ class Follower:
                     self._view.tick()
                 case Event():
                     self._view.show(item)
+                    self._notice(item.migration)
                     if item.migration.state in exits.BY_STATE:
                         return self._end(item.migration)
                 case Outage():
@@ -230,12 +235,23 @@ class Follower:
             )
         return exits.BY_STATE[migration.state]
 
+    def _notice(self, migration: Migration) -> None:
+        """Keep the state, and say what to do about one that does not go on by itself."""
+        broken = migration.state == "postcopy_paused" != self._state
+        self._state = migration.state
+        if broken and not self._output.json:
+            self._view.pause()
+            self._output.note(
+                "post-copy is broken, and part of the guest's memory is still on the source; once"
+                f" the hosts reach each other: pmigctl recover {migration.id}"
+            )
+
     def _leave(self, migration_id: str) -> int:
         self._view.pause()
-        self._output.note(
-            f"left it running; pmigctl watch {migration_id} follows it,"
-            f" pmigctl abort {migration_id} ends it"
-        )
+        ways = f"left it running; pmigctl watch {migration_id} follows it"
+        if self._state not in _PAST_ABORT:
+            ways += f", pmigctl abort {migration_id} ends it"
+        self._output.note(ways)
         return exits.INTERRUPTED
 
     def _stay(self, migration_id: str) -> bool:
@@ -243,18 +259,20 @@ class Follower:
         if not self._submitted or not self._output.can_ask:
             return False
         self._view.pause()
+        abortable = self._state not in _PAST_ABORT
+        question = (
+            "[a]bort the migration, [l]eave it running, [c]ontinue watching? "
+            if abortable
+            else "In post-copy it cannot be aborted any more, only left.\n"
+            "[l]eave it running, [c]ontinue watching? "
+        )
         while True:
-            print(
-                "\n[a]bort the migration, [l]eave it running, [c]ontinue watching? ",
-                end="",
-                file=sys.stderr,
-                flush=True,
-            )
+            print(f"\n{question}", end="", file=sys.stderr, flush=True)
             answer = sys.stdin.readline()
             if not answer:  # end of input: nobody is there any more
                 return False
             match answer.strip().lower():
-                case "a" | "abort":
+                case "a" | "abort" if abortable:
                     self._abort(migration_id)
                     return True
                 case "l" | "leave":

@@ -70,7 +70,7 @@ def _run(argv: list[str]) -> int:
         return candidates.run(argv, default_socket())
     from pmigd.cli import parser
 
-    args = parser.build().parse_args(argv)
+    args = parser.build(wanted=argv).parse_args(argv)
     output = Output(json_wanted=args.json)
     client = Client(args.socket or default_socket())
     try:

@@ -29,6 +29,8 @@ STATE_STYLES = {
     "queued": "dim",
 }
 
+LEVEL_STYLES = {"block": "bold red", "warn": "yellow", "info": "cyan"}
+
 
 class Output:
     """The three forms, chosen once per run."""
@@ -47,6 +49,16 @@ class Output:
     def line(self, text: str = "") -> None:
         """One line of the answer."""
         print(text, flush=True)
+
+    def headed(self, level: str, text: str, *, width: int) -> None:
+        """One line headed by a finding's level, which is coloured on a terminal."""
+        if not self.terminal:
+            self.line(f"{level.ljust(width)}{text}")
+            return
+        from rich.text import Text
+
+        head = Text(level.ljust(width), style=LEVEL_STYLES.get(level, ""))
+        self.console().print(head.append(text, style="default"), soft_wrap=True)
 
     def object(self, value: JsonObject) -> None:
         """One JSON object on a line of its own."""
@@ -136,7 +148,8 @@ def groups(value: JsonObject) -> list[str]:
     lines = key_values(simple)
     for key, nested in value.items():
         if key not in simple:
-            lines += ["", f"{one_line(key)}:", *(f"  {text}" for text in _nested(nested))]
+            below = [f"  {text}" if text else "" for text in _nested(nested)]
+            lines += ["", f"{one_line(key)}:", *below]
     return lines[1:] if lines[:1] == [""] else lines
 
 

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_SOURCES = {"DOMAIN": "domains", "DESTINATION": "peers", "ID": "ids", "PATH": "files"}
+_SOURCES = {
+    "DOMAIN": "domains",
+    "DESTINATION": "peers",
+    "ID": "ids",
+    "PATH": "files",
+    "FILE": "files",
+    "METHOD[,METHOD...]": "=xbzrle mt zlib zstd",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,15 @@ RESULT = {
     "mode": "precopy",
 }
 
+SETTINGS = {
+    "max_downtime_ms": 300,
+    "bandwidth_mib_s": 0,
+    "postcopy_bandwidth_mib_s": 100,
+    "compression_cache_bytes": None,
+    "timeout_s": 0.0,
+    "on_timeout": "abort",
+}
+
 PROBLEM = {
     "type": "about:blank",
     "title": "The destination was not reached",
@@ -94,6 +103,18 @@ PROBLEM = {
 def event(kind: str, about: dict[str, Any]) -> dict[str, Any]:
     """A line of a stream."""
     return {"event": kind, "at": "2026-11-21T10:00:06Z", "migration": about}
+
+
+def finding(level: str, code: str, **changes: Any) -> dict[str, Any]:
+    """One thing that a check found."""
+    base = {
+        "code": code,
+        "level": level,
+        "detail": f"About {code}.",
+        "remedy": "Do something about it.",
+        "field": None,
+    }
+    return {**base, **changes}
 
 
 def problem(status: int, code: str, **changes: Any) -> dict[str, Any]:
@@ -147,6 +168,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._serve()
 
     def do_POST(self) -> None:
+        self._serve()
+
+    def do_PATCH(self) -> None:
         self._serve()
 
     def _serve(self) -> None:
@@ -242,6 +266,7 @@ class Stub:
     domains: list[dict[str, Any]] = field(
         default_factory=lambda: [{"name": "web1", "uuid": "u1", "state": "running"}]
     )
+    findings: list[dict[str, Any]] = field(default_factory=list)
     _server: _Server | None = None
 
     def start(self) -> None:
@@ -295,7 +320,17 @@ class Stub:
                 return 202, self._submit(request)
             case "GET", ["migrations", one] if one in self.migrations:
                 return 200, self.migrations[one]
-            case "POST", ["migrations", one, "abort"] if one in self.migrations:
+            case "POST", ["check"]:
+                ready = all(f["level"] != "block" for f in self.findings)
+                return 200, {"findings": self.findings, "ready": ready, "prediction": None}
+            case "PATCH", ["migrations", one] if one in self.migrations:
+                return 200, self.migrations[one]
+            case "GET", ["migrations", one, "settings"] if one in self.migrations:
+                return 200, SETTINGS
+            case (
+                "POST",
+                ["migrations", one, "abort" | "postcopy" | "suspend" | "recover"],
+            ) if one in self.migrations:
                 return 202, self.migrations[one]
             case "POST", ["migrations", one, "resolve"] if one in self.migrations:
                 self.migrations[one] = {**self.migrations[one], "state": request.body["as"]}

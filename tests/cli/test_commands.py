@@ -1,4 +1,4 @@
-"""list, show, watch, abort, resolve, peers, status: in a pipe and with --json."""
+"""Every command but migrate, check and set: in a pipe and with --json."""
 
 from __future__ import annotations
 
@@ -138,7 +138,21 @@ def test_show_json_is_the_object_itself(stub: Stub, run: Run) -> None:
     assert (code, json.loads(out)) == (0, migration(1))
 
 
-@pytest.mark.parametrize("command", [["show"], ["watch"], ["abort"], ["resolve", "--as", "failed"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["show"],
+        ["watch"],
+        ["abort"],
+        ["postcopy"],
+        ["suspend"],
+        ["recover"],
+        ["get"],
+        ["set", "--max-downtime", "500"],
+        ["resolve", "--as", "failed"],
+    ],
+    ids=lambda c: c[0],
+)
 class TestIds:
     """Every command that takes an ID takes the same short forms."""
 
@@ -259,21 +273,49 @@ def test_watch_of_all_with_json_is_ndjson(stub: Stub, start: Start) -> None:
     assert client.end()[0] == 130
 
 
-def test_abort_says_what_was_asked(stub: Stub, run: Run) -> None:
-    stub.add(migration(1))
-    code, out, _ = run("abort", "web1")
-    assert code == 0
-    assert out == f"web1: abort requested (precopy); pmigctl show {ONE}\n"
-    code, out, _ = run("abort", "web1", "--json")
-    assert (code, json.loads(out)) == (0, migration(1))
+ACTIONS = {
+    "abort": ("precopy", "abort requested"),
+    "postcopy": ("precopy", "post-copy requested"),
+    "suspend": ("precopy", "pause of the guest requested"),
+    "recover": ("postcopy_paused", "recovery requested"),
+}
 
 
-def test_an_abort_that_makes_no_sense_is_exit_3(stub: Stub, run: Run) -> None:
-    stub.add(migration(1, state="succeeded"))
-    stub.answers["POST", f"/v1/migrations/{ONE}/abort"] = (409, problem(409, "wrong_state"))
-    code, out, err = run("abort", ONE)
-    assert (code, out) == (3, "")
-    assert "Wrong state" in err
+@pytest.mark.parametrize("action", ACTIONS)
+class TestActions:
+    """One line of what was asked for; the daemon's answer with --json."""
+
+    def test_in_a_pipe(self, stub: Stub, run: Run, action: str) -> None:
+        state, asked = ACTIONS[action]
+        stub.add(migration(1, state=state))
+        code, out, err = run(action, "web1")
+        assert (code, err) == (0, "")
+        assert out == f"web1: {asked} ({state}); pmigctl show {ONE}\n"
+        assert stub.sent("POST", f"/v1/migrations/{ONE}/{action}").body is None
+
+    def test_as_json(self, stub: Stub, run: Run, action: str) -> None:
+        stub.add(migration(1))
+        code, out, err = run(action, "web1", "--json")
+        assert (code, err, json.loads(out)) == (0, "", migration(1))
+
+    def test_what_is_over_meanwhile_is_said(self, stub: Stub, run: Run, action: str) -> None:
+        stub.add(migration(1, state="cancelled"))
+        assert run(action, ONE) == (0, "web1: cancelled\n", "")
+
+    @pytest.mark.parametrize("as_json", [False, True])
+    def test_one_that_makes_no_sense_is_exit_3(
+        self, stub: Stub, run: Run, action: str, as_json: bool
+    ) -> None:
+        stub.add(migration(1, state="succeeded"))
+        said = problem(409, "wrong_state", detail="it has succeeded already")
+        stub.answers["POST", f"/v1/migrations/{ONE}/{action}"] = (409, said)
+        code, out, err = run(action, ONE, *(["--json"] if as_json else []))
+        assert code == 3
+        if as_json:
+            assert (json.loads(out), err) == (said, "")
+        else:
+            assert out == ""
+            assert "Wrong state: it has succeeded already" in err
 
 
 def test_resolve_sends_the_verdict(stub: Stub, run: Run) -> None:
@@ -339,7 +381,13 @@ COMMANDS: list[list[str]] = [
     ["show", ONE],
     ["watch"],
     ["abort", ONE],
+    ["postcopy", ONE],
+    ["suspend", ONE],
+    ["recover", ONE],
+    ["set", ONE, "--bandwidth", "1"],
+    ["get", ONE],
     ["resolve", ONE, "--as", "failed"],
+    ["check", "web1", "hostb"],
     ["peers"],
     ["status"],
 ]
@@ -364,15 +412,12 @@ class TestWithoutADaemon:
 
     def test_permission(self, stub: Stub, run: Run, command: list[str]) -> None:
         stub.answers.clear()
-        for path in ("/v1/migrations", "/v1/peers", "/v1/status"):
-            for method in ("GET", "POST"):
+        one = f"/v1/migrations/{ONE}"
+        actions = [f"{one}/{a}" for a in (*ACTIONS, "resolve", "settings")]
+        paths = ["/v1/migrations", "/v1/peers", "/v1/status", "/v1/check", one, *actions]
+        for path in paths:
+            for method in ("GET", "POST", "PATCH"):
                 stub.answers[method, path] = (403, problem(403, "forbidden"))
-        for action in ("abort", "resolve"):
-            stub.answers["POST", f"/v1/migrations/{ONE}/{action}"] = (
-                403,
-                problem(403, "forbidden"),
-            )
-        stub.answers["GET", f"/v1/migrations/{ONE}"] = (403, problem(403, "forbidden"))
         code, out, err = run(*command)
         assert (code, out) == (3, "")
         assert err.startswith("pmigctl: Forbidden: something is wrong\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pmigd.cli import parser, shells
+from pmigd.cli import options, parser, shells
+from pmigd.cli.commands import COMMANDS
 from tests.cli.conftest import ROOT, environment
 from tests.cli.stub import Stub, migration
 
@@ -89,13 +91,17 @@ def tab(stub: Stub, program: Path) -> Tab:
 def test_bash_offers_commands_options_and_choices(tab: Tab) -> None:
     assert {"migrate", "list", "watch"} <= set(tab(""))
     assert "_complete" not in tab("")
-    assert tab("re") == ["resolve"]
+    assert tab("re") == ["recover", "resolve"]
     assert tab("--j") == ["--json"]
     assert tab("--json", "ab") == ["abort"]
-    assert tab("migrate", "--time") == ["--timeout", "--timeout-suspend"]
+    for command in ("migrate", "check"):
+        assert tab(command, "--time") == ["--timeout", "--timeout-suspend", "--timeout-postcopy"]
+    assert tab("migrate", "--comp-z") == ["--comp-zlib-level", "--comp-zstd-level"]
+    assert tab("migrate", "--comp-methods", "z") == ["zlib", "zstd"]
+    assert tab("set", "web1", "--max") == ["--max-downtime"]
     assert tab("migrate", "--on-timeout", "s") == ["suspend"]
     assert tab("migrate", "--on-timeout", "=", "s") == ["suspend"]
-    assert tab("migrate", "--on-timeout", "=") == ["abort", "suspend", "continue"]
+    assert tab("migrate", "--on-timeout", "=") == ["abort", "suspend", "postcopy", "continue"]
     assert tab("list", "--state", "post") == ["postcopy", "postcopy_paused"]
     assert tab("resolve", "web1", "--as", "") == ["succeeded", "failed"]
     assert tab("completion", "") == ["bash", "zsh"]
@@ -109,7 +115,9 @@ def test_bash_offers_guests_peers_and_migrations(stub: Stub, tab: Tab) -> None:
     assert tab("migrate", "web1", "host") == ["hostb", "hostc"]
     assert tab("migrate", "--bandwidth", "3", "web1", "hostc") == ["hostc"]
     assert tab("migrate", "web1", "hostb", "") == []
-    assert tab("show", "") == [migration(1)["id"], "web1"]
+    assert tab("check", "web1", "host") == ["hostb", "hostc"]
+    for command in ("show", "abort", "postcopy", "suspend", "recover", "set", "get"):
+        assert tab(command, "") == [migration(1)["id"], "web1"]
     assert tab("list", "--domain", "d") == ["db"]
     assert tab("--socket", "/nonexistent", "migrate", "") == []
     stub.stop()
@@ -123,9 +131,20 @@ def test_a_guests_name_is_never_evaluated(stub: Stub, tab: Tab, tmp_path: Path) 
     assert not (tmp_path / "pwned").exists()
 
 
-def test_bash_offers_files_for_the_socket(tab: Tab, tmp_path: Path) -> None:
+def test_bash_offers_files_for_the_socket_and_for_xml(tab: Tab, tmp_path: Path) -> None:
     (tmp_path / "a socket").touch()
-    assert tab("--socket", f"{tmp_path}/a") == [f"{tmp_path}/a socket"]
+    for words in (["--socket"], ["migrate", "--xml"], ["check", "web1", "--persistent-xml"]):
+        assert tab(*words, f"{tmp_path}/a") == [f"{tmp_path}/a socket"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_every_option_and_command_is_offered(shell: str) -> None:
+    script = shells.script(shell, parser.build())
+    for command in COMMANDS:
+        assert re.search(rf"['=: ]{command.name}['=: ]", script), command.name
+    for _, rows in (*options.MIGRATE, *options.SET):
+        for flag in (flag for option in rows for flag in option.flags):
+            assert flag in script
 
 
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="no zsh here")

@@ -130,6 +130,11 @@ def test_detach_with_json_prints_the_migration(stub: Stub, run: Run) -> None:
         ["migrate", "web1", "hostb", "--on-timeout", "panic"],
         ["migrate", "web1", "hostb", "--timeout-suspend", "--on-timeout", "abort"],
         ["migrate", "web1", "hostb", "--band", "3"],
+        ["migrate", "web1", "hostb", "--timeout-suspend", "--timeout-postcopy"],
+        ["migrate", "web1", "hostb", "--copy-storage-all", "--copy-storage-inc"],
+        ["migrate", "web1", "hostb", "--p2p", "--direct"],
+        ["migrate", "web1", "hostb", "--policy", "fast"],
+        ["migrate", "web1", "hostb", "--priority", "3"],
         ["nonsense"],
         [],
     ],
@@ -333,6 +338,34 @@ def test_verbose_shows_every_sample_in_a_pipe(stub: Stub, run: Run) -> None:
     stub.say(event("state", migration(1)), *samples, event("state", migration(1, state="failed")))
     _, full, _ = run("migrate", "web1", "hostb", "--verbose")
     assert full.count("left") == 3
+
+
+def test_ctrl_c_in_post_copy_offers_no_abort(stub: Stub, start: Start) -> None:
+    client = start("migrate", "web1", "hostb")
+    stub.say(event("state", migration(1, state="postcopy")))
+    client.until("web1: postcopy")
+    client.process.send_signal(signal.SIGINT)
+    code, _, err = client.end()
+    assert code == 130
+    assert err == f"pmigctl: left it running; pmigctl watch {ONE} follows it\n"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_broken_post_copy_is_told_once_with_the_way_out(
+    stub: Stub, run: Run, as_json: bool
+) -> None:
+    broken = migration(1, state="postcopy_paused")
+    stub.say(
+        event("state", migration(1, state="postcopy")),
+        event("state", broken),
+        event("progress", {**broken, "progress": progress()}),
+        event("state", migration(1, state="postcopy")),
+        event("state", migration(1, state="succeeded", result=RESULT)),
+    )
+    code, out, err = run("migrate", "web1", "hostb", *(["--json"] if as_json else []))
+    assert code == 0
+    assert err.count(f"pmigctl recover {ONE}") == (0 if as_json else 1)
+    assert as_json or "web1: postcopy_paused\n" in out
 
 
 def test_a_reader_that_goes_away_ends_it_quietly(stub: Stub, start: Start) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.cli.conftest import Terminal
-from tests.cli.stub import RESULT, Stub, event, migration, problem, progress
+from tests.cli.stub import RESULT, Stub, event, finding, migration, problem, progress
 
 Open = Callable[..., Terminal]
 ONE = migration(1)["id"]
@@ -61,6 +61,26 @@ def test_ctrl_c_and_l_leaves_it_running(stub: Stub, terminal: Open) -> None:
     screen.press("l\n")
     assert screen.end() == 130
     assert "left it running" in screen.text
+    assert not [r for r in stub.requests if r.path == ABORT]
+
+
+@pytest.mark.parametrize("state", ["postcopy", "postcopy_paused"])
+def test_in_post_copy_ctrl_c_offers_to_leave_and_not_to_abort(
+    stub: Stub, terminal: Open, state: str
+) -> None:
+    """The guest runs at the destination already; without this migration it is lost."""
+    screen = terminal("migrate", "web1", "hostb")
+    stub.say(event("state", migration(1, state=state, progress=progress(45))))
+    screen.wait_for(rf"web1 {state}")
+    screen.press("\x03")
+    screen.wait_for("In post-copy it cannot be aborted any more, only left")
+    screen.wait_for(r"\[l\]eave it running, \[c\]ontinue watching\? ")
+    screen.press("a\n")
+    screen.wait_for(r"\[l\]eave it running, \[c\]ontinue watching\? ")
+    screen.press("l\n")
+    assert screen.end() == 130
+    assert "[a]bort" not in screen.text
+    assert f"left it running; pmigctl watch {ONE} follows it\n" in screen.text
     assert not [r for r in stub.requests if r.path == ABORT]
 
 
@@ -126,6 +146,26 @@ def test_what_is_waited_for_stands_in_the_place_of_the_bar(stub: Stub, terminal:
     screen = terminal("migrate", "web1", "hostb")
     stub.say(event("state", migration(1, state="queued", waiting_for=waits)))
     screen.wait_for(r"web1 queued: waiting for outgoing on hosta \(1 of 1 used\), position 3")
+
+
+def test_findings_are_coloured_by_level(stub: Stub, terminal: Open) -> None:
+    stub.findings = [
+        finding("block", "a"),
+        finding("warn", "b"),
+        finding("info", "c", detail="[x]"),
+    ]
+    screen = terminal("check", "web1", "hostb", columns=20)
+    assert screen.end() == 3
+    for colour, line in (
+        ("1;31", "block  a: About a."),
+        ("33", "warn   b: About b."),
+        ("36", "info   c: [x]"),
+    ):
+        assert f"\x1b[{colour}m{line[:7]}" in screen.raw
+        assert f"{line}\n" in screen.text
+    plain = terminal("check", "web1", "hostb", NO_COLOR="1")
+    assert plain.end() == 3
+    assert "31m" not in plain.raw
 
 
 def test_no_color_means_no_colour(stub: Stub, terminal: Open) -> None:

@@ -1,7 +1,7 @@
 """Move a guest to another host and wait for the outcome.
 
 The migration belongs to pmigd: whatever becomes of this command, it goes on. Ctrl-C asks whether to
-abort it or to leave it running; a second Ctrl-C leaves.
+abort it or to leave it running; a second Ctrl-C leaves. In post-copy it can only be left.
 """
 
 from __future__ import annotations
@@ -27,6 +27,14 @@ examples:
       live, to the peer called hostb, keeping web1 as persistent as it is
   pmigctl migrate web1 hostb --bandwidth 200 --timeout 600 --timeout-suspend
       at 200 MiB/s; pause the guest after ten minutes if it has not moved by then
+  pmigctl migrate web1 hostb --max-downtime 1000 --auto-converge
+      a busy guest: it may pause for a second, and is slowed down while it is not caught up with
+  pmigctl migrate web1 hostb --postcopy --timeout 300 --timeout-postcopy
+      after five minutes it runs at hostb at once and fetches the rest of its memory from there
+  pmigctl migrate web1 hostb --parallel-connections 4 --tls
+      encrypted, over four connections
+  pmigctl migrate web1 hostb --copy-storage-all --migrate-disks vda
+      with a copy of one disk, for which hostb has an empty one of the same size
   pmigctl migrate web1 hostb --detach
       only print the ID; follow it later with: pmigctl watch ID
   pmigctl --json migrate web1 hostb | jq -r .migration.state
@@ -38,12 +46,7 @@ RETRY_S = 60.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("domain", metavar="DOMAIN", help="the guest, by name or UUID")
-    parser.add_argument(
-        "destination",
-        metavar="DESTINATION",
-        help="a peer's name (see pmigctl peers), or a libvirt URI that the configuration allows",
-    )
+    options.add_route(parser)
     options.add(parser, options.MIGRATE)
 
 
@@ -54,11 +57,7 @@ def run(args: argparse.Namespace, client: Client, output: Output) -> int:
     from pmigd.cli.follow import Follower, view_for
     from pmigd.cli.interrupts import Interrupts
 
-    body = {
-        "domain": args.domain,
-        "destination": args.destination,
-        **options.request(args, options.MIGRATE),
-    }
+    body = options.body(args, options.MIGRATE)
     key = getattr(args, "idempotency_key", None) or os.urandom(16).hex()
     with Interrupts() as interrupts:
         migration = Migration(_submit(client, output, body, key))
@@ -112,4 +111,5 @@ COMMAND = Command(
     add_arguments=add_arguments,
     run=run,
     epilog=_EPILOG,
+    usage="DOMAIN DESTINATION [option ...]",
 )
