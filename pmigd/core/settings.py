@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import fields, replace
 
 from pmigd.core.model import Request
 from pmigd.core.ports import Settings
@@ -16,12 +17,10 @@ def changed(request: Request, settings: Settings, timeout_s: float | None) -> tu
         notes.append(f"max downtime {settings.max_downtime_ms} ms")
     if settings.bandwidth_mib_s is not None:
         request = replace(request, bandwidth_mib_s=settings.bandwidth_mib_s)
-        notes.append(f"bandwidth {settings.bandwidth_mib_s or 'unlimited'} MiB/s")
+        notes.append(f"bandwidth {_speed(settings.bandwidth_mib_s)}")
     if settings.postcopy_bandwidth_mib_s is not None:
         request = replace(request, postcopy_bandwidth_mib_s=settings.postcopy_bandwidth_mib_s)
-        notes.append(
-            f"post-copy bandwidth {settings.postcopy_bandwidth_mib_s or 'unlimited'} MiB/s"
-        )
+        notes.append(f"post-copy bandwidth {_speed(settings.postcopy_bandwidth_mib_s)}")
     if settings.compression_cache_bytes is not None:
         if request.compression is not None:  # the cache alone does not turn compression on
             size = settings.compression_cache_bytes
@@ -32,3 +31,21 @@ def changed(request: Request, settings: Settings, timeout_s: float | None) -> tu
         request = replace(request, timeout_s=timeout_s)
         notes.append(f"timeout {timeout_s:g} s" if timeout_s else "no timeout")
     return request, ", ".join(notes)
+
+
+def _speed(mib_s: int) -> str:
+    return f"{mib_s} MiB/s" if mib_s else "unlimited"
+
+
+def each(settings: Settings) -> Iterator[Settings]:
+    """Every setting that is not None, alone."""
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if value is not None:
+            yield Settings(**{field.name: value})
+
+
+def both(first: Settings, second: Settings) -> Settings:
+    """`first` with what `second` sets."""
+    given = {f.name: getattr(second, f.name) for f in fields(second)}
+    return replace(first, **{name: value for name, value in given.items() if value is not None})

@@ -37,7 +37,7 @@ from pmigd.core.model import (
 )
 from pmigd.core.ports import DomainFacts, Hypervisor, Settings
 from pmigd.core.problem import Code, Problem, Refused, refuse
-from pmigd.core.settings import changed
+from pmigd.core.settings import both, changed, each
 from pmigd.daemon.conductor import Conductor
 
 KEEP_CLOSED: Final = 1000
@@ -256,14 +256,28 @@ class Controller:
     async def change(
         self, iden: MigrationId, settings: Settings, *, timeout_s: float | None, by: str
     ) -> Migration:
-        """Change settings of a queued or running one. Raises Refused; then nothing is noted."""
+        """Change settings of a queued or running one, one after the other.
+
+        Raises Refused with the reason of the first that libvirt refuses; those before it are in
+        force, and noted.
+        """
         migration = self._all[iden]
         if (problem := engine.may_change(migration)) is not None:
             raise Refused(problem)
+        done, refusal = settings, None
         if migration.state is not State.QUEUED:
-            await self._hypervisor.change(migration.domain, settings)
-        request, reason = changed(migration.request, settings, timeout_s)
-        await self.apply(iden, ev.Changed(request, by, reason))
+            done = Settings()
+            try:
+                for one in each(settings):
+                    await self._hypervisor.change(migration.domain, one)
+                    done = both(done, one)
+            except Refused as refused:
+                refusal, timeout_s = refused, None
+        request, reason = changed(self._all[iden].request, done, timeout_s)
+        if reason:
+            await self.apply(iden, ev.Changed(request, by, reason))
+        if refusal is not None:
+            raise refusal
         return self._all[iden]
 
     async def _control(
