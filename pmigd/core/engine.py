@@ -182,9 +182,8 @@ def step(migration: Migration, event: ev.Event, now: Now) -> Step:
             m = replace(m, evidence=replace(m.evidence, switched=True))
             return Step(_move(m, State.FINISHING) if m.state in _BEFORE_SWITCH else m)
         case ev.PostcopyBegan():
-            return Step(
-                _move(replace(m, evidence=replace(m.evidence, postcopy=True)), State.POSTCOPY)
-            )
+            m = replace(m, evidence=replace(m.evidence, switched=True, postcopy=True), problem=None)
+            return Step(_move(m, State.POSTCOPY))
         case ev.PostcopyBroke():
             return Step(_postcopy_paused(m))
         case ev.Left():

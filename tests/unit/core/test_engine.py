@@ -295,7 +295,9 @@ class TestPostcopy:
         step = play(m, ev.RecoverAsked("root"))
         assert step.effects == (Recover(PLAN),)
         assert play(step.migration, ev.RecoverAsked("root")).effects == ()
-        step = play(step.migration, ev.PostcopyBegan(), ev.CallReturned(None))
+        step = play(step.migration, ev.PostcopyBegan())
+        assert (step.migration.state, step.migration.problem) == (State.POSTCOPY, None)
+        step = play(step.migration, ev.CallReturned(None))
         step = play(step.migration, ev.Looked(ABSENT, ARRIVED))
         assert step.migration.state is State.SUCCEEDED
         assert step.migration.problem is None
