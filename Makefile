@@ -4,7 +4,7 @@ PYTHON = $(VENV)/bin/python
 PYTEST = $(PYTHON) -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help deps test unit lint format docs demo lab bench lock clean
+.PHONY: help deps testdeps test unit lint format docs demo lab bench lock clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -12,7 +12,10 @@ help:  ## what can be made
 deps:  ## install what is needed: Debian packages and a virtual environment
 	@contrib/install-deps $(VENV)
 
-test: deps lint  ## everything, real hypervisors included (root)
+testdeps:
+	@contrib/install-deps $(VENV) tests
+
+test: testdeps lint  ## everything, real hypervisors included (root)
 	$(PYTEST)
 
 unit: deps  ## the tests that need no hypervisor and no root

@@ -31,9 +31,22 @@ CLONE_NEWNET = 0x4000_0000
 MS_BIND = 0x1000
 MS_REC = 0x4000
 
-# The host's private view of the directories that libvirtd and pmigd write to.
-PRIVATE = ("/etc/libvirt", "/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt")
+# The host's private view of the directories that libvirtd and pmigd write to, and of
+# those whose content would let it use, or be refused because of, the machine's own keys.
+PRIVATE = (
+    "/etc/libvirt",
+    "/etc/pki",
+    "/var/lib/libvirt",
+    "/var/cache/libvirt",
+    "/var/log/libvirt",
+)
 STATE_DIR = "/var/lib/pmigd"
+# Where a host has the other Debian that its libvirtd runs in. Not below /run, which
+# that Debian gets to see whole.
+ROOT_POINT = "/var/lab-root"
+# Root's home, and the one directory that is the same on all hosts.
+HOME = "/run/home"
+SHARED_DIR = "/run/lab"
 POLKIT_AGENT = "/usr/bin/pkttyagent"
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -76,6 +89,11 @@ def _furnish_host(host: dict[str, Any], spec: dict[str, Any]) -> None:
     run = base / "run"
     for part in ("run/lab", "run/libvirt", "run/lock", "run/pmigd", "run/home"):
         (base / part).mkdir(parents=True)
+    # A directory that all hosts see: so a host's libvirtd can be reached from the
+    # others without any network.
+    shared = Path(SHARED_DIR) / host["name"] / "libvirt"
+    shared.mkdir(parents=True)
+    _mount(str(shared), str(run / "libvirt"), flags=MS_BIND)
     # A copy-on-write /etc and /var: mount points that the machine lacks can be
     # made, and what a daemon writes there stays in the lab.
     for top in ("etc", "var"):
@@ -88,6 +106,8 @@ def _furnish_host(host: dict[str, Any], spec: dict[str, Any]) -> None:
             "overlay",
             data=f"lowerdir=/{top},upperdir={upper},workdir={work}",
         )
+    if host.get("root"):
+        _mount_other_root(host["root"], base)
     for number, path in enumerate(PRIVATE):
         own = base / f"private{number}"
         own.mkdir()
@@ -97,11 +117,13 @@ def _furnish_host(host: dict[str, Any], spec: dict[str, Any]) -> None:
     Path("/etc/pmigd").mkdir(exist_ok=True)
     Path(STATE_DIR).mkdir(exist_ok=True)
     _mount("state", STATE_DIR, "tmpfs", data=f"mode=0750,size={spec['state_dir_bytes']}")
-    _replace("/etc/hosts", spec["etc_hosts"])
-    _replace("/etc/hostname", host["name"] + "\n")
-    # No resolver exists in here: an empty file fails at once, the machine's own
-    # would make every unknown name wait for a timeout.
-    _replace("/etc/resolv.conf", "")
+    for top in ("", ROOT_POINT) if host.get("root") else ("",):
+        _replace(f"{top}/etc/hosts", spec["etc_hosts"])
+        _replace(f"{top}/etc/hostname", host["name"] + "\n")
+        # No resolver exists in here: an empty file fails at once, the machine's own
+        # would make every unknown name wait for a timeout.
+        _replace(f"{top}/etc/resolv.conf", "")
+        _move_home(Path(f"{top}/etc/passwd"))
     group = Path("/etc/group")
     groups = group.read_text()
     if "\npmigd:" not in groups:
@@ -115,6 +137,37 @@ def _furnish_host(host: dict[str, Any], spec: dict[str, Any]) -> None:
     _mount("sysfs", "/sys", "sysfs")
     _mount("proc", "/proc", "proc")
     _mount(str(run), "/run", flags=MS_BIND | MS_REC)
+    if host.get("root"):
+        # What the other Debian's libvirtd works with is the host's own.
+        for path in (*PRIVATE, "/dev", "/proc", "/sys", "/run"):
+            inner = ROOT_POINT + path
+            Path(inner).mkdir(parents=True, exist_ok=True)
+            _mount(path, inner, flags=MS_BIND | MS_REC)
+
+
+def _mount_other_root(source: str, base: Path) -> None:
+    """Another Debian at ROOT_POINT; what is written to it stays in the lab."""
+    lower, upper, work = (base / f"root.{part}" for part in ("lower", "upper", "work"))
+    for directory in (lower, upper, work, Path(ROOT_POINT)):
+        directory.mkdir()
+    # By way of a path of our own, as a comma or colon in the machine's would end
+    # the overlay's option.
+    _mount(source, str(lower), flags=MS_BIND)
+    _mount(
+        "overlay",
+        ROOT_POINT,
+        "overlay",
+        data=f"lowerdir={lower},upperdir={upper},workdir={work}",
+    )
+
+
+def _move_home(passwd: Path) -> None:
+    """Give root a private home: ssh and sshd take it from here and ignore $HOME."""
+    lines = [line.split(":") for line in passwd.read_text().splitlines()]
+    for fields in lines:
+        if fields[0] == "root" and len(fields) > 5:
+            fields[5] = HOME
+    passwd.write_text("".join(":".join(fields) + "\n" for fields in lines))
 
 
 def _replace(path: str, text: str) -> None:

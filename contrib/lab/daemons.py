@@ -121,7 +121,7 @@ class Libvirtd(Daemon):
         super().__init__(
             host.space,
             f"libvirtd on {host.name}",
-            ["libvirtd", "--listen", "--pid-file", "/run/libvirt/libvirtd.pid"],
+            [*host.root_prefix, "libvirtd", "--listen", "--pid-file", "/run/libvirt/libvirtd.pid"],
             host.path("/var/log/libvirt/libvirtd.log"),
         )
 

@@ -13,17 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
+from contrib.lab.disks import Disk, LabDisk
 from contrib.lab.heartbeat import Heartbeats
-from contrib.lab.hosts import IMAGES_DIR
 from contrib.lab.problems import LabError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from contrib.lab.hosts import Host
     from contrib.lab.lab import Lab
     from contrib.lab.namespaces import Space
 
 PAGE_BYTES = 4096
 PAGES_PER_MIB = 256
+# Known to every QEMU that Debian has had since 12.
+COMMON_MACHINE = "pc-i440fx-7.2"
 _PIT_HZ = 1_193_182
 # Above what a BIOS and its tables use.
 _WORKING_SET_BASE = 1 << 20
@@ -51,7 +55,9 @@ class Guest:
     fill_mib: int = 0
     persistent: bool = True
     uuid: str | None = None
-    disk_mib: int = 0  # a qcow2 disk full of data, which takes --copy-storage-all to migrate
+    disk_mib: int = 0  # short for one Disk of that size: it takes --copy-storage-all to migrate
+    disks: tuple[Disk, ...] = ()
+    machine: str | None = None  # QEMU's machine type; the lab knows one that all hosts have
     devices_xml: str = ""  # more elements for <devices>
     features_xml: str = ""  # more elements for <domain>
 
@@ -63,6 +69,14 @@ class Guest:
         used = 1 + self.working_set_mib + self.fill_mib + _TOP_RESERVE_MIB
         if used > self.memory_mib:
             raise ValueError(f"guest {self.name} uses {used} MiB, but has {self.memory_mib}")
+        targets = [disk.target for disk in self.all_disks]
+        if len(set(targets)) != len(targets):
+            raise ValueError(f"guest {self.name} has two disks of one name: {targets}")
+
+    @property
+    def all_disks(self) -> tuple[Disk, ...]:
+        """Its disks, the one that `disk_mib` asks for included."""
+        return ((Disk(mib=self.disk_mib),) if self.disk_mib else ()) + self.disks
 
     @property
     def dirty_bytes_per_second(self) -> int:
@@ -103,21 +117,18 @@ def build_image(spec: Guest, space: Space) -> str:
     return f"{stem}.img"
 
 
-_DISK_XML = """\
-    <disk type='file' device='disk'>
-      <driver name='qemu' type='qcow2'/>
-      <source file='{path}'/>
-      <target dev='vda' bus='virtio'/>
-    </disk>
-"""
-
-
 def domain_xml(
-    spec: Guest, *, guest_uuid: str, image: str, disk: str | None, listener: tuple[str, int]
+    spec: Guest,
+    *,
+    guest_uuid: str,
+    image: str,
+    machine: str,
+    disks: Sequence[LabDisk],
+    listener: tuple[str, int],
 ) -> str:
     """The domain's definition; heartbeats go to `listener` (address, UDP port)."""
     address, port = listener
-    disk_xml = _DISK_XML.format(path=escape(disk)) if disk else ""
+    disk_xml = "".join(disk.xml for disk in disks)
     return f"""\
 <domain type='qemu'>
   <name>{escape(spec.name)}</name>
@@ -125,7 +136,7 @@ def domain_xml(
   <memory unit='MiB'>{spec.memory_mib}</memory>
   <vcpu>1</vcpu>
   <os>
-    <type arch='x86_64' machine='pc'>hvm</type>
+    <type arch='x86_64' machine='{machine}'>hvm</type>
     <boot dev='fd'/>
   </os>
   <on_poweroff>destroy</on_poweroff>
@@ -161,21 +172,31 @@ class LabGuest:
         self.uuid = spec.uuid or str(uuid.uuid4())
         self.heartbeats = Heartbeats(spec.name, spec.tick_hz)
         self.image = build_image(spec, lab.switch)
-        self.disk = f"{IMAGES_DIR}/{spec.name}.qcow2" if spec.disk_mib else None
+        self.disks = [LabDisk(spec.name, disk, lab.switch) for disk in spec.all_disks]
         self.xml = domain_xml(
-            spec, guest_uuid=self.uuid, image=self.image, disk=self.disk, listener=listener
+            spec,
+            guest_uuid=self.uuid,
+            image=self.image,
+            machine=spec.machine or lab.machine,
+            disks=self.disks,
+            listener=listener,
         )
 
     def __repr__(self) -> str:
         return f"<LabGuest {self.heartbeats.summary()}>"
 
+    @property
+    def disk(self) -> str | None:
+        """Path of its first disk's image, if it has one."""
+        return self.disks[0].path if self.disks else None
+
     def start(self, on: Host, *, timeout: float = 30.0) -> None:
         """Define and start it, or create it if it is transient; wait for a heartbeat."""
-        if self.disk:
+        if self.disks:
+            # Without the pool a destination would have to have the images ready.
             for host in self._lab.hosts:
                 host.define_images_pool()
-            on.run(["qemu-img", "create", "-q", "-f", "qcow2", self.disk, f"{self.spec.disk_mib}M"])
-            on.run(["qemu-io", "-c", f"write -q -P 90 0 {self.spec.disk_mib}M", self.disk])
+            self.create_disks(on, filled=True)
         if self.spec.persistent:
             on.virsh("define", "/dev/stdin", input=self.xml)
             on.virsh("start", self.name, timeout=timeout)
@@ -203,10 +224,67 @@ class LabGuest:
         return [self._lab[name] for name, state in self.states().items() if state == "running"]
 
     def migrate(
-        self, to: Host, *flags: str, source: Host | None = None, timeout: float = 60.0
+        self,
+        to: Host,
+        *flags: str,
+        source: Host | None = None,
+        uri: str | None = None,
+        timeout: float = 60.0,
     ) -> float:
-        """Migrate by virsh (--live --p2p unless flags are given); seconds it took."""
-        return self._lab.migrate(self, to, *flags, source=source, timeout=timeout)
+        """Migrate by virsh (--live --p2p unless flags are given); seconds it took.
+
+        `uri` is how the source reaches the destination; plain TCP by default.
+        """
+        return self._lab.migrate(self, to, *flags, source=source, uri=uri, timeout=timeout)
+
+    # Its disks
+
+    def disk_path(self, target: str = "vda") -> str:
+        """Path of a disk's image, the same on every host."""
+        return self._disk(target).path
+
+    def create_disks(self, on: Host, *, filled: bool = False) -> None:
+        """Create its images on a host, by default empty, as a destination has them ready.
+
+        A backing image always has its content: it is what both hosts must have
+        for an incremental copy.
+        """
+        for disk in self.disks:
+            disk.create(on, filled=filled)
+
+    def remove_disks(self, on: Host) -> None:
+        """Delete its images, the backing ones too, on a host that it does not run on."""
+        for disk in self.disks:
+            disk.remove(on)
+        on.refresh_images_pool()
+
+    def disk_digest(self, on: Host, target: str = "vda") -> str:
+        """SHA-256 of a disk's content, as the guest would read it, on a host.
+
+        Reads the image behind a running QEMU's back: to be exact it takes a guest
+        that has not written since its disk was last flushed.
+        """
+        return self._disk(target).digest(on)
+
+    def write_disk(
+        self, on: Host, target: str = "vda", *, offset: int, length: int, byte: int
+    ) -> None:
+        """Write to a disk of the running guest, as if the guest did."""
+        device = f"/machine/peripheral/{self._disk(target).alias}/virtio-backend"
+        # What the commands say goes to QEMU's log, not to the monitor.
+        log = on.path(f"/var/log/libvirt/qemu/{self.name}.log")
+        before = log.stat().st_size
+        for command in (f"write -P {byte} {offset} {length}", "flush"):
+            on.virsh("qemu-monitor-command", self.name, "--hmp", f'qemu-io -d {device} "{command}"')
+        said = log.read_bytes()[before:].decode(errors="replace")
+        if f"wrote {length}/{length} bytes at offset {offset}" not in said:
+            raise LabError(f"writing to {target} of {self.name} on {on.name}: {said.strip()}")
+
+    def _disk(self, target: str) -> LabDisk:
+        for disk in self.disks:
+            if disk.spec.target == target:
+                return disk
+        raise LabError(f"guest {self.name} has no disk {target}")
 
     def destroy(self) -> None:
         """End it and forget its definition, on every host."""

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import uuid
 from typing import IO, TYPE_CHECKING, Any
 
+from contrib.lab import certificates
+from contrib.lab.anchor import ROOT_POINT, SHARED_DIR
 from contrib.lab.config_text import libvirt_conf, merge, toml
 from contrib.lab.daemons import Libvirtd, Pmigd
 from contrib.lab.deadlines import tail
+from contrib.lab.disks import IMAGES_DIR
 from contrib.lab.problems import LabError
+from contrib.lab.ssh import Sshd
 
 if TYPE_CHECKING:
     import socket
@@ -22,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from contrib.lab.certificates import Authority
     from contrib.lab.namespaces import Space
 
-IMAGES_DIR = "/var/lib/libvirt/images"
 IMAGES_POOL = "images"
 _STATE_DIR = "/var/lib/pmigd"
 _BALLAST = f"{_STATE_DIR}/ballast"
@@ -65,8 +70,11 @@ class Host:
         qemu: Mapping[str, Any],
         pmigd: Mapping[str, Any],
         pmigd_argv: Sequence[str] | None = None,
+        authority: Authority | None = None,
+        root: str | None = None,
     ) -> None:
         self.name = name
+        self.root = root
         self.address = address
         self.space = space
         self.host_uuid = str(uuid.uuid4())
@@ -81,11 +89,16 @@ class Host:
             },
             pmigd,
         )
+        self._authority = authority
         self.configure_libvirtd(libvirtd)
         self.write_file("/etc/libvirt/qemu.conf", libvirt_conf({**QEMU_CONF, **qemu}))
         self.write_pmigd_config(self.default_pmigd_config)
         self.libvirtd = Libvirtd(self)
+        self.sshd = Sshd(self)
         self.pmigd = Pmigd(self, pmigd_argv)
+        self._own_certificate = None if authority is None else authority.issue(self)
+        if authority is not None:
+            self.use_own_certificate()
 
     def __repr__(self) -> str:
         return f"<Host {self.name} {self.address}>"
@@ -107,7 +120,8 @@ class Host:
 
     def configure_libvirtd(self, settings: Mapping[str, Any]) -> None:
         """Write libvirtd.conf: the lab's, changed by `settings`. Takes a restart to act."""
-        own = {**LIBVIRTD_CONF, "host_uuid": self.host_uuid, **settings}
+        tls = {"listen_tls": 1} if self._authority else {}
+        own = {**LIBVIRTD_CONF, **tls, "host_uuid": self.host_uuid, **settings}
         self.write_file("/etc/libvirt/libvirtd.conf", libvirt_conf(own))
 
     def write_pmigd_config(self, config: str | Mapping[str, Any]) -> None:
@@ -130,6 +144,21 @@ class Host:
     def uri_from_peer(self) -> str:
         """URI of its libvirtd for the other hosts."""
         return f"qemu+tcp://{self.name}/system"
+
+    @property
+    def tls_uri(self) -> str:
+        """URI of its libvirtd for the other hosts, by TLS; takes a lab with `tls`."""
+        return f"qemu+tls://{self.name}/system"
+
+    @property
+    def ssh_uri(self) -> str:
+        """URI of its libvirtd for the other hosts, by ssh; takes a lab with `ssh`."""
+        return f"qemu+ssh://root@{self.name}/system"
+
+    @property
+    def unix_uri(self) -> str:
+        """URI of its libvirtd for the other hosts, without any network."""
+        return f"qemu+unix:///system?socket={SHARED_DIR}/{self.name}/libvirt/libvirt-sock"
 
     def connect(self, port: int, *, address: str = "127.0.0.1", timeout: float = 5.0) -> Any:
         """A connected TCP socket that starts inside the host; usable here."""
@@ -175,6 +204,28 @@ class Host:
         except LabError as error:
             raise LabError(f"{self.name}: {error}\n{self.libvirtd.log_tail(15)}") from None
 
+    @property
+    def root_prefix(self) -> list[str]:
+        """What to put before a command that is to run where its libvirtd runs."""
+        return ["chroot", ROOT_POINT] if self.root else []
+
+    @property
+    def libvirt_version(self) -> tuple[int, ...]:
+        """Version of its libvirtd."""
+        return self._version("Running against daemon")
+
+    @property
+    def qemu_version(self) -> tuple[int, ...]:
+        """Version of its QEMU."""
+        return self._version("Running hypervisor")
+
+    def _version(self, label: str) -> tuple[int, ...]:
+        answer = self.virsh("version", "--daemon")
+        found = re.search(rf"^{label}: (?:QEMU )?([\d.]+)$", answer, re.MULTILINE)
+        if not found:
+            raise LabError(f"{self.name}: no version in: {answer}")
+        return tuple(int(part) for part in found[1].split("."))
+
     def qemu_log_tail(self, guest: str, lines: int = 20) -> str:
         """The end of a guest's QEMU log on this host."""
         path = self.path(f"/var/log/libvirt/qemu/{guest}.log")
@@ -189,10 +240,48 @@ class Host:
         except (FileNotFoundError, KeyError):
             raise LabError(f"no QEMU for {guest} on {self.name}") from None
 
+    def _has_images_pool(self) -> bool:
+        return IMAGES_POOL in self.virsh("pool-list", "--name").split()
+
     def define_images_pool(self) -> None:
         """Make the image directory known to libvirtd, so that it can create disks in it."""
-        if IMAGES_POOL not in self.virsh("pool-list", "--name").split():
+        if not self._has_images_pool():
             self.virsh("pool-create-as", IMAGES_POOL, "dir", "--target", IMAGES_DIR)
+
+    def forget_images_pool(self) -> None:
+        """Undo `define_images_pool`: libvirtd cannot create disks any more."""
+        if self._has_images_pool():
+            self.virsh("pool-destroy", IMAGES_POOL)
+
+    def refresh_images_pool(self) -> None:
+        """Let libvirtd look again: it does not create a disk that it believes to be there."""
+        if self._has_images_pool():
+            self.virsh("pool-refresh", IMAGES_POOL)
+
+    # Who it claims to be
+
+    def use_own_certificate(self) -> None:
+        """Undo `use_foreign_certificate`."""
+        if self._authority is None or self._own_certificate is None:
+            raise LabError(f"{self.name} has no certificate: start the lab with tls=True")
+        self._use_certificate(*self._own_certificate, self._authority.certificate)
+
+    def use_foreign_certificate(self) -> None:
+        """Show a certificate of an authority that no other host trusts, at once.
+
+        The host itself still trusts everybody, so each refusal comes from the
+        other side.
+        """
+        if self._authority is None:
+            raise LabError(f"{self.name} has no certificate: start the lab with tls=True")
+        foreign = certificates.Authority(self.space.anchor.switch, f"foreign-{uuid.uuid4().hex}")
+        trusted = foreign.certificate + self._authority.certificate
+        self._use_certificate(*foreign.issue(self), trusted)
+
+    def _use_certificate(self, certificate: str, key: str, authorities: str) -> None:
+        certificates.install(self, certificate, key, authorities)
+        if self.libvirtd.alive:
+            self.run(["virt-admin", "server-update-tls", "libvirtd"])
 
     # Trouble with the disk
 

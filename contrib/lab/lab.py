@@ -11,13 +11,16 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-from contrib.lab.guest import Guest, LabGuest
+from contrib.lab import ssh as lab_ssh
+from contrib.lab.certificates import Authority
+from contrib.lab.guest import COMMON_MACHINE, Guest, LabGuest
 from contrib.lab.heartbeat import Listener
 from contrib.lab.hosts import Host
 from contrib.lab.links import Link
 from contrib.lab.namespaces import Anchor, Space
 from contrib.lab.problems import LabError, LabUnavailable
-from contrib.lab.requirements import missing, specification
+from contrib.lab.requirements import host_name, missing, specification
+from contrib.lab.roots import require
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,8 +33,11 @@ class Lab:
     """Real libvirtd and QEMU hosts in namespaces of this machine.
 
     `libvirtd`, `qemu` and `pmigd` change libvirtd.conf, qemu.conf and pmigd.toml
-    of every host; `name` only labels the anchor process for `ps`. Starts at once;
-    a context manager. Raises LabUnavailable where it cannot run.
+    of every host; `name` only labels the anchor process for `ps`. With `tls` every
+    host has a certificate and its libvirtd a TLS port, with `ssh` every host has an
+    sshd. `roots` says which hosts (by name) have libvirtd and QEMU of another Debian
+    suite: {"hostb": "trixie"}. Starts at once; a context manager. Raises
+    LabUnavailable where it cannot run.
     """
 
     def __init__(
@@ -42,16 +48,28 @@ class Lab:
         qemu: Mapping[str, Any] | None = None,
         pmigd: Mapping[str, Any] | None = None,
         pmigd_argv: Sequence[str] | None = None,
+        tls: bool = False,
+        ssh: bool = False,
+        roots: Mapping[str, str] | None = None,
         name: str | None = None,
         state_dir_bytes: int = 64 << 20,
     ) -> None:
         if not 1 <= hosts <= _MAX_HOSTS:
             raise ValueError(f"hosts must be 1 to {_MAX_HOSTS}")
-        lacking = missing()
+        roots = roots or {}
+        unknown = set(roots) - {host_name(index) for index in range(hosts)}
+        if unknown:
+            raise ValueError(f"no such hosts: {', '.join(sorted(unknown))}")
+        lacking = missing(tls=tls, ssh=ssh)
         if lacking:
             raise LabUnavailable(lacking)
+        directories = {host: require(suite) for host, suite in roots.items()}
         started = time.monotonic()
-        spec: dict[str, Any] = specification(hosts, state_dir_bytes=state_dir_bytes)
+        spec: dict[str, Any] = specification(
+            hosts, state_dir_bytes=state_dir_bytes, roots=directories
+        )
+        # The newest machine type of one QEMU is unknown to an older one.
+        self.machine = COMMON_MACHINE if roots else "pc"
         self.name = name or "lab"
         self._anchor = Anchor(spec, label=f"pmigd-lab:{self.name}")
         self._listener: Listener | None = None
@@ -61,6 +79,7 @@ class Lab:
             self._switch_address: str = spec["switch_address"]
             self._listener = Listener({h["address"]: h["name"] for h in spec["hosts"]})
             peers = [h["name"] for h in spec["hosts"]]
+            authority = Authority(self.switch, "lab") if tls else None
             self.hosts: list[Host] = [
                 Host(
                     h["name"],
@@ -71,23 +90,38 @@ class Lab:
                     qemu=qemu or {},
                     pmigd=pmigd or {},
                     pmigd_argv=pmigd_argv,
+                    authority=authority,
+                    root=roots.get(h["name"]),
                 )
                 for h in spec["hosts"]
             ]
             self._links = {host.name: Link(host, self.switch) for host in self.hosts}
+            if ssh:
+                lab_ssh.furnish(self.hosts)
+                for host in self.hosts:
+                    host.sshd.start(wait_ready=False)
             self._start_libvirtds()
+            if ssh:
+                for host in self.hosts:
+                    host.sshd.wait_ready()
         except BaseException:
             self.close()
             raise
         self.start_seconds = time.monotonic() - started
 
     def _start_libvirtds(self) -> None:
-        # Asking QEMU for its capabilities is most of a start. All hosts have the
-        # same QEMU, so one asks and the others get a copy of the answer.
-        first, *others = self.hosts
-        first.libvirtd.start()
+        # Asking QEMU for its capabilities is most of a start. Of the hosts that have
+        # the same QEMU, one asks and the others get a copy of the answer.
+        first: dict[str | None, Host] = {}
+        for host in self.hosts:
+            first.setdefault(host.root, host)
+        for host in first.values():
+            host.libvirtd.start(wait_ready=False)
+        for host in first.values():
+            host.libvirtd.wait_ready()
+        others = [host for host in self.hosts if host not in first.values()]
         for host in others:
-            shutil.copytree(first.path(_CAPABILITIES), host.path(_CAPABILITIES))
+            shutil.copytree(first[host.root].path(_CAPABILITIES), host.path(_CAPABILITIES))
             host.libvirtd.start(wait_ready=False)
         for host in others:
             host.libvirtd.wait_ready()
@@ -152,9 +186,13 @@ class Lab:
         to: Host,
         *flags: str,
         source: Host | None = None,
+        uri: str | None = None,
         timeout: float = 60.0,
     ) -> float:
-        """Migrate by virsh (--live --p2p unless flags are given); seconds it took."""
+        """Migrate by virsh (--live --p2p unless flags are given); seconds it took.
+
+        `uri` is how the source reaches the destination; plain TCP by default.
+        """
         if source is None:
             where = guest.where()
             if len(where) != 1:
@@ -166,7 +204,7 @@ class Lab:
                 "migrate",
                 *(flags or ("--live", "--p2p")),
                 guest.name,
-                to.uri_from_peer,
+                uri or to.uri_from_peer,
                 timeout=timeout,
             )
         except LabError as error:

@@ -6,9 +6,13 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from contrib.lab.namespaces import Anchor, search_path
 from contrib.lab.problems import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _PROGRAMS = {
     "unshare": "util-linux",
@@ -25,6 +29,12 @@ _PROGRAMS = {
     "qemu-img": "qemu-utils",
     "qemu-io": "qemu-utils",
 }
+_TLS_PROGRAMS = {"openssl": "openssl"}
+_SSH_PROGRAMS = {
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "sshd": "openssh-server",
+}
 
 
 def _qemu_driver_missing() -> bool:
@@ -33,8 +43,10 @@ def _qemu_driver_missing() -> bool:
     return not any((place / name).exists() for place in places)
 
 
-def missing() -> list[str]:
+def missing(*, tls: bool = False, ssh: bool = False) -> list[str]:
     """Everything that keeps a lab from running here, in plain words; empty if it can.
+
+    `tls` and `ssh` ask for a lab that is started with them.
 
     Really makes a set of namespaces for a moment, for nothing else proves that
     it is allowed.
@@ -43,7 +55,8 @@ def missing() -> list[str]:
     if not sys.platform.startswith("linux"):
         return ["Linux"]
     path = search_path()
-    for program, package in _PROGRAMS.items():
+    programs = _PROGRAMS | (_TLS_PROGRAMS if tls else {}) | (_SSH_PROGRAMS if ssh else {})
+    for program, package in programs.items():
         if shutil.which(program, path=path) is None:
             found.append(f"program {program} (Debian package {package})")
     if _qemu_driver_missing():
@@ -63,9 +76,18 @@ def host_name(index: int) -> str:
     return f"host{chr(ord('a') + index)}"
 
 
-def specification(hosts: int, *, state_dir_bytes: int) -> dict[str, object]:
-    """What the anchor is to build."""
-    listed = [{"name": host_name(i), "address": f"10.77.0.{i + 1}"} for i in range(hosts)]
+def specification(
+    hosts: int, *, state_dir_bytes: int, roots: Mapping[str, Path] | None = None
+) -> dict[str, object]:
+    """What the anchor is to build; `roots` are directories of another Debian, by host."""
+    listed = [
+        {
+            "name": (name := host_name(i)),
+            "address": f"10.77.0.{i + 1}",
+            "root": str(root) if (root := (roots or {}).get(name)) else None,
+        }
+        for i in range(hosts)
+    ]
     names = "".join(f"{host['address']} {host['name']}\n" for host in listed)
     return {
         "hosts": listed,

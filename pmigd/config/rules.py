@@ -13,16 +13,19 @@ from typing import Final
 from pmigd.config.schema import Config
 from pmigd.core.uri import (
     MAX_SOCKET_PATH_LENGTH,
+    LocalUri,
+    PeerUri,
     UriRefused,
     is_loopback,
+    parse_configured_peer,
     parse_listen_address,
     parse_local_uri,
     parse_migrate_uri,
-    parse_peer_uri,
     parse_uri_pattern,
 )
 from pmigd.schema.validate import Path, field_path
 
+_LIBVIRT_SOCKET: Final = "/run/libvirt/libvirt-sock"
 _PEER_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}\Z")
 _ACCOUNT = re.compile(r"[^\s\x00-\x1f\x7f:,@/-][^\s\x00-\x1f\x7f:,/]{0,255}\Z")
 _MODE = re.compile(r"0?[0-7]{3}\Z")
@@ -112,11 +115,11 @@ def _peers(config: Config) -> Iterator[Violation]:
             yield Violation(("peers", name), name, message, "the name of another host")
         path: Path = ("peers", name, "uri")
         try:
-            uri = parse_peer_uri(peer.uri)
+            uri = parse_configured_peer(peer.uri)
         except UriRefused as refused:
             yield Violation(path, peer.uri, refused.reason)
         else:
-            if is_loopback(uri.host) or uri.host == own:
+            if _is_own(uri, own, config.libvirt.uri):
                 message = "is this host; a guest cannot be migrated to where it runs"
                 yield Violation(path, peer.uri, message, "the URI of another host")
             elif uri.text in first_with:
@@ -128,6 +131,17 @@ def _peers(config: Config) -> Iterator[Violation]:
                 first_with[uri.text] = name
         if peer.migrate_uri:
             yield from _migrate_uri(("peers", name, "migrate_uri"), peer.migrate_uri)
+
+
+def _is_own(uri: PeerUri | LocalUri, own_name: str, own_libvirt: str) -> bool:
+    """Whether a peer's URI is this host's own libvirt."""
+    if isinstance(uri, PeerUri):
+        return is_loopback(uri.host) or uri.host == own_name
+    try:
+        own_socket = parse_local_uri(own_libvirt).socket
+    except UriRefused:
+        own_socket = None  # told elsewhere
+    return uri.socket in (own_socket or _LIBVIRT_SOCKET, own_socket)
 
 
 def _migrate_uri(path: Path, text: str) -> Iterator[Violation]:

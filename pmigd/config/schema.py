@@ -21,10 +21,10 @@ from pmigd.core.uri import (
     MigrateUri,
     PeerUri,
     UriPattern,
+    parse_configured_peer,
     parse_listen_address,
     parse_local_uri,
     parse_migrate_uri,
-    parse_peer_uri,
     parse_uri_pattern,
 )
 
@@ -207,7 +207,8 @@ class PeerSection(_Section, frozen=True, kw_only=True):
             " qemu+tcp is neither encrypted nor, by itself, authenticated.",
             extra={
                 "accepted": "qemu+tls://HOST/system, qemu+ssh://[USER@]HOST/system"
-                " or qemu+tcp://HOST/system, each with :PORT if need be",
+                " or qemu+tcp://HOST/system, each with :PORT if need be,"
+                " or qemu+unix:///system?socket=/PATH",
                 "example": "qemu+tls://hostb.example.com/system",
             },
         ),
@@ -225,9 +226,9 @@ class PeerSection(_Section, frozen=True, kw_only=True):
     ] = ""
 
     @property
-    def peer_uri(self) -> PeerUri:
+    def peer_uri(self) -> PeerUri | LocalUri:
         """``uri``, parsed."""
-        return parse_peer_uri(self.uri)
+        return parse_configured_peer(self.uri)
 
     @property
     def data_uri(self) -> MigrateUri | None:

@@ -39,4 +39,4 @@ def find_target(
         raise refuse(Code.SAME_HOST, f"{uri.host} is this host.")
     if not any(matches(pattern, uri) for pattern in allowed):
         raise refuse(Code.URI_REFUSED, f"No pattern of security.allow_uris covers {uri.text}.")
-    return Target(name=uri.text, uri=uri.text)
+    return Target(name=uri.text, uri=uri.text, host=uri.host)

@@ -189,11 +189,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to: the name people use and the URIs the source libvirt daemon will see."""
+    """Where to: the name people use and the URIs the source libvirt daemon will see.
+
+    `host` is the host of `uri`; None where a UNIX socket leads there.
+    """
 
     name: str
     uri: str
     migrate_uri: str | None = None
+    host: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

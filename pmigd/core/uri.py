@@ -268,6 +268,20 @@ def check_host(untrusted_text: str) -> None:
     _host(f"[{text}]" if ":" in text and not text.startswith("[") else text)
 
 
+def parse_configured_peer(untrusted_text: str) -> PeerUri | LocalUri:
+    """Parse the URI of a peer in the configuration; else :class:`UriRefused`.
+
+    Besides what an administrator may give in a request, root's own file may name the UNIX socket of
+    another libvirt daemon on this machine: ``qemu+unix:///system?socket=/PATH``.
+    """
+    if not untrusted_text.startswith("qemu+unix:"):
+        return parse_peer_uri(untrusted_text)
+    uri = parse_local_uri(untrusted_text)
+    if uri.socket is None:
+        raise UriRefused("qemu+unix without ?socket=/PATH is this host's own libvirt")
+    return uri
+
+
 def parse_local_uri(untrusted_text: str) -> LocalUri:
     """Parse the URI of this host's libvirt; raise :class:`UriRefused` for any other.
 

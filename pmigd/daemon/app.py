@@ -40,7 +40,7 @@ from pmigd.core.ports import DomainFacts
 from pmigd.core.problem import Code, Problem, Refused, refuse
 from pmigd.core.request_check import check_request, check_role
 from pmigd.core.roles import Role
-from pmigd.core.uri import parse_peer_uri
+from pmigd.core.uri import PeerUri
 from pmigd.daemon.controller import Controller
 from pmigd.daemon.preflight import examine
 from pmigd.daemon.watcher import Watcher
@@ -209,23 +209,16 @@ class App:
         target = self._target(request, role)
         if (problem := blocking(check_request(request), Code.CONFLICT)) is not None:
             raise Refused(problem)
-        host = parse_peer_uri(target.uri).host
-        if await self._leads_here(host):
-            raise refuse(Code.SAME_HOST, f"{target.uri}: '{host}' is an address of this host.")
+        if (problem := await self._same_host(target)) is not None:
+            raise Refused(problem)
         return await self.migrations.submit(request, target, by=by, key=key)
 
     async def check(self, request: Request, *, role: Role) -> list[Finding]:
         """Everything that speaks against a migration."""
         target = self._target(request, role)
-        here = (
-            parse_peer_uri(target.uri).host
-            if await self._leads_here(parse_peer_uri(target.uri).host)
-            else None
-        )
         found = check_request(request)
-        if here is not None:
-            detail = f"{target.uri}: '{here}' is an address of this host."
-            return [*found, from_problem(Problem(Code.SAME_HOST, detail))]
+        if (problem := await self._same_host(target)) is not None:
+            return [*found, from_problem(problem, "destination")]
         return found + await examine(self.hypervisor, request, target)
 
     def status(self) -> dict[str, Any]:
@@ -296,6 +289,11 @@ class App:
             self.metrics.rejected(error.problem.code)
 
     # Below: parts of starting and running
+
+    async def _same_host(self, target: Target) -> Problem | None:
+        if target.host is None or not await self._leads_here(target.host):
+            return None
+        return Problem(Code.SAME_HOST, f"{target.uri}: '{target.host}' is an address of this host.")
 
     async def _leads_here(self, host: str) -> bool:
         """Whether `host` is this host. One that cannot be looked up now is found out later."""
@@ -389,7 +387,12 @@ class App:
 
     def _targets(self) -> Mapping[str, Target]:
         return {
-            name: Target(name, peer.peer_uri.text, peer.migrate_uri or None)
+            name: Target(
+                name,
+                peer.peer_uri.text,
+                peer.migrate_uri or None,
+                peer.peer_uri.host if isinstance(peer.peer_uri, PeerUri) else None,
+            )
             for name, peer in self.config.peers.items()
         }
 

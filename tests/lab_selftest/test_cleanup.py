@@ -24,8 +24,8 @@ KINDS = ("mnt", "net", "uts", "pid")
 VICTIM = """
 import json, sys, time
 from contrib.lab import Guest, Lab, LabUnavailable, requirements
-with Lab(name="victim") as lab:
-    guest = lab.guest(Guest(name="g1"), on=lab.hosts[0])
+with Lab(name="victim", tls=True, ssh=True) as lab:
+    guest = lab.guest(Guest(name="g1", disk_mib=1), on=lab.hosts[0])
     print(json.dumps(list(lab.anchor.pids().values())), flush=True)
     sys.stdin.read()
 """
@@ -37,13 +37,14 @@ def listing(place: Path) -> list[str]:
 
 def machine() -> dict[str, object]:
     """What a lab could leave on the machine."""
-    places = ("/run", "/etc", "/var/lib", "/var/cache", "/var/log", "/run/netns")
+    places = ("/run", "/etc", "/var", "/var/lib", "/var/cache", "/var/log", "/run/netns")
+    keys = ("/etc/pki", "/etc/ssh", "/root", "/root/.ssh")
     libvirts = tuple(f"/{top}/libvirt" for top in ("etc", "run", "var/lib", "var/cache", "var/log"))
     qemus = ("/var/cache/libvirt/qemu", "/var/log/libvirt/qemu", "/var/lib/libvirt/qemu")
     return {
         "mounts": Path("/proc/self/mounts").read_text(),
         "interfaces": sorted(path.name for path in Path("/sys/class/net").iterdir()),
-        "files": {p: listing(Path(p)) for p in (*places, *libvirts, *qemus)},
+        "files": {p: listing(Path(p)) for p in (*places, *keys, *libvirts, *qemus)},
         "cgroups": sorted(str(p) for p in Path("/sys/fs/cgroup").glob("*/*libvirt*")),
     }
 
@@ -83,8 +84,8 @@ def test_a_killed_lab_leaves_nothing(able: None, tmp_path: Path, number: signal.
     ) as victim:
         assert victim.stdout
         pids: list[int] = json.loads(victim.stdout.readline())
-        # anchor, two hosts, two libvirtds, a QEMU
-        assert len(pids) >= 6
+        # anchor, two hosts, two libvirtds, two sshds, a QEMU
+        assert len(pids) >= 8
         lab_namespaces = {ino for pid in pids for ino in namespaces(pid).values()} - own
         # one PID namespace; mount, network and UTS of the switch and of each host
         assert len(lab_namespaces) == 1 + 3 * 3
