@@ -301,10 +301,9 @@ class LocalHypervisor:
         """The pause that QEMU aims to stay under; None where it does not say."""
 
         def limit(connection: libvirt.virConnect) -> int | None:
-            try:
-                return int(connection.lookupByUUIDString(domain.uuid).migrateGetMaxDowntime(0))
-            except libvirt.libvirtError:
-                return None
+            return _told(
+                lambda: connection.lookupByUUIDString(domain.uuid).migrateGetMaxDowntime(0)
+            )
 
         async with self._sampling:
             return await self._call("get_max_downtime", limit, CALL_DEADLINE_S)
@@ -570,9 +569,10 @@ class _Perform:
         return None
 
 
-def _told(question: Callable[[], int]) -> int | None:
+def _told(question: Callable[[], int | None]) -> int | None:
+    """The answer, or None: some of the binding's getters return None where others raise."""
     try:
-        return int(question())
+        return question()
     except libvirt.libvirtError:
         return None
 
