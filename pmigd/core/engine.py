@@ -449,6 +449,10 @@ def _act_on(m: Migration, verdict: Verdict, event: ev.Looked, now: Now) -> Step:
         case Outcome.GOES_ON:
             return _goes_on(m, now)
         case Outcome.POSTCOPY_PAUSED:
+            if m.failure is not None and m.state is State.POSTCOPY_PAUSED:
+                # The call that was to go on with it came back: say why, and it may be made again.
+                m = _act(m, "recover", "pmigd", f"failed: {m.failure.detail}", now)
+                m = replace(m, failure=None)
             return Step(_postcopy_paused(m))
         case Outcome.SETTLING | Outcome.UNKNOWN:
             limit = (
