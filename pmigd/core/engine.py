@@ -74,11 +74,6 @@ def durable(migration: Migration) -> Migration:
     return replace(migration, progress=None, looks=0, watching=True, unwatched_since=None)
 
 
-def submit(migration: Migration) -> Step:
-    """A new migration, as it enters the queue."""
-    return Step(migration)
-
-
 def may_abort(migration: Migration) -> Problem | None:
     """Why `migration` cannot be aborted, or None. Aborting twice is not an error."""
     if migration.state is State.CANCELLED:
@@ -606,13 +601,3 @@ def _resolved(m: Migration, verdict: State, by: str, now: Now) -> Step:
         return Step(_end(m, State.SUCCEEDED, None, now))
     problem = Problem(Code.RESOLVED_AS_FAILED, m.problem.detail if m.problem else "")
     return Step(_end(m, State.FAILED, problem, now))
-
-
-__all__ = [
-    "Step",
-    "durable",
-    "may_abort",
-    "may_resolve",
-    "step",
-    "submit",
-]
