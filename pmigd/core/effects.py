@@ -81,8 +81,9 @@ class ResumeSource:
     """Let the source copy run on.
 
     Asked for only when both ends were asked, the source has a paused copy and no job, and the
-    destination answered that it has no copy that runs or could be started. Recovery: the source
-    copy's state.
+    destination answered that it has no copy that runs or could be started; and only when no event
+    was missed, for a guest that ran at the destination and ended there must not run on from older
+    memory here. Recovery: the source copy's state.
     """
 
 

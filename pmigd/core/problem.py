@@ -476,8 +476,8 @@ KINDS: dict[Code, Kind] = {
         _S,
         409,
         False,
-        "Do not resume it before you know whether the destination runs the guest. If it does, "
-        "'virsh destroy' the paused copy here; pmigd then settles the migration by itself.",
+        "If the guest runs at the destination, or ran there, 'virsh destroy' the paused copy here; "
+        "if it surely never did, 'virsh resume' it. pmigd then settles the migration by itself.",
         Reason.CONFIRM,
     ),
     Code.TWO_COPIES: Kind(

@@ -30,8 +30,8 @@ class Outcome(StrEnum):
 class Verdict:
     """An outcome; for UNKNOWN the code and a sentence that says what was seen.
 
-    `resume_source`: the copy here is paused although nothing will come of the migration, and the
-    destination proved that it has no copy: the source may, and should, run on.
+    `resume_source`: the copy here is paused although nothing will come of the migration, it was
+    watched all the time, and the destination proved that it has no copy: the source may run on.
     """
 
     outcome: Outcome
@@ -74,7 +74,7 @@ def judge(evidence: Evidence, source: View, destination: View, *, suspended: boo
         return _guest_is_here(evidence, source, destination, suspended=suspended)
     if source.gone:
         return _guest_is_not_here(evidence, source, destination)
-    return _paused_copy_is_left(destination)
+    return _paused_copy_is_left(evidence, destination)
 
 
 def _guest_is_here(
@@ -87,7 +87,7 @@ def _guest_is_here(
         )
     if destination.gone:
         ours = suspended and source.power is Power.PAUSED and source.because is Because.USER
-        return Verdict(Outcome.STAYED, resume_source=ours)
+        return _stays_paused(evidence) if ours else Verdict(Outcome.STAYED)
     if destination.power is Power.UNKNOWN:
         if may_have_switched(evidence, source, suspended=suspended):
             return _unknown(
@@ -130,10 +130,25 @@ def _guest_is_not_here(evidence: Evidence, source: View, destination: View) -> V
     )
 
 
-def _paused_copy_is_left(destination: View) -> Verdict:
+def _stays_paused(evidence: Evidence) -> Verdict:
+    """A paused copy is here and the destination has none now: may this one run on?
+
+    Not if events were missed: the guest may have run at the destination meanwhile and ended there.
+    The memory here would then be older than its disks, and letting it run would damage them.
+    """
+    if evidence.blind:
+        return _unknown(
+            Code.SOURCE_LEFT_PAUSED,
+            "a paused copy is left here and the destination has none now, but nobody saw whether "
+            "the guest ran there meanwhile",
+        )
+    return Verdict(Outcome.STAYED, resume_source=True)
+
+
+def _paused_copy_is_left(evidence: Evidence, destination: View) -> Verdict:
     """The source has a copy that a migration paused, and no job that would go on with it."""
     if destination.gone:
-        return Verdict(Outcome.STAYED, resume_source=True)
+        return _stays_paused(evidence)
     if destination.power is Power.UNKNOWN:
         return _unknown(
             Code.DESTINATION_SILENT,

@@ -410,10 +410,20 @@ class TestUnresolved:
 
 
 def test_a_copy_left_paused_is_resumed_when_the_destination_has_none() -> None:
-    step = play(transferring(), ev.SwitchedOver(), ev.Restarted(), ev.Looked(LEFT_PAUSED, ABSENT))
+    step = play(transferring(), ev.SwitchedOver(), ev.CallReturned(BROKE))
+    step = play(step.migration, ev.Looked(LEFT_PAUSED, ABSENT))
     assert step.effects == (ResumeSource(),)
     step = play(step.migration, ev.ResumeAnswered(None), ev.Looked(RUNS, ABSENT))
     assert step.migration.state is State.FAILED
+
+
+def test_a_copy_left_paused_while_nobody_watched_is_unresolved_and_untouched() -> None:
+    m = play(transferring(), ev.SwitchedOver(), ev.Restarted()).migration
+    step = play(m, *[ev.Looked(LEFT_PAUSED, ABSENT)] * (engine.LOOKS_UNTIL_UNRESOLVED + 1))
+    assert step.migration.state is State.UNRESOLVED
+    assert step.effects == (Look(engine.ASK_ON_S),)
+    # An operator decided, and it settles by itself.
+    assert play(step.migration, ev.Looked(RUNS, ABSENT)).migration.state is State.FAILED
 
 
 def test_broken_postcopy_is_shown_and_nothing_is_done() -> None:

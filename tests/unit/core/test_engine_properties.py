@@ -128,6 +128,7 @@ def test_no_order_of_events_and_crashes_breaks_a_promise(request_fields, events)
             if isinstance(effect, ResumeSource):
                 assert isinstance(event, ev.Looked)
                 assert event.destination.gone
+                assert not before.evidence.blind
         assert calls <= 1
 
         # A success was seen at the destination, and not here; or an operator vouched for it.

@@ -116,6 +116,15 @@ def test_a_copy_left_paused_is_resumed_only_when_the_destination_has_none() -> N
         assert not judge(SWITCHED, LEFT_PAUSED, destination, suspended=False).resume_source
 
 
+def test_nothing_is_resumed_after_events_were_missed_for_the_guest_may_have_run_elsewhere() -> None:
+    """If it ran there and ended, its memory here is older than its disks."""
+    for destination in (ABSENT, SHUT_DOWN):
+        for source, suspended in ((LEFT_PAUSED, False), (USER_PAUSED, True)):
+            verdict = judge(BLIND, source, destination, suspended=suspended)
+            assert (verdict.outcome, verdict.code) == (Outcome.UNKNOWN, Code.SOURCE_LEFT_PAUSED)
+            assert not verdict.resume_source
+
+
 def test_a_guest_that_pmigd_paused_is_resumed_when_the_migration_failed() -> None:
     assert judge(NOTHING, USER_PAUSED, ABSENT, suspended=True).resume_source
     assert not judge(NOTHING, USER_PAUSED, ABSENT, suspended=False).resume_source
