@@ -12,11 +12,13 @@ _pmigctl_place() {
         'migrate --persistent-xml') REPLY='files' ;;
         'migrate --migrate-disks') REPLY='' ;;
         'migrate --migrate-disks-detect-zeroes') REPLY='' ;;
+        'migrate --migrate-disks-target-zero') REPLY='' ;;
         'migrate --disks-port') REPLY='' ;;
         'migrate --disks-uri') REPLY='' ;;
         'migrate --max-downtime') REPLY='' ;;
         'migrate --auto-converge-initial') REPLY='' ;;
         'migrate --auto-converge-increment') REPLY='' ;;
+        'migrate --recover-attempts') REPLY='' ;;
         'migrate --timeout') REPLY='' ;;
         'migrate --on-timeout') REPLY='=abort suspend postcopy continue' ;;
         'migrate --bandwidth') REPLY='' ;;
@@ -43,11 +45,13 @@ _pmigctl_place() {
         'check --persistent-xml') REPLY='files' ;;
         'check --migrate-disks') REPLY='' ;;
         'check --migrate-disks-detect-zeroes') REPLY='' ;;
+        'check --migrate-disks-target-zero') REPLY='' ;;
         'check --disks-port') REPLY='' ;;
         'check --disks-uri') REPLY='' ;;
         'check --max-downtime') REPLY='' ;;
         'check --auto-converge-initial') REPLY='' ;;
         'check --auto-converge-increment') REPLY='' ;;
+        'check --recover-attempts') REPLY='' ;;
         'check --timeout') REPLY='' ;;
         'check --on-timeout') REPLY='=abort suspend postcopy continue' ;;
         'check --bandwidth') REPLY='' ;;
@@ -107,8 +111,8 @@ _pmigctl_options() {
     REPLY=
     case $1 in
         '') REPLY='-h --help --socket --json --version' ;;
-        'migrate') REPLY='--live --no-live --offline --p2p --direct --tunnelled --tunneled --parallel --parallel-connections --zerocopy --rdma-pin-all --persistent --no-persistent --undefinesource --no-undefinesource --suspend --dname --xml --persistent-xml --copy-storage-all --copy-storage-inc --copy-storage-synchronous-writes --migrate-disks --migrate-disks-detect-zeroes --disks-port --disks-uri --max-downtime --auto-converge --auto-converge-initial --auto-converge-increment --postcopy --postcopy-after-precopy --timeout --timeout-suspend --timeout-postcopy --on-timeout --bandwidth --postcopy-bandwidth --available-switchover-bandwidth --compressed --comp-methods --comp-mt-level --comp-mt-threads --comp-mt-dthreads --comp-xbzrle-cache --comp-zlib-level --comp-zstd-level --migrateuri --graphicsuri --listen-address --tls --tls-destination --abort-on-error --change-protection --unsafe --detach --verbose --idempotency-key -h --help --socket --json' ;;
-        'check') REPLY='--live --no-live --offline --p2p --direct --tunnelled --tunneled --parallel --parallel-connections --zerocopy --rdma-pin-all --persistent --no-persistent --undefinesource --no-undefinesource --suspend --dname --xml --persistent-xml --copy-storage-all --copy-storage-inc --copy-storage-synchronous-writes --migrate-disks --migrate-disks-detect-zeroes --disks-port --disks-uri --max-downtime --auto-converge --auto-converge-initial --auto-converge-increment --postcopy --postcopy-after-precopy --timeout --timeout-suspend --timeout-postcopy --on-timeout --bandwidth --postcopy-bandwidth --available-switchover-bandwidth --compressed --comp-methods --comp-mt-level --comp-mt-threads --comp-mt-dthreads --comp-xbzrle-cache --comp-zlib-level --comp-zstd-level --migrateuri --graphicsuri --listen-address --tls --tls-destination --abort-on-error --change-protection --unsafe --detach --verbose --idempotency-key -h --help --socket --json' ;;
+        'migrate') REPLY='--live --no-live --offline --p2p --direct --tunnelled --tunneled --parallel --parallel-connections --zerocopy --rdma-pin-all --persistent --no-persistent --undefinesource --no-undefinesource --suspend --dname --xml --persistent-xml --copy-storage-all --copy-storage-inc --copy-storage-synchronous-writes --migrate-disks --migrate-disks-detect-zeroes --migrate-disks-target-zero --disks-port --disks-uri --max-downtime --auto-converge --auto-converge-initial --auto-converge-increment --postcopy --postcopy-after-precopy --recover-attempts --timeout --timeout-suspend --timeout-postcopy --on-timeout --bandwidth --postcopy-bandwidth --available-switchover-bandwidth --compressed --comp-methods --comp-mt-level --comp-mt-threads --comp-mt-dthreads --comp-xbzrle-cache --comp-zlib-level --comp-zstd-level --migrateuri --graphicsuri --listen-address --tls --no-tls --tls-destination --abort-on-error --change-protection --unsafe --detach --verbose --idempotency-key -h --help --socket --json' ;;
+        'check') REPLY='--live --no-live --offline --p2p --direct --tunnelled --tunneled --parallel --parallel-connections --zerocopy --rdma-pin-all --persistent --no-persistent --undefinesource --no-undefinesource --suspend --dname --xml --persistent-xml --copy-storage-all --copy-storage-inc --copy-storage-synchronous-writes --migrate-disks --migrate-disks-detect-zeroes --migrate-disks-target-zero --disks-port --disks-uri --max-downtime --auto-converge --auto-converge-initial --auto-converge-increment --postcopy --postcopy-after-precopy --recover-attempts --timeout --timeout-suspend --timeout-postcopy --on-timeout --bandwidth --postcopy-bandwidth --available-switchover-bandwidth --compressed --comp-methods --comp-mt-level --comp-mt-threads --comp-mt-dthreads --comp-xbzrle-cache --comp-zlib-level --comp-zstd-level --migrateuri --graphicsuri --listen-address --tls --no-tls --tls-destination --abort-on-error --change-protection --unsafe --detach --verbose --idempotency-key -h --help --socket --json' ;;
         'list') REPLY='--all --domain --state -h --help --socket --json' ;;
         'show') REPLY='-h --help --socket --json' ;;
         'watch') REPLY='-h --help --socket --json' ;;

@@ -214,6 +214,14 @@ _REQUEST: Final[Table] = (
                 metavar="DISK[,DISK...]",
             ),
             Option(
+                ("--migrate-disks-target-zero",),
+                "do not zero the images of these first, for they are new and empty at the"
+                " destination: where they are not, the copy is damaged; needs libvirt 12.2",
+                "migrate_disks_target_zero",
+                "names",
+                metavar="DISK[,DISK...]",
+            ),
+            Option(
                 ("--disks-port",),
                 "the destination's port for disks, where a firewall lets only some through",
                 "disks_port",
@@ -280,6 +288,14 @@ _REQUEST: Final[Table] = (
                 "postcopy",
                 "set",
                 "after_precopy",
+            ),
+            Option(
+                ("--recover-attempts",),
+                "how often a post-copy whose stream broke is gone on with by itself, once the"
+                " destination answers again; 0 leaves it to pmigctl recover",
+                "recover_attempts",
+                "number",
+                metavar="N",
             ),
             Option(
                 ("--timeout",),
@@ -441,10 +457,10 @@ _REQUEST: Final[Table] = (
             ),
             Option(
                 ("--tls",),
-                "encrypt memory and disks on the wire, by the certificates that QEMU has on both"
-                " hosts",
+                "encrypt (or do not encrypt) memory and disks on the wire, by the certificates that"
+                " QEMU has on both hosts",
                 "tls",
-                "set",
+                "yes-no",
             ),
             Option(
                 ("--tls-destination",),

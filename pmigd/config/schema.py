@@ -34,15 +34,7 @@ LATER_KEYS: Final = frozenset(
         ("peer",),
         ("peers", "*", "pmigd"),
         ("policy",),
-        ("limits", "source"),
-        ("limits", "libvirtd_conf"),
-        ("limits", "max_incoming"),
-        ("limits", "max_preparing"),
-        ("limits", "reserve_workers"),
-        ("limits", "reserve_clients"),
-        ("limits", "ssh_startups"),
         ("migration", "policy"),
-        ("migration", "tls"),
     }
 )
 """Keys that are part of pmigd's design but not of this release; ``*`` is any name."""
@@ -259,8 +251,25 @@ class SecuritySection(_Section, frozen=True, kw_only=True):
 
 
 class LimitsSection(_Section, frozen=True, kw_only=True):
-    """How much at a time."""
+    """How much at a time. Besides these, the limits of libvirt's daemons hold."""
 
+    source: Annotated[
+        Literal["auto", "virt-admin", "conf", "default"],
+        Meta(
+            description="Where the limits of libvirt's daemons are read:"
+            ' "virt-admin" asks the running daemons, "conf" reads their configuration files,'
+            ' "default" takes libvirt\'s defaults, which also stand in for what is not told.'
+            ' "auto" takes the first of the three that has a figure.',
+        ),
+    ] = "auto"
+    libvirtd_conf: Annotated[
+        str,
+        Meta(
+            description="Configuration file of the daemon that runs the guests (libvirtd,"
+            ' or virtqemud). "" is the one in /etc/libvirt.',
+            extra={"accepted": 'an absolute path without \'..\', or ""'},
+        ),
+    ] = ""
     max_outgoing: Annotated[
         int,
         Meta(
@@ -271,6 +280,47 @@ class LimitsSection(_Section, frozen=True, kw_only=True):
             extra={"unit": "migrations"},
         ),
     ] = 1
+    max_incoming: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description="Migrations that may come to this host at the same time;"
+            " the others wait where they are.",
+            extra={"unit": "migrations"},
+        ),
+    ] = 1
+    max_preparing: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description="Migrations for which this host may start a QEMU at the same time."
+            " Each holds one worker of libvirtd meanwhile.",
+            extra={"unit": "migrations"},
+        ),
+    ] = 2
+    reserve_workers: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description="Workers of libvirtd (max_workers) that migrations leave free: an abort,"
+            " a change and everybody else's calls need one. Cut where fewer than two would be"
+            " left to migrate with.",
+            extra={"unit": "workers"},
+        ),
+    ] = 5
+    reserve_clients: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100_000,
+            description="Connections to libvirtd (max_clients) that migrations leave free."
+            " Cut where fewer than two would be left to migrate with.",
+            extra={"unit": "connections"},
+        ),
+    ] = 100
     queue_max: Annotated[
         int,
         Meta(
@@ -280,6 +330,16 @@ class LimitsSection(_Section, frozen=True, kw_only=True):
             extra={"unit": "migrations"},
         ),
     ] = 10_000
+    ssh_startups: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description="Connections that may be set up at the same time to one qemu+ssh peer:"
+            " the first number of MaxStartups in its sshd_config.",
+            extra={"unit": "connections"},
+        ),
+    ] = 10
 
 
 class MigrationSection(_Section, frozen=True, kw_only=True):
@@ -308,6 +368,23 @@ class MigrationSection(_Section, frozen=True, kw_only=True):
             ' pauses it so that it finishes, "continue" only records it.',
         ),
     ] = "abort"
+    tls: Annotated[
+        bool,
+        Meta(
+            description="Encrypt memory and disks between the QEMUs. Needs certificates for QEMU"
+            " on both hosts (default_tls_x509_cert_dir in qemu.conf). Nothing to what is tunnelled.",
+        ),
+    ] = False
+    recover_attempts: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=100,
+            description="How often pmigd goes on by itself with a post-copy whose stream broke,"
+            " once the destination answers again. 0 leaves that to people.",
+            extra={"unit": "attempts"},
+        ),
+    ] = 10
 
 
 class Config(_Section, frozen=True, kw_only=True):

@@ -213,6 +213,13 @@ CONFLICTS: Final[tuple[Conflict, ...]] = (
         "Add 'copy_storage': 'all' or 'inc'.",
     ),
     Conflict(
+        "target_zero_without_copy",
+        "migrate_disks_target_zero",
+        lambda r: bool(r.migrate_disks_target_zero) and not _copies(r),
+        "Images at the destination are written to only when disks are copied.",
+        "Add 'copy_storage': 'all'.",
+    ),
+    Conflict(
         "synchronous_without_copy",
         "copy_storage_synchronous_writes",
         lambda r: r.copy_storage_synchronous_writes and not _copies(r),

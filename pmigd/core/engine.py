@@ -27,6 +27,7 @@ from pmigd.core.effects import (
 from pmigd.core.model import (
     Abort,
     Action,
+    Because,
     Call,
     Direction,
     Job,
@@ -38,6 +39,7 @@ from pmigd.core.model import (
     Result,
     Sample,
     State,
+    View,
 )
 from pmigd.core.problem import Code, Problem
 from pmigd.core.states import may_move
@@ -57,6 +59,8 @@ ABORT_RETRY_S: Final = 0.1
 """Pause before an abort is asked for again that came before libvirt's job had begun."""
 POSTCOPY_RETRY_S: Final = 0.5
 """Pause before post-copy is asked for again that QEMU was not ready for."""
+RECOVER_DELAYS_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
+"""Pauses before a broken post-copy is gone on with by itself; the last one repeats."""
 CALL_GRACE_S: Final = 5.0
 """How long a call that may have been made just before a crash is given to show its job."""
 
@@ -71,7 +75,9 @@ class Step:
 
 def durable(migration: Migration) -> Migration:
     """The part that must survive a crash: a step that leaves it as it was is not journalled."""
-    return replace(migration, progress=None, looks=0, watching=True, unwatched_since=None)
+    return replace(
+        migration, progress=None, looks=0, watching=True, unwatched_since=None, recover_mono=0.0
+    )
 
 
 def may_abort(migration: Migration) -> Problem | None:
@@ -180,7 +186,9 @@ def step(migration: Migration, event: ev.Event, now: Now) -> Step:
             m = replace(m, evidence=replace(m.evidence, switched=True, postcopy=True), problem=None)
             return Step(_move(m, State.POSTCOPY))
         case ev.PostcopyBroke():
-            return Step(_postcopy_paused(m))
+            m = _postcopy_paused(m, now)
+            # Our own call is about to come back and will ask both ends; otherwise it is done here.
+            return Step(m) if m.call is Call.MADE or m.external else Step(m, (Look(),))
         case ev.Left():
             m = replace(m, evidence=replace(m.evidence, switched=True, left=True))
             return _ended_by_event(m)
@@ -410,10 +418,41 @@ def _ended_by_event(m: Migration) -> Step:
     return Step(m) if m.call is Call.MADE else _look_again(replace(m, looks=0))
 
 
-def _postcopy_paused(m: Migration) -> Migration:
+def _postcopy_paused(m: Migration, now: Now) -> Migration:
     m = replace(m, evidence=replace(m.evidence, postcopy=True, switched=True))
-    m = _move(m, State.POSTCOPY_PAUSED)
-    return replace(m, problem=Problem(Code.POSTCOPY_FAILED, "The stream of memory pages broke."))
+    if m.state is not State.POSTCOPY_PAUSED:
+        m = replace(_move(m, State.POSTCOPY_PAUSED), recover_mono=now.mono + RECOVER_DELAYS_S[0])
+    left = m.request.recover_attempts - m.recoveries
+    if m.external or m.request.recover_attempts == 0:
+        what_next = ""
+    elif left > 0:
+        what_next = f" pmigd goes on with it when the destination answers, {left} tries left."
+    else:
+        what_next = f" pmigd has tried {m.recoveries} times to go on with it."
+    broke = "The stream of memory pages broke."
+    return replace(m, problem=Problem(Code.POSTCOPY_FAILED, broke + what_next))
+
+
+def _still_broken(m: Migration, destination: View, now: Now) -> Step:
+    """Go on with a broken post-copy by itself, as often as the request allows.
+
+    Only when both ends have just been seen to wait for it: an attempt while the peer is away would
+    hold a thread for libvirt's long time-outs and prove nothing.
+    """
+    if m.failure is not None and m.state is State.POSTCOPY_PAUSED:
+        # The call came back, the first one or one that was to go on with it: say why.
+        tried = any(action.action == "recover" for action in m.actions)
+        m = _act(m, "recover" if tried else "postcopy", "pmigd", f"failed: {m.failure.detail}", now)
+        pause = RECOVER_DELAYS_S[min(m.recoveries, len(RECOVER_DELAYS_S) - 1)] if tried else 0.0
+        m = replace(m, failure=None, recover_mono=max(m.recover_mono, now.mono + pause))
+    m = _postcopy_paused(m, now)
+    if m.external or m.call is Call.MADE or m.recoveries >= m.request.recover_attempts:
+        return Step(m)
+    if now.mono < m.recover_mono:
+        return Step(m, (Look(m.recover_mono - now.mono),))
+    if destination.because is not Because.POSTCOPY_FAILED:
+        return Step(m, (Look(ASK_ON_S),))
+    return _recover(replace(m, recoveries=m.recoveries + 1), "policy", now)
 
 
 def _looked(m: Migration, event: ev.Looked, now: Now) -> Step:
@@ -444,11 +483,7 @@ def _act_on(m: Migration, verdict: Verdict, event: ev.Looked, now: Now) -> Step:
         case Outcome.GOES_ON:
             return _goes_on(m, now)
         case Outcome.POSTCOPY_PAUSED:
-            if m.failure is not None and m.state is State.POSTCOPY_PAUSED:
-                # The call that was to go on with it came back: say why, and it may be made again.
-                m = _act(m, "recover", "pmigd", f"failed: {m.failure.detail}", now)
-                m = replace(m, failure=None)
-            return Step(_postcopy_paused(m))
+            return _still_broken(m, event.destination, now)
         case Outcome.SETTLING | Outcome.UNKNOWN:
             limit = (
                 LOOKS_UNTIL_STUCK if verdict.outcome is Outcome.SETTLING else LOOKS_UNTIL_UNRESOLVED
@@ -551,6 +586,7 @@ def _restarted(m: Migration, now: Now) -> Step:
         call=Call.LOST if m.call is Call.MADE else m.call,
         evidence=replace(m.evidence, blind=True),
         looks=0,
+        recover_mono=0.0,
     )
     m = _act(m, "adopt", "pmigd", "found in the journal after a restart", now)
     # libvirt may not have begun the job of a call that was made right before the crash.

@@ -6,10 +6,10 @@ and read back as it was. Units are in the names. ``None`` means "not known (yet)
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import NewType
+from typing import Final, NewType
 
 from pmigd.core.problem import Problem
 
@@ -163,6 +163,7 @@ class Request:
     copy_storage_synchronous_writes: bool = False
     migrate_disks: tuple[str, ...] = ()
     migrate_disks_detect_zeroes: tuple[str, ...] = ()
+    migrate_disks_target_zero: tuple[str, ...] = ()
     disks_port: int | None = None
     disks_uri: str | None = None
     migrate_uri: str | None = None
@@ -185,6 +186,7 @@ class Request:
     max_downtime_ms: int | None = None
     timeout_s: float = 0
     on_timeout: OnTimeout = OnTimeout.ABORT
+    recover_attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,12 +280,17 @@ class View:
 UNASKED = View(Power.UNKNOWN)
 
 
+DISK_RATE_SPAN_S: Final = 5.0
+"""Over how long the rate of disks is taken: under a bandwidth limit QEMU copies them in bursts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """Job statistics at one moment. Bytes and bytes per second; None where libvirt is silent.
 
-    ``downtime_ms`` is QEMU's expectation while the job runs and the measured pause afterwards;
-    ``downtime_net_ms`` (afterwards only) leaves the difference of the hosts' clocks out.
+    Disks are copied first; until they are, libvirt has no figures of memory. ``downtime_ms`` is QEMU's expectation while the job runs and the
+    measured pause afterwards; ``downtime_net_ms`` (afterwards only) leaves the difference of the
+    hosts' clocks out.
     """
 
     at: datetime
@@ -294,7 +301,8 @@ class Sample:
     disk_total_bytes: int = 0
     disk_processed_bytes: int = 0
     disk_remaining_bytes: int = 0
-    bytes_per_second: int | None = None
+    memory_bytes_per_second: int | None = None
+    disk_bytes_per_second: int | None = None
     dirty_bytes_per_second: int | None = None
     iteration: int | None = None
     throttle_percent: int | None = None
@@ -307,14 +315,45 @@ class Sample:
     postcopy_requests: int | None = None
 
     @property
+    def bytes_per_second(self) -> int | None:
+        """Memory and disks together."""
+        rates = (self.memory_bytes_per_second, self.disk_bytes_per_second)
+        known = [rate for rate in rates if rate is not None]
+        return sum(known) if known else None
+
+    @property
     def eta_s(self) -> float | None:
-        """Seconds until the remaining memory is sent at the present rates; None: not in sight."""
-        if not self.bytes_per_second:
+        """Seconds until what is known to remain is sent at the present rates; None: not in sight.
+
+        While disks are copied that is the end of the disks.
+        """
+        left = []
+        if self.memory_total_bytes:
+            net = (self.memory_bytes_per_second or 0) - (self.dirty_bytes_per_second or 0)
+            left.append((self.memory_remaining_bytes, net))
+        if self.disk_remaining_bytes:
+            left.append((self.disk_remaining_bytes, self.disk_bytes_per_second or 0))
+        if not left or any(rate <= 0 for _, rate in left):
             return None
-        net = self.bytes_per_second - (self.dirty_bytes_per_second or 0)
-        if net <= 0:
-            return None
-        return (self.memory_remaining_bytes + self.disk_remaining_bytes) / net
+        return max(size / rate for size, rate in left)
+
+    def after(self, earlier: Sample | None) -> Sample:
+        """This sample with the rate of its disks, which libvirt does not tell for NBD copies.
+
+        `earlier` is the sample before; without one the rate is the mean since the job began.
+        """
+        if not self.disk_total_bytes or self.disk_bytes_per_second is not None:
+            return self
+        if earlier is None or earlier.elapsed_ms >= self.elapsed_ms:
+            earlier = Sample(self.at)
+        seconds = (self.elapsed_ms - earlier.elapsed_ms) / 1000
+        if seconds <= 0:
+            return self
+        rate = max(0, self.disk_processed_bytes - earlier.disk_processed_bytes) / seconds
+        before = earlier.disk_bytes_per_second
+        if before is not None and self.disk_remaining_bytes:
+            rate = before + (rate - before) * min(1.0, seconds / DISK_RATE_SPAN_S)
+        return replace(self, disk_bytes_per_second=round(rate))
 
 
 class Call(StrEnum):
@@ -395,8 +434,9 @@ class Abort:
 class Migration:
     """One migration, whole: what the journal keeps and the API shows.
 
-    ``started_mono`` and ``last_seen_mono`` are readings of the monotonic clock of this boot and
-    are set anew after a restart.
+    ``started_mono`` and ``recover_mono`` (not before which a broken post-copy is gone on with) are
+    readings of the monotonic clock of this boot and are set anew after a restart. ``recoveries``
+    counts the attempts of policy.
     """
 
     id: MigrationId
@@ -417,6 +457,7 @@ class Migration:
     abort: Abort | None = None
     suspended: bool = False
     postcopy_asked: bool = False
+    recoveries: int = 0
     timed_out: bool = False
     adopted: bool = False
     submitted_by: str = ""
@@ -431,6 +472,7 @@ class Migration:
     watching: bool = True
     unwatched_since: float | None = None
     looks: int = 0
+    recover_mono: float = 0.0
 
     @property
     def open(self) -> bool:

@@ -67,6 +67,12 @@ def judge(evidence: Evidence, source: View, destination: View, *, suspended: boo
     if source.power is Power.UNKNOWN:
         return _unknown(Code.LIBVIRT_UNAVAILABLE, source.detail or "the source did not answer")
     if source.because is Because.POSTCOPY_FAILED:
+        if destination.gone:
+            return _unknown(
+                Code.GUEST_NOT_FOUND,
+                "post-copy broke, and the destination, where the guest ran, has no copy any more; "
+                "the memory of the copy here is not whole",
+            )
         return Verdict(Outcome.POSTCOPY_PAUSED)
     if source.job is Job.OUTGOING or source.because is Because.POSTCOPY:
         return Verdict(Outcome.GOES_ON)

@@ -13,6 +13,7 @@ from typing import Final
 from pmigd.core.finding import Finding, Level
 from pmigd.core.model import Flow, Postcopy, Request
 from pmigd.core.ports import HostFacts
+from pmigd.core.problem import Code, Problem
 
 Version = tuple[int, int, int]
 
@@ -43,6 +44,19 @@ NEEDS: Final[tuple[Need, ...]] = (
         (10, 9, 0),
     ),
     Need(
+        "needs_target_zero",
+        "migrate_disks_target_zero",
+        lambda r: bool(r.migrate_disks_target_zero),
+        (12, 2, 0),
+    ),
+    Need(
+        "needs_target_zero",
+        "migrate_disks_target_zero",
+        lambda r: bool(r.migrate_disks_target_zero),
+        qemu=(10, 1, 0),
+        source_only=True,
+    ),
+    Need(
         "needs_switchover_bandwidth",
         "available_switchover_bandwidth_mib_s",
         lambda r: r.available_switchover_bandwidth_mib_s > 0,
@@ -67,6 +81,22 @@ NEEDS: Final[tuple[Need, ...]] = (
 
 MT_REMOVED: Final[Version] = (9, 1, 0)
 """QEMU without compression by the method mt."""
+
+
+RESUME_CRASHES: Final[tuple[Version, Version]] = ((11, 2, 0), (11, 4, 0))
+"""From which libvirt on, and until which, resuming a post-copy crashes the destination's daemon."""
+
+
+def cannot_recover(destination: HostFacts) -> Problem | None:
+    """Why a broken post-copy to `destination` must not be gone on with, or None."""
+    since, fixed = RESUME_CRASHES
+    if not since <= parse(destination.libvirt_version) < fixed:
+        return None
+    return Problem(
+        Code.UNSUPPORTED_BY_LIBVIRT,
+        f"libvirt {destination.libvirt_version} on the destination crashes when a post-copy is "
+        f"resumed: needs libvirt >= {text(fixed)} on destination.",
+    )
 
 
 def too_old(request: Request, source: HostFacts, destination: HostFacts) -> list[Finding]:
@@ -105,6 +135,16 @@ def too_old(request: Request, source: HostFacts, destination: HostFacts) -> list
                         "compression",
                     )
                 )
+    if request.postcopy is not Postcopy.NEVER and (problem := cannot_recover(destination)):
+        found.append(
+            Finding(
+                "postcopy_cannot_recover",
+                Level.WARN,
+                f"Should post-copy break, it cannot be gone on with. {problem.detail}",
+                "Upgrade libvirt on the destination, or migrate without post-copy.",
+                "postcopy",
+            )
+        )
     if request.flow is Flow.DIRECT:
         found.append(
             Finding(

@@ -44,7 +44,7 @@ from pmigd.core.uri import PeerUri
 from pmigd.daemon.controller import Controller
 from pmigd.daemon.preflight import examine
 from pmigd.daemon.watcher import Watcher
-from pmigd.wire.request import parse_request
+from pmigd.wire.request import Defaults, parse_request
 
 TICK_S: Final = 0.5
 LAG_PROBE_S: Final = 0.25
@@ -196,13 +196,15 @@ class App:
 
     def parse_request(self, untrusted_body: object) -> Request:
         """A migration request with the configured defaults."""
-        defaults = self.config.migration
-        return parse_request(
-            untrusted_body,
-            transport=defaults.transport,
-            timeout_s=defaults.timeout_s,
-            on_timeout=defaults.on_timeout,
+        given = self.config.migration
+        defaults = Defaults(
+            transport=given.transport,
+            tls=given.tls,
+            timeout_s=given.timeout_s,
+            on_timeout=given.on_timeout,
+            recover_attempts=given.recover_attempts,
         )
+        return parse_request(untrusted_body, defaults)
 
     async def submit(self, request: Request, *, role: Role, by: str, key: str | None) -> Migration:
         """Queue a migration."""

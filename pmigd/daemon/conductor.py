@@ -42,7 +42,7 @@ from pmigd.core.plan import make_plan
 from pmigd.core.ports import DomainFacts, HostFacts, Hypervisor, Settings, Ticket
 from pmigd.core.problem import Code, Problem, Refused
 from pmigd.core.verdict import judge
-from pmigd.core.versions import too_old
+from pmigd.core.versions import cannot_recover, too_old
 from pmigd.daemon.preflight import about_destination, about_guest
 
 log = structlog.get_logger()
@@ -76,7 +76,7 @@ class Conductor:
                 work = partial(self._perform, migration, plan)
                 self._begin(name, work, ev.CallReturned(_MISTAKE))
             case Recover(plan):
-                work = partial(self._perform, migration, plan, resume=True)
+                work = partial(self._recover, migration, plan)
                 self._begin(name, work, ev.CallReturned(_MISTAKE))
             case StartPostcopy(after_s):
                 work = partial(self._postcopy, migration, after_s)
@@ -152,6 +152,14 @@ class Conductor:
         failure = await self._ticket.answer()
         self._report(ev.CallReturned(failure))
 
+    async def _recover(self, migration: Migration, plan: Plan) -> None:
+        try:
+            await check_recovery(self._hypervisor, migration)
+        except Refused as refused:
+            self._report(ev.CallReturned(refused.problem))
+        else:
+            await self._perform(migration, plan, resume=True)
+
     async def _abort(self, migration: Migration, after_s: float) -> None:
         await asyncio.sleep(after_s)
         try:
@@ -226,6 +234,13 @@ def target_of(migration: Migration) -> Target:
     if migration.target is None:
         raise ValueError(f"migration {migration.id} has no target")
     return migration.target
+
+
+async def check_recovery(hypervisor: Hypervisor, migration: Migration) -> None:
+    """Raise Refused if a broken post-copy cannot be gone on with now: asks the destination."""
+    host, _ = await hypervisor.examine_peer(target_of(migration), migration.domain)
+    if (problem := cannot_recover(host)) is not None:
+        raise Refused(problem)
 
 
 def _obstacle(

@@ -38,7 +38,7 @@ from pmigd.core.model import (
 from pmigd.core.ports import DomainFacts, Hypervisor, Settings
 from pmigd.core.problem import Code, Problem, Refused, refuse
 from pmigd.core.settings import both, changed, each
-from pmigd.daemon.conductor import Conductor
+from pmigd.daemon.conductor import Conductor, check_recovery
 
 KEEP_CLOSED: Final = 1000
 """Migrations that are kept for 'list --all' after their end."""
@@ -233,7 +233,12 @@ class Controller:
         return await self._control(iden, engine.may_postcopy, ev.PostcopyAsked(by))
 
     async def recover(self, iden: MigrationId, *, by: str) -> Migration:
-        """Go on with a broken post-copy. Raises Refused (wrong_state)."""
+        """Go on with a broken post-copy.
+
+        Raises Refused: wrong_state, or why the destination cannot go on with it now.
+        """
+        if self._all[iden].state is State.POSTCOPY_PAUSED:
+            await check_recovery(self._hypervisor, self._all[iden])
         return await self._control(iden, engine.may_recover, ev.RecoverAsked(by))
 
     async def settings(self, iden: MigrationId) -> Settings:

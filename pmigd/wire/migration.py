@@ -66,7 +66,11 @@ class WaitingFor(msgspec.Struct, frozen=True):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """The latest sample. Null where libvirt gives no figure; ``eta_s`` null: no end in sight."""
+    """The latest sample. Null where libvirt gives no figure; ``eta_s`` null: no end in sight.
+
+    Disks are copied first: until they are, the figures of memory are 0 and ``eta_s`` is the disks'.
+    ``bytes_per_second`` is memory and disks together.
+    """
 
     memory_total_bytes: int
     memory_processed_bytes: int
@@ -75,6 +79,8 @@ class Progress(msgspec.Struct, frozen=True):
     disk_processed_bytes: int
     disk_remaining_bytes: int
     bytes_per_second: int | None
+    memory_bytes_per_second: int | None
+    disk_bytes_per_second: int | None
     dirty_bytes_per_second: int | None
     iteration: int | None
     throttle_percent: int | None
@@ -223,6 +229,8 @@ def _progress_view(s: model.Sample) -> Progress:
         disk_processed_bytes=s.disk_processed_bytes,
         disk_remaining_bytes=s.disk_remaining_bytes,
         bytes_per_second=s.bytes_per_second,
+        memory_bytes_per_second=s.memory_bytes_per_second,
+        disk_bytes_per_second=s.disk_bytes_per_second,
         dirty_bytes_per_second=s.dirty_bytes_per_second,
         iteration=s.iteration,
         throttle_percent=s.throttle_percent,

@@ -7,6 +7,7 @@ sends all fields is served as long as it asks for nothing that is missing here.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
@@ -150,6 +151,14 @@ class MigrationRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True,
     migrate_disks_detect_zeroes: Annotated[
         tuple[_Disk, ...], Meta(max_length=256, description="Skip zeroes of these disks.")
     ] = ()
+    migrate_disks_target_zero: Annotated[
+        tuple[_Disk, ...],
+        Meta(
+            max_length=256,
+            description="The images of these disks, made beforehand, read as zeroes throughout:"
+            " they are not zeroed first. Where that is wrong, the copy is damaged.",
+        ),
+    ] = ()
     disks_port: Annotated[
         Annotated[int, Meta(ge=1, le=65535)] | None,
         Meta(description="Port for disks at the destination."),
@@ -167,7 +176,13 @@ class MigrationRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True,
     listen_address: Annotated[
         _Uri | None, Meta(description="Where the destination listens. Administrators only.")
     ] = None
-    tls: Annotated[bool | None, Meta(description="Encrypt memory between the QEMUs.")] = None
+    tls: Annotated[
+        bool | None,
+        Meta(
+            description="Encrypt memory and disks between the QEMUs;"
+            " null is the configured default."
+        ),
+    ] = None
     tls_destination: Annotated[
         _Uri | None, Meta(description="The name in the destination's certificate.")
     ] = None
@@ -212,6 +227,13 @@ class MigrationRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True,
     on_timeout: Annotated[
         Literal["abort", "suspend", "postcopy", "continue"] | None,
         Meta(description="What then happens; null is the configured default."),
+    ] = None
+    recover_attempts: Annotated[
+        Annotated[int, Meta(ge=0, le=100)] | None,
+        Meta(
+            description="How often a broken post-copy is gone on with by itself;"
+            " null is the configured default."
+        ),
     ] = None
 
 
@@ -260,15 +282,25 @@ _CONVERTED: Final = frozenset(
         "parallel_connections",
         "timeout_s",
         "on_timeout",
+        "recover_attempts",
     }
 )
 """Fields that differ between the wire and the core: null there is a value here, text an enum."""
 
 
-def parse_request(
-    untrusted_body: object, *, transport: str, timeout_s: float, on_timeout: str
-) -> Request:
-    """The validated request; the keyword arguments are the configured defaults.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """What the configuration says where a request says nothing."""
+
+    transport: str = "native"
+    tls: bool = False
+    timeout_s: float = 0
+    on_timeout: str = "abort"
+    recover_attempts: int = 0
+
+
+def parse_request(untrusted_body: object, defaults: Defaults) -> Request:
+    """The validated request.
 
     Raises Refused with ``not_supported`` for what later releases bring, or with
     ``invalid_request`` and every wrong field.
@@ -278,6 +310,7 @@ def parse_request(
     wanted = parse(MigrationRequest, untrusted_body)
     compression = wanted.compression
     converge = wanted.auto_converge
+    transport = Transport(wanted.transport or defaults.transport)
     same = {
         name: getattr(wanted, name)
         for name in Request.__dataclass_fields__
@@ -285,19 +318,29 @@ def parse_request(
     }
     return Request(
         **same,
-        transport=Transport(wanted.transport or transport),
+        transport=transport,
         flow=Flow(wanted.flow),
         copy_storage=CopyStorage(wanted.copy_storage),
         postcopy=Postcopy(wanted.postcopy),
-        tls=bool(wanted.tls),
+        # Where memory is tunnelled, or none is sent, TLS between the QEMUs has no meaning.
+        tls=(
+            defaults.tls and transport is Transport.NATIVE and not wanted.offline
+            if wanted.tls is None
+            else wanted.tls
+        ),
         compression=Compression(**msgspec.structs.asdict(compression)) if compression else None,
         auto_converge=AutoConverge(**msgspec.structs.asdict(converge)) if converge else None,
         bandwidth_mib_s=wanted.bandwidth_mib_s or 0,
         postcopy_bandwidth_mib_s=wanted.postcopy_bandwidth_mib_s or 0,
         available_switchover_bandwidth_mib_s=wanted.available_switchover_bandwidth_mib_s or 0,
         parallel_connections=wanted.parallel_connections or 0,
-        timeout_s=timeout_s if wanted.timeout_s is None else wanted.timeout_s,
-        on_timeout=OnTimeout(wanted.on_timeout or on_timeout),
+        timeout_s=defaults.timeout_s if wanted.timeout_s is None else wanted.timeout_s,
+        on_timeout=OnTimeout(wanted.on_timeout or defaults.on_timeout),
+        recover_attempts=(
+            defaults.recover_attempts
+            if wanted.recover_attempts is None
+            else wanted.recover_attempts
+        ),
     )
 
 

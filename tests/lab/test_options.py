@@ -209,13 +209,7 @@ class TestPostcopy:
     def test_that_breaks_is_shown_touched_by_nobody_and_brought_home(
         self, lab, a, b, guest
     ) -> None:
-        g = guest(memory_mib=96, dirty_pages_per_tick=16, working_set_mib=16, fill_mib=60)
-        m = a.submit(g, bandwidth_mib_s=4, postcopy="allowed", postcopy_bandwidth_mib_s=4)
-        a.wait(m["id"], "precopy", also=lambda m: m["progress"] is not None)
-        a.call("POST", f"/v1/migrations/{m['id']}/postcopy", status=202)
-        a.wait(m["id"], "postcopy")
-        assert lab.link(a.host).reset_connections() > 0
-        m = a.wait(m["id"], "postcopy_paused")
+        g, m = breaks_in_postcopy(lab, a, guest, recover_attempts=0)
         assert m["problem"]["code"] == "postcopy_failed"
         assert "post-copy failed" in a.host.virsh("domstate", "--reason", g.name)
         assert "post-copy failed" in b.host.virsh("domstate", "--reason", g.name)
@@ -238,6 +232,40 @@ class TestPostcopy:
         g.heartbeats.wait(5, host="hostb", since=time.monotonic())
         assert g.heartbeats.memory_ok
         assert "recover" in [action["action"] for action in m["actions"]]
+
+    def test_that_breaks_goes_on_by_itself(self, lab, a, b, guest) -> None:
+        g, m = breaks_in_postcopy(lab, a, guest, recover_attempts=5)
+        m = a.end(m["id"])
+        tried = [action["by"] for action in m["actions"] if action["action"] == "recover"]
+        assert tried[0] == "policy"
+        assert g.where() == [b.host]
+        g.heartbeats.wait(5, host="hostb", since=time.monotonic())
+        assert g.heartbeats.memory_ok
+
+    def test_that_breaks_waits_for_a_destination_that_does_not_answer(
+        self, lab, a, b, guest
+    ) -> None:
+        g, m = breaks_in_postcopy(lab, a, guest, recover_attempts=1, during=b.host.libvirtd.freeze)
+        path = f"/v1/migrations/{m['id']}/recover"
+        assert a.call("POST", path, status=502)["code"] == "destination_unreachable"
+        assert a.get(m["id"])["state"] == "postcopy_paused"
+        b.host.libvirtd.thaw()
+        m = a.end(m["id"])
+        assert "policy" in [x["by"] for x in m["actions"] if x["action"] == "recover"]
+        assert g.where() == [b.host]
+
+
+def breaks_in_postcopy(lab, a, guest, *, during=lambda: None, **fields):
+    """A guest and its migration whose stream was cut in post-copy; `during` runs right before."""
+    g = guest(memory_mib=64, dirty_pages_per_tick=8, working_set_mib=8, fill_mib=12)
+    limits = {"bandwidth_mib_s": 4, "postcopy_bandwidth_mib_s": 4}
+    m = a.submit(g, postcopy="allowed", **limits, **fields)
+    a.wait(m["id"], "precopy", also=lambda m: m["progress"] is not None)
+    a.call("POST", f"/v1/migrations/{m['id']}/postcopy", status=202)
+    a.wait(m["id"], "postcopy")
+    during()
+    assert lab.link(a.host).reset_connections() > 0
+    return g, a.wait(m["id"], "postcopy_paused")
 
 
 class TestControls:

@@ -16,7 +16,7 @@ from pmigd.core.model import (
     Transport,
 )
 from pmigd.core.ports import HostFacts
-from pmigd.core.versions import too_old
+from pmigd.core.versions import cannot_recover, too_old
 
 TUNNELLED = {"transport": Transport.TUNNELLED}
 POSTCOPY = {"postcopy": Postcopy.ALLOWED}
@@ -44,6 +44,7 @@ EXAMPLES = {
     "offline_timeout": {"offline": True, "on_timeout": OnTimeout.SUSPEND, "timeout_s": 1},
     "disks_without_copy": {"migrate_disks": ("vda",)},
     "zeroes_without_copy": {"migrate_disks_detect_zeroes": ("vda",)},
+    "target_zero_without_copy": {"migrate_disks_target_zero": ("vda",)},
     "synchronous_without_copy": {"copy_storage_synchronous_writes": True},
     "disks_port_and_uri": COPY | {"disks_port": 4000, "disks_uri": "tcp://x:1"},
     "disks_address_without_copy": {"disks_port": 4000},
@@ -147,6 +148,20 @@ class TestVersions:
     def test_knows_what_newer_qemu_has_no_more_and_what_old_cannot_combine(self) -> None:
         assert len(self.found(self.OLD, self.NEW, compression=Compression(("mt",)))) == 1
         assert len(self.found(self.OLD, self.OLD, parallel_connections=2, **POSTCOPY)) == 2
+
+    @pytest.mark.parametrize(
+        ("version", "crashes"),
+        [("11.1.0", False), ("11.2.0", True), ("11.3.0", True), ("11.4.0", False)],
+    )
+    def test_a_broken_postcopy_is_not_resumed_where_that_crashes(
+        self, version: str, crashes: bool
+    ) -> None:
+        there = HostFacts("b", "v", version, "QEMU", "10.1.0")
+        problem = cannot_recover(there)
+        assert (problem is not None) is crashes
+        assert problem is None or "needs libvirt >= 11.4.0 on destination" in problem.detail
+        found = too_old(Request("a", "b", postcopy=Postcopy.ALLOWED), self.OLD, there)
+        assert [f.code for f in found] == ["postcopy_cannot_recover"] * crashes
 
     def test_warns_that_a_direct_migration_dies_with_pmigd(self) -> None:
         (finding,) = too_old(Request("a", "b", flow=Flow.DIRECT), self.OLD, self.OLD)

@@ -304,6 +304,51 @@ class TestPostcopy:
         assert step.migration.result is not None
         assert step.migration.result.mode is Mode.POSTCOPY
 
+    def broken(self, attempts: int) -> Migration:
+        m = transferring(request=self.ALLOWED | {"recover_attempts": attempts})
+        broke = (ev.PostcopyBroke(), ev.CallReturned(BROKE))
+        return play(m, ev.SwitchedOver(), ev.PostcopyBegan(), *broke).migration
+
+    STILL: ClassVar = ev.Looked(POSTCOPY_BROKEN, POSTCOPY_BROKEN_THERE)
+
+    def test_that_broke_is_gone_on_with_by_itself_when_the_destination_answers(self) -> None:
+        step = play(self.broken(2), self.STILL, start=0.5)
+        (look,) = step.effects
+        assert isinstance(look, Look)
+        assert 0 < look.after_s <= engine.RECOVER_DELAYS_S[0]
+        away = ev.Looked(POSTCOPY_BROKEN, SILENT)
+        assert play(step.migration, away, start=5).effects == (Look(engine.ASK_ON_S),)
+        step = play(step.migration, self.STILL, start=5)
+        assert step.effects == (Recover(PLAN),)
+        assert step.migration.actions[-1].by == "policy"
+
+    def test_is_gone_on_with_only_so_often(self) -> None:
+        m = self.broken(2)
+        for seconds in (10, 20):
+            step = play(m, self.STILL, start=seconds)
+            assert step.effects == (Recover(PLAN),)
+            step = play(step.migration, ev.CallReturned(BROKE), start=seconds + 1)
+            m = play(step.migration, self.STILL, start=seconds + 1).migration
+        step = play(m, self.STILL, start=1000)
+        assert step.effects == ()
+        assert step.migration.problem is not None
+        assert "tried 2 times" in step.migration.problem.detail
+        assert play(step.migration, ev.RecoverAsked("root")).effects == (Recover(PLAN),)
+
+    def test_is_left_to_people_where_that_is_wanted(self) -> None:
+        assert play(self.broken(0), self.STILL, start=1000).effects == ()
+
+    def test_that_broke_unwatched_is_looked_at(self) -> None:
+        m = transferring(request=self.ALLOWED | {"recover_attempts": 1})
+        m = play(m, ev.PostcopyBegan(), ev.Restarted()).migration
+        assert play(m, ev.PostcopyBroke()).effects == (Look(),)
+
+    def test_that_broke_and_lost_its_other_half_is_unresolved(self) -> None:
+        m = self.broken(5)
+        for seconds in range(10, 20):
+            m = play(m, ev.Looked(POSTCOPY_BROKEN, ABSENT), start=seconds).migration
+        assert (m.state, m.problem and m.problem.code) == (State.UNRESOLVED, Code.GUEST_NOT_FOUND)
+
     def test_a_pause_limit_is_set_once_memory_is_on_its_way(self) -> None:
         request = {"max_downtime_ms": 120}
         m = play(migration(request=request), ev.Admitted(), PREPARED).migration
