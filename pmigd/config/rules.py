@@ -57,6 +57,8 @@ def violations(config: Config) -> Iterator[Violation]:
 def _daemon(config: Config) -> Iterator[Violation]:
     yield from _absolute(("daemon", "state_dir"), config.daemon.state_dir)
     yield from _parsed(("libvirt", "uri"), config.libvirt.uri, parse_local_uri)
+    if config.limits.libvirtd_conf:
+        yield from _absolute(("limits", "libvirtd_conf"), config.limits.libvirtd_conf)
 
 
 def _api(config: Config) -> Iterator[Violation]:

@@ -267,7 +267,7 @@ class LimitsSection(_Section, frozen=True, kw_only=True):
         Meta(
             description="Configuration file of the daemon that runs the guests (libvirtd,"
             ' or virtqemud). "" is the one in /etc/libvirt.',
-            extra={"accepted": 'an absolute path without \'..\', or ""'},
+            extra={"accepted": "an absolute path without '..', or \"\""},
         ),
     ] = ""
     max_outgoing: Annotated[
@@ -314,7 +314,7 @@ class LimitsSection(_Section, frozen=True, kw_only=True):
     reserve_clients: Annotated[
         int,
         Meta(
-            ge=1,
+            ge=0,
             le=100_000,
             description="Connections to libvirtd (max_clients) that migrations leave free."
             " Cut where fewer than two would be left to migrate with.",

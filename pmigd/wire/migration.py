@@ -63,6 +63,7 @@ class WaitingFor(msgspec.Struct, frozen=True):
     limit: int
     position: int
     since: datetime
+    detail: str
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -217,7 +218,7 @@ def migration_view(m: model.Migration, waiting: model.Waiting | None) -> Migrati
 
 
 def _waiting_view(w: model.Waiting) -> WaitingFor:
-    return WaitingFor(w.resource, w.host, w.used, w.limit, w.position, w.since)
+    return WaitingFor(w.resource, w.host, w.used, w.limit, w.position, w.since, w.detail)
 
 
 def _progress_view(s: model.Sample) -> Progress:

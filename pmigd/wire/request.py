@@ -235,6 +235,14 @@ class MigrationRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True,
             " null is the configured default."
         ),
     ] = None
+    priority: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=100,
+            description="Who waits starts by priority and age; a point is worth one minute.",
+        ),
+    ] = 50
 
 
 class ResolveRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
@@ -254,6 +262,7 @@ class SettingsRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, 
     postcopy_bandwidth_mib_s: _Bandwidth | None = None
     compression_cache_bytes: Annotated[int, Meta(ge=1, le=2**62)] | None = None
     timeout_s: Annotated[float, Meta(ge=0, le=2_592_000)] | None = None
+    priority: Annotated[int, Meta(ge=0, le=100)] | None = None
 
 
 class NoBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
@@ -262,7 +271,6 @@ class NoBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=Tr
 
 LATER_FIELDS: Final[dict[str, tuple[Any, ...]]] = {
     "policy": (),
-    "priority": (),
 }
 """Fields of later releases, each with the values besides null that ask for nothing."""
 

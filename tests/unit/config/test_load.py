@@ -74,8 +74,11 @@ def test_an_empty_file_is_all_defaults_as_the_contract_writes_them() -> None:
     assert config.api.roles.operator == ("@pmigd",)
     assert config.api.roles.viewer == ()
     assert config.metrics.addresses == (ListenAddress("127.0.0.1", 9718),)
-    assert config.limits.max_outgoing == 1
-    assert config.limits.queue_max == 10000
+    limits = config.limits
+    assert (limits.source, limits.libvirtd_conf) == ("auto", "")
+    assert (limits.max_outgoing, limits.max_incoming, limits.max_preparing) == (1, 1, 2)
+    assert (limits.reserve_workers, limits.reserve_clients) == (5, 100)
+    assert (limits.queue_max, limits.ssh_startups) == (10000, 10)
     assert (config.migration.transport, config.migration.timeout_s) == ("native", 0)
     assert config.migration.on_timeout == "abort"
 

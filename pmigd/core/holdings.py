@@ -1,0 +1,224 @@
+"""What migrations hold on this host, by resource: the account behind every admission.
+
+A migration takes a client of libvirtd on either side, a worker at the source for the whole of its
+one call, and a worker at the destination while that prepares it, finishes it and goes through
+post-copy. The table :func:`needs` is the only place that says so. An account can not go wrong by
+lost messages or crashes: it is put together anew from what runs and from the leases in force.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, Literal, Self
+
+from pmigd.core.model import Direction, Migration, State, Transport
+
+Login = Literal["tls", "tcp", "ssh", "unix"]
+"""How the source's libvirt daemon connects to the destination's."""
+
+WORKERS_FOR_CONTROL: Final = 1
+"""Of libvirtd's workers, those that no migration ever takes, whatever its phase: an abort, a look
+at the statistics or a switch to post-copy finds one, for these calls are not prioritised ones."""
+
+
+class Resource(StrEnum):
+    """What there is only so much of."""
+
+    OUTGOING_SLOT = "outgoing_slot"  # limits.max_outgoing
+    INCOMING_SLOT = "incoming_slot"  # limits.max_incoming
+    PREPARING_SLOT = "preparing_slot"  # limits.max_preparing
+    CLIENT = "client"  # libvirtd: max_clients
+    ANONYMOUS_CLIENT = "anonymous_client"  # libvirtd: max_anonymous_clients
+    WORKER = "worker"  # libvirtd: max_workers
+    MIGRATION_PORT = "migration_port"  # qemu.conf: migration_port_min to _max
+    SSH_STARTUP = "ssh_startup"  # limits.ssh_startups, sshd's MaxStartups
+
+
+class Phase(StrEnum):
+    """How far a migration is, as far as it changes what it holds."""
+
+    PREPARING = "preparing"
+    TRANSFER = "transfer"
+    POSTCOPY = "postcopy"
+    FINISHING = "finishing"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One migration in the account. `ports` and `login` matter at the destination only."""
+
+    direction: Direction
+    phase: Phase = Phase.PREPARING
+    ports: int = 1
+    login: Login = "tls"
+
+
+def needs(held: Held) -> Mapping[Resource, int]:
+    """What a migration holds on this host in its present phase."""
+    preparing = held.phase is Phase.PREPARING
+    if held.direction is Direction.OUTGOING:
+        return {
+            Resource.OUTGOING_SLOT: 1,
+            Resource.PREPARING_SLOT: int(preparing),
+            Resource.CLIENT: 1,
+            Resource.WORKER: 1,
+        }
+    return {
+        Resource.INCOMING_SLOT: 1,
+        Resource.PREPARING_SLOT: int(preparing),
+        Resource.CLIENT: 1,
+        Resource.ANONYMOUS_CLIENT: int(preparing),
+        Resource.WORKER: int(held.phase is not Phase.TRANSFER),
+        Resource.MIGRATION_PORT: held.ports,
+        Resource.SSH_STARTUP: int(preparing and held.login == "ssh"),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of each resource migrations may hold; what is not in `usable` is not limited.
+
+    `others`: in use by somebody else, which leaves less. `workers` is libvirtd's whole number:
+    what is usable for a start is less, so that what has started always finds one to finish with.
+    """
+
+    usable: Mapping[Resource, int] = field(default_factory=dict)
+    others: Mapping[Resource, int] = field(default_factory=dict)
+    workers: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """The resource of `host` that keeps a migration from starting, and how full it is."""
+
+    resource: str
+    host: str
+    used: int
+    limit: int
+
+
+class Account:
+    """Who holds what. Every change is one step, and takes all of a migration's needs or none."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, Held] = {}
+        self._used: Counter[Resource] = Counter()
+        self._number: Counter[Direction] = Counter()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._held
+
+    def __iter__(self) -> Iterator[tuple[str, Held]]:
+        return iter(self._held.items())
+
+    def used(self, resource: Resource) -> int:
+        """How much of `resource` is held."""
+        return self._used[resource]
+
+    def number(self, direction: Direction) -> int:
+        """How many migrations in that direction hold something."""
+        return self._number[direction]
+
+    def put(self, key: str, held: Held) -> None:
+        """`key` holds this from now on, instead of what it held before."""
+        self.drop(key)
+        self._held[key] = held
+        self._used.update(needs(held))
+        self._number[held.direction] += 1
+
+    def drop(self, key: str) -> None:
+        """`key` holds nothing any more; one that held nothing is no mistake."""
+        held = self._held.pop(key, None)
+        if held is not None:
+            self._used.subtract(needs(held))
+            self._number[held.direction] -= 1
+
+    def copy(self) -> Self:
+        """The same account, to try something on."""
+        other = type(self)()
+        for key, held in self:
+            other.put(key, held)
+        return other
+
+
+def lacking(account: Account, limits: Limits, host: str, wanted: Held) -> Shortage | None:
+    """What keeps a migration that begins with `wanted` from starting now, or None.
+
+    Both directions must always be able to go on: whoever leaves needs a worker elsewhere that
+    somebody who comes from there may be waiting for here. So neither takes the last usable worker
+    of the other, and all together stay so few that each can finish at the same time.
+    """
+    for resource, number in needs(wanted).items():
+        usable = limits.usable.get(resource)
+        if number == 0 or usable is None:
+            continue
+        used = account.used(resource) + limits.others.get(resource, 0)
+        if used + number > usable:
+            return Shortage(resource, host, used, usable)
+    return _no_worker_to_finish_with(account, limits, host, wanted)
+
+
+def _no_worker_to_finish_with(
+    account: Account, limits: Limits, host: str, wanted: Held
+) -> Shortage | None:
+    usable = limits.usable.get(Resource.WORKER)
+    if usable is None:
+        return None
+    # One of the usable workers is kept for the other direction, where there are two.
+    own = account.number(wanted.direction)
+    held = own if wanted.direction is Direction.OUTGOING else _workers_of_incoming(account)
+    if usable > 1 and held + 1 > usable - 1:
+        return Shortage(Resource.WORKER, host, held, usable - 1)
+    peak = limits.workers - WORKERS_FOR_CONTROL - limits.others.get(Resource.WORKER, 0)
+    total = account.number(Direction.OUTGOING) + account.number(Direction.INCOMING)
+    if total + 1 > max(1, peak):
+        return Shortage(Resource.WORKER, host, total, max(1, peak))
+    return None
+
+
+def _workers_of_incoming(account: Account) -> int:
+    return account.used(Resource.WORKER) - account.number(Direction.OUTGOING)
+
+
+_PHASE_OF: Final[Mapping[State, Phase]] = {
+    State.PREPARING: Phase.PREPARING,
+    State.PRECOPY: Phase.TRANSFER,
+    State.POSTCOPY: Phase.POSTCOPY,
+    State.POSTCOPY_PAUSED: Phase.POSTCOPY,
+    State.FINISHING: Phase.FINISHING,
+}
+
+
+def held_of(migration: Migration) -> Held | None:
+    """What a migration holds on this host; None when nothing is going on between the hosts."""
+    phase = _PHASE_OF.get(migration.state)
+    if phase is None:
+        return None
+    return Held(
+        migration.direction,
+        phase,
+        ports=ports_of(migration),
+        login=login_of(migration.target.uri if migration.target else ""),
+    )
+
+
+def ports_of(migration: Migration) -> int:
+    """Migration ports at the destination: one for memory, one for the disks that are copied."""
+    request = migration.request
+    over_unix = (request.migrate_uri or "").startswith("unix:")
+    if request.offline or request.transport is Transport.TUNNELLED or over_unix:
+        return 0
+    return 1 + int(request.copy_storage.value != "none")
+
+
+def login_of(uri: str) -> Login:
+    """How a libvirt URI connects; without a scheme of its own it is TLS."""
+    scheme = uri.partition("://")[0].partition("+")[2]
+    match scheme:
+        case "tcp" | "ssh" | "unix":
+            return scheme
+        case _:
+            return "tls"

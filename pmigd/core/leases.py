@@ -1,0 +1,211 @@
+"""The leases that this host has given to its peers: who may migrate here now, and who waits.
+
+A lease is asked for before a migration is prepared, and renewed by its source's reports while that
+lives. The book is made equal to each report, so that a lost message is repaired by the next one and
+nothing can be leaked: what a report no longer has is given back; what is no longer reported at all
+ends after :data:`TTL_S`, unless this host itself sees the guest coming in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from pmigd.core.holdings import Account, Held, Limits, Login, Phase, Resource, Shortage, lacking
+from pmigd.core.model import Direction, Domain
+from pmigd.core.problem import Code, refuse
+from pmigd.core.queue import AGE_S_PER_POINT
+
+TTL_S: Final = 30.0
+"""How long a lease lives without being renewed."""
+RENEW_EVERY_S: Final = 5.0
+MAX_WAITING: Final = 1000
+"""Places in the queue of one peer; its own queue holds the others."""
+
+
+class Wish(StrEnum):
+    """What a source says of a migration that does not run yet."""
+
+    NOT_READY = "not_ready"  # keeps its place, and is not granted
+    READY = "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A lease, or a place in the queue for one.
+
+    `peer` is the name that was proven when it was asked for. `since` (monotonic) is when it was
+    first asked for, `renewed` when its source last spoke of it, `seq` the number of that message.
+    """
+
+    id: str
+    peer: str
+    domain: Domain
+    phase: Phase | Wish
+    granted: bool = False
+    priority: int = 50
+    ports: int = 1
+    login: Login = "tls"
+    seq: int = 0
+    since: float = 0.0
+    renewed: float = 0.0
+
+    @property
+    def turn(self) -> tuple[float, str]:
+        """Its place in the queue: by priority with ageing, as at its source."""
+        return (self.since - AGE_S_PER_POINT * self.priority, self.id)
+
+    @property
+    def held(self) -> Held:
+        """What it holds of this host, once granted."""
+        phase = self.phase if isinstance(self.phase, Phase) else Phase.PREPARING
+        return Held(Direction.INCOMING, phase, self.ports, self.login)
+
+
+def key_of(lease_id: str) -> str:
+    """The name of a lease in the account."""
+    return f"lease:{lease_id}"
+
+
+class Book:
+    """All leases of this host. What is granted is in `account` from the same moment on."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._leases: dict[str, Lease] = {}
+        self._reported: dict[str, int] = {}
+
+    def __iter__(self) -> Iterator[Lease]:
+        return iter(self._leases.values())
+
+    def get(self, iden: str) -> Lease | None:
+        """One lease, or None."""
+        return self._leases.get(iden)
+
+    def granted_for(self, uuid: str) -> Lease | None:
+        """The granted lease for a domain, or None."""
+        found = (lease for lease in self if lease.granted and lease.domain.uuid == uuid)
+        return next(found, None)
+
+    def load(self, leases: Iterable[Lease], now: float) -> None:
+        """Take up what the journal has; the sources get their time to renew it."""
+        for lease in leases:
+            self._set(replace(lease, since=now, renewed=now))
+
+    def ask(self, wanted: Lease, now: float) -> Lease:
+        """Take `wanted` into the queue. Repeating it changes nothing.
+
+        Raises Refused: forbidden (another host's lease), wrong_state (a message that is older than
+        what its source said since), queue_full.
+        """
+        known = self._leases.get(wanted.id)
+        if known is None and wanted.seq < self._reported.get(wanted.peer, 0):
+            raise refuse(Code.WRONG_STATE, f"Lease {wanted.id} was given back since it was asked.")
+        if known is not None and known.peer != wanted.peer:
+            raise refuse(Code.FORBIDDEN, f"Lease {wanted.id} is another host's.")
+        if known is None and self._waiting_of(wanted.peer) >= MAX_WAITING:
+            raise refuse(Code.QUEUE_FULL, f"{MAX_WAITING} migrations of {wanted.peer} wait here.")
+        return self._update(wanted, now)
+
+    def report(self, peer: str, seq: int, leases: Iterable[Lease], now: float) -> list[Lease]:
+        """Make the book equal to what `peer` says; returns those it has lost by that.
+
+        What runs there is taken up as granted even if it was not known, for it is under way. A
+        report that was overtaken by a newer one only renews.
+        """
+        stale = seq < self._reported.get(peer, 0)
+        self._reported[peer] = max(seq, self._reported.get(peer, 0))
+        told = set()
+        for lease in leases:
+            told.add(lease.id)
+            known = self._leases.get(lease.id)
+            if known is not None and known.peer != peer:
+                continue
+            if known is None and stale:
+                continue
+            self._update(lease, now)
+        given_back = [
+            lease
+            for lease in self
+            if lease.peer == peer and lease.id not in told and lease.seq <= seq and not stale
+        ]
+        for lease in given_back:
+            self.drop(lease.id)
+        return given_back
+
+    def expire(self, now: float, is_coming: Callable[[str], bool]) -> list[Lease]:
+        """Drop what was not renewed for too long; `is_coming` tells of a domain's UUID whether
+        libvirt here has it incoming or under way."""
+        silent = [lease for lease in self if now - lease.renewed > TTL_S]
+        over = [x for x in silent if not (x.granted and is_coming(x.domain.uuid))]
+        for lease in over:
+            self.drop(lease.id)
+        return over
+
+    def drop(self, iden: str) -> None:
+        """Forget one."""
+        if self._leases.pop(iden, None) is not None:
+            self._account.drop(key_of(iden))
+
+    def grant(self, limits: Limits, host: str) -> list[Lease]:
+        """Grant whatever may be granted now, in its turn; returns what was."""
+        granted = []
+        for lease in sorted(self._ready(), key=lambda lease: lease.turn):
+            if lacking(self._account, limits, host, lease.held) is not None:
+                break  # the next one must not take what this one waits for
+            self._set(replace(lease, granted=True))
+            granted.append(self._leases[lease.id])
+        return granted
+
+    def take_back(self, iden: str) -> None:
+        """Undo a grant that could not be made durable: it waits again."""
+        lease = self._leases.get(iden)
+        if lease is not None:
+            self._set(replace(lease, granted=False))
+
+    def why_waiting(self, limits: Limits, host: str) -> Mapping[str, tuple[Shortage, int]]:
+        """What each waiting lease waits for, and its position.
+
+        One that would fit by itself waits for what the first one waits for.
+        """
+        found: dict[str, tuple[Shortage, int]] = {}
+        slots = Resource.INCOMING_SLOT
+        first = Shortage(slots, host, self._account.used(slots), limits.usable.get(slots, 0))
+        for position, lease in enumerate(sorted(self._ready(), key=lambda x: x.turn), start=1):
+            shortage = lacking(self._account, limits, host, lease.held) or first
+            first = shortage if position == 1 else first
+            found[lease.id] = (shortage, position)
+        return found
+
+    def _ready(self) -> Iterator[Lease]:
+        return (x for x in self if not x.granted and x.phase is not Wish.NOT_READY)
+
+    def _waiting_of(self, peer: str) -> int:
+        return sum(not lease.granted for lease in self if lease.peer == peer)
+
+    def _update(self, told: Lease, now: float) -> Lease:
+        known = self._leases.get(told.id)
+        if known is None:
+            known = replace(told, since=now)
+        elif told.seq < known.seq:
+            told = known  # overtaken on the way: it is a sign of life and no more
+        runs = isinstance(told.phase, Phase)
+        keeps = known.granted and told.phase is not Wish.NOT_READY
+        lease = replace(
+            told,
+            granted=runs or keeps,
+            since=known.since,
+            renewed=now,
+            seq=max(told.seq, known.seq),
+        )
+        self._set(lease)
+        return lease
+
+    def _set(self, lease: Lease) -> None:
+        self._leases[lease.id] = lease
+        if lease.granted:
+            self._account.put(key_of(lease.id), lease.held)
+        else:
+            self._account.drop(key_of(lease.id))

@@ -1,0 +1,143 @@
+"""Which figure counts, and how much of it migrations may hold (pmigd.core.limits)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pmigd.core.limits import (
+    DEFAULTS,
+    LIVE_KEPT_S,
+    DaemonLimits,
+    Reading,
+    Resource,
+    Source,
+    bounds,
+    daemon_limits,
+    host_limits,
+    usable,
+)
+from tests.support.build import at
+
+USED = {"clients": 7, "anonymous_clients": 1, "workers": 6, "free_workers": 4, "queued_calls": 0}
+LIVE = Reading(Source.VIRT_ADMIN, at(0), {"max_workers": 12, "max_clients": 50, **USED})
+CONF = Reading(Source.CONF, at(1), {"max_workers": 30, "max_client_requests": 9})
+
+
+def daemon(name: str = "libvirtd", **figures: int) -> DaemonLimits:
+    """A daemon whose file says `figures`."""
+    return daemon_limits(name, live=None, conf=Reading(Source.CONF, at(0), figures), now=at(0))
+
+
+def bound(resource: Resource, *daemons: DaemonLimits, workers: int = 5, clients: int = 100):
+    return bounds(host_limits(daemons, None), reserve_workers=workers, reserve_clients=clients)[
+        resource
+    ]
+
+
+@pytest.mark.parametrize(
+    ("limit", "reserve", "expected"),
+    [
+        (20, 5, (15, 5)),
+        (7, 5, (2, 5)),
+        (6, 5, (2, 4)),
+        (5, 5, (2, 3)),
+        (4, 5, (2, 2)),
+        (4, 1, (3, 1)),
+        (3, 1, (1, 2)),
+        (2, 5, (1, 1)),
+        (1, 5, (1, 0)),
+        (0, 5, (1, 0)),
+        (5000, 100, (4900, 100)),
+    ],
+)
+def test_the_reserve_is_kept_as_long_as_two_can_migrate(limit, reserve, expected) -> None:
+    assert usable(limit, reserve) == expected
+
+
+@given(st.integers(0, 10_000), st.integers(0, 10_000))
+def test_what_is_usable_and_the_reserve_never_pass_the_limit(limit: int, reserve: int) -> None:
+    may_hold, kept = usable(limit, reserve)
+    assert may_hold >= 1
+    assert kept >= 0
+    assert may_hold + kept == max(1, limit)
+    if limit >= 4:
+        assert may_hold >= 2
+        assert kept >= min(reserve, 1)
+        assert kept <= reserve
+
+
+@given(st.integers(0, 1000), st.integers(0, 1000))
+def test_a_larger_limit_is_never_less_usable(limit: int, reserve: int) -> None:
+    assert usable(limit + 1, reserve)[0] >= usable(limit, reserve)[0]
+
+
+def test_every_figure_is_the_best_sources_and_tells_it() -> None:
+    found = daemon_limits("libvirtd", live=LIVE, conf=CONF, now=at(2))
+    assert (found.max_workers.value, found.max_workers.source) == (12, Source.VIRT_ADMIN)
+    assert found.max_workers.read_at == at(0)
+    assert found.max_client_requests.value == 9
+    assert found.max_client_requests.source is Source.CONF
+    assert found.prio_workers.value == DEFAULTS["prio_workers"]
+    assert (found.prio_workers.source, found.prio_workers.read_at) == (Source.DEFAULT, None)
+    assert found.use is not None
+    assert (found.use.clients, found.use.busy_workers) == (7, 2)
+
+
+def test_what_a_silent_daemon_said_counts_for_a_minute() -> None:
+    still = daemon_limits("libvirtd", live=LIVE, conf=CONF, now=at(LIVE_KEPT_S))
+    assert still.max_workers.value == 12
+    later = daemon_limits("libvirtd", live=LIVE, conf=CONF, now=at(LIVE_KEPT_S + 0.1))
+    assert (later.max_workers.value, later.max_workers.source) == (30, Source.CONF)
+    assert later.max_clients.source is Source.DEFAULT
+    assert later.use is None
+
+
+def test_limits_that_differ_in_age_only_are_the_same() -> None:
+    again = Reading(LIVE.source, at(5), LIVE.figures)
+    first, second = (daemon_limits("d", live=r, conf=CONF, now=at(5)) for r in (LIVE, again))
+    assert first == second
+    busier = Reading(LIVE.source, at(5), {**LIVE.figures, "clients": 8})
+    assert daemon_limits("d", live=busier, conf=CONF, now=at(5)) != first
+
+
+def test_the_smaller_limit_of_two_daemons_binds_and_names_its_daemon() -> None:
+    virtqemud = daemon("virtqemud", max_workers=9, max_clients=6000)
+    virtproxyd = daemon("virtproxyd", max_workers=40)
+    workers = bound(Resource.WORKERS, virtqemud, virtproxyd)
+    assert (workers.daemon, workers.limit, workers.usable) == ("virtqemud", 9, 4)
+    clients = bound(Resource.CLIENTS, virtqemud, virtproxyd)
+    assert (clients.daemon, clients.limit, clients.usable) == ("virtproxyd", 5000, 4900)
+    assert (workers.note, clients.note) == ("", "")
+
+
+def test_a_cut_reserve_is_said_with_its_remedy() -> None:
+    workers = bound(Resource.WORKERS, daemon(max_workers=5))
+    assert (workers.usable, workers.reserve) == (2, 3)
+    assert workers.note == (
+        "max_workers of libvirtd is only 5: reserve_workers is cut from 5 to 3."
+        " Raise max_workers to 7 or more."
+    )
+    assert bound(Resource.WORKERS, daemon(max_workers=7)).note == ""
+    tiny = bound(Resource.WORKERS, daemon(max_workers=3))
+    assert (tiny.usable, tiny.reserve) == (1, 2)
+    assert "one migration at a time" in tiny.note
+
+
+def test_one_request_a_connection_stays_free_for_keepalives() -> None:
+    assert bound(Resource.CLIENT_REQUESTS, daemon()).usable == 4
+    assert bound(Resource.CLIENT_REQUESTS, daemon(max_client_requests=1)).usable == 1
+
+
+def test_ports_are_counted_from_the_first_to_the_last() -> None:
+    conf = Reading(Source.CONF, at(0), {"migration_port_max": 49153})
+    reserves = {"reserve_workers": 5, "reserve_clients": 100}
+    ports = bounds(host_limits([daemon()], conf), **reserves)[Resource.MIGRATION_PORTS]
+    assert (ports.limit, ports.usable, ports.source) == (2, 2, Source.CONF)
+    ports = bounds(host_limits([daemon()], None), **reserves)[Resource.MIGRATION_PORTS]
+    assert (ports.limit, ports.source, ports.note) == (64, Source.DEFAULT, "")
+    wrong = Reading(Source.CONF, at(0), {"migration_port_max": 49000})
+    ports = bounds(host_limits([daemon()], wrong), **reserves)[Resource.MIGRATION_PORTS]
+    assert ports.limit == 1
+    assert "qemu.conf" in ports.note
