@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from pmigd.api.hub import Hub
-from pmigd.core.finding import Finding
+from pmigd.core.checks import Checked
 from pmigd.core.model import Migration, MigrationId, Request, State, Waiting
 from pmigd.core.ports import DomainFacts, Settings
 from pmigd.core.roles import Role
@@ -22,9 +22,6 @@ class Migrations(Protocol):
 
     def all(self) -> Iterator[Migration]:
         """All kept ones, newest first."""
-
-    def waiting(self) -> Mapping[MigrationId, Waiting]:
-        """What every queued migration waits for."""
 
     def waiting_of(self, iden: MigrationId) -> Waiting | None:
         """What one migration waits for; None if it does not wait."""
@@ -45,7 +42,13 @@ class Migrations(Protocol):
         """The settings in force. Refused: wrong_state, libvirt_unavailable."""
 
     async def change(
-        self, iden: MigrationId, settings: Settings, *, timeout_s: float | None, by: str
+        self,
+        iden: MigrationId,
+        settings: Settings,
+        *,
+        timeout_s: float | None = None,
+        priority: int | None = None,
+        by: str,
     ) -> Migration:
         """Change settings. Refused: wrong_state, or libvirt's reason."""
 
@@ -69,7 +72,7 @@ class Backend(Protocol):
     async def submit(self, request: Request, *, role: Role, by: str, key: str | None) -> Migration:
         """Queue a migration. Refused: why not."""
 
-    async def check(self, request: Request, *, role: Role) -> list[Finding]:
+    async def check(self, request: Request, *, role: Role) -> Checked:
         """Everything that speaks against a migration. Refused: what may not even be asked."""
 
     def status(self) -> dict[str, Any]:

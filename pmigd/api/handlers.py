@@ -17,11 +17,10 @@ from pmigd.core import ports
 from pmigd.core.model import Migration, MigrationId, State
 from pmigd.core.problem import Code, refuse
 from pmigd.wire.migration import (
-    CheckResult,
-    Finding,
     Page,
     Settings,
     StreamEvent,
+    check_view,
     migration_view,
 )
 from pmigd.wire.request import (
@@ -55,9 +54,7 @@ async def check(request: web.Request) -> web.Response:
     """POST /v1/check: everything that speaks against a migration, and nothing is started."""
     backend = request.app[BACKEND]
     wanted = backend.parse_request(await body_of(request))
-    found = await backend.check(wanted, role=request[ROLE])
-    items = tuple(Finding(f.code, f.level.value, f.detail, f.remedy, f.field) for f in found)
-    return answer(CheckResult(items, all(f.level != "block" for f in items)))
+    return answer(check_view(await backend.check(wanted, role=request[ROLE])))
 
 
 async def listing(request: web.Request) -> web.Response:
@@ -81,8 +78,7 @@ async def listing(request: web.Request) -> web.Response:
             more = True
             break
         found.append(migration)
-    waiting = migrations.waiting() if any(m.state is State.QUEUED for m in found) else {}
-    items = tuple(migration_view(m, waiting.get(m.id)) for m in found)
+    items = tuple(migration_view(m, migrations.waiting_of(m.id)) for m in found)
     return answer(Page(items, found[-1].id if more else None))
 
 
@@ -159,6 +155,7 @@ async def change(request: web.Request) -> web.Response:
             compression_cache_bytes=wanted.compression_cache_bytes,
         ),
         timeout_s=wanted.timeout_s,
+        priority=wanted.priority,
         by=request[USER],
     )
     return answer(_view(request, changed))

@@ -1,51 +1,168 @@
-"""Which queued migrations may start now, and what every other one waits for.
+"""Which queued migrations may start now, which ask their destination, and what all others wait for.
 
-Pure functions of the queue and of what is held. First in, first out; one resource so far: the
-outgoing slots. Migrations that others started hold a slot like our own.
+Pure functions of the queue, what is held, the limits and what the destinations said. Nothing is
+started above a limit of this host; where the destination has a pmigd, nothing is started without
+its lease. A slot here is kept for whoever is asking, but not for whoever has been told to wait:
+others go past it, to other destinations, until its patience is over (:data:`PATIENCE_S`). So no
+slot idles for long, and nobody is passed for ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
+from enum import StrEnum
+from typing import Final
 
-from pmigd.core.model import MigrationId, Waiting
+from pmigd.core.holdings import Account, Held, Limits, Resource, Shortage, lacking
+from pmigd.core.model import Direction, MigrationId, Waiting
+from pmigd.core.queue import Entry, Queue
+
+PATIENCE_S: Final = 60.0
+"""After so long a wait at its destination, the next free slot here is kept for a migration."""
+
+
+class Standing(StrEnum):
+    """How a queued migration stands with its destination's pmigd."""
+
+    ASKING = "asking"  # the answer is on its way
+    WAITING = "waiting"  # it has a place in the destination's queue
+    GRANTED = "granted"
+    STEPPED_BACK = "stepped_back"  # it was granted, but there was no slot here: to be asked again
 
 
 @dataclass(frozen=True, slots=True)
-class Capacity:
-    """What this host allows and what is held now.
+class Lease:
+    """A queued migration's standing.
 
-    `blocked_by` names what keeps every migration from starting ("libvirt", "journal"), or is None.
+    `since` (monotonic) is when it was first asked for, `seq` the number of the message that asked.
+    """
+
+    standing: Standing
+    since: float
+    seq: int = 0
+    shortage: Shortage | None = None
+    position: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What is known of a destination.
+
+    `leases`: it has a pmigd, which is asked. `shut` says why nothing starts to there now; `detail`
+    is the reason in words.
+    """
+
+    leases: bool = False
+    shut: Shortage | None = None
+    detail: str = ""
+
+
+OPEN: Final = Door()
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Everything that admission depends on besides the queue.
+
+    `blocked` keeps everything from starting ("libvirt", "journal"). `window`: how many may wait at
+    one destination at the same time.
     """
 
     host: str
-    max_outgoing: int
-    held_outgoing: int
-    blocked_by: str | None = None
-
-    @property
-    def free(self) -> int:
-        """How many more may start."""
-        if self.blocked_by is not None:
-            return 0
-        return max(0, self.max_outgoing - self.held_outgoing)
+    account: Account
+    limits: Limits
+    doors: Mapping[str, Door] = field(default_factory=dict)
+    leases: Mapping[MigrationId, Lease] = field(default_factory=dict)
+    blocked: str | None = None
+    window: int = 1
+    now: float = 0.0
 
 
-def admit(queue: Iterable[MigrationId], capacity: Capacity) -> tuple[MigrationId, ...]:
-    """The head of the queue that may start now: ``held + started`` never passes the limit."""
-    return tuple(islice(queue, capacity.free))
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to be done now. `step_back`: granted, but there is no slot for it here."""
+
+    start: tuple[MigrationId, ...] = ()
+    ask: tuple[MigrationId, ...] = ()
+    step_back: tuple[MigrationId, ...] = ()
 
 
-def why_waiting(capacity: Capacity, position: int, since: datetime) -> Waiting:
-    """What the migration at `position` (1 is next) of the queue waits for."""
+_LEAVING: Final = Held(Direction.OUTGOING)
+
+
+def decide(queue: Queue, situation: Situation) -> Decision:
+    """Go through the queue in its order for as long as there is room."""
+    s = situation
+    start: list[MigrationId] = []
+    ask: list[MigrationId] = []
+    if s.blocked is None:
+        account = s.account.copy()
+        shut = {name for name, door in s.doors.items() if door.shut is not None}
+        waiting: Counter[str] = Counter()
+        for entry in queue.in_turn(shut):
+            if lacking(account, s.limits, s.host, _LEAVING) is not None:
+                break
+            standing = _standing(entry, s)
+            if standing is Standing.WAITING:
+                waiting[entry.destination] += 1
+                if waiting[entry.destination] >= s.window:
+                    shut.add(entry.destination)
+                if s.now - s.leases[entry.id].since < PATIENCE_S:
+                    continue
+            elif standing is Standing.GRANTED:
+                start.append(entry.id)
+            elif standing is not Standing.ASKING:
+                ask.append(entry.id)
+            account.put(entry.id, _LEAVING)
+    granted = (iden for iden, lease in s.leases.items() if lease.standing is Standing.GRANTED)
+    begun = set(start)
+    return Decision(tuple(start), tuple(ask), tuple(i for i in granted if i not in begun))
+
+
+def _standing(entry: Entry, s: Situation) -> Standing | None:
+    """Where there is nobody to ask, everything is granted."""
+    if not s.doors.get(entry.destination, OPEN).leases:
+        return Standing.GRANTED
+    lease = s.leases.get(entry.id)
+    return None if lease is None else lease.standing
+
+
+def why_waiting(queue: Queue, entry: Entry, situation: Situation, since: datetime) -> Waiting:
+    """The one resource that a queued migration waits for."""
+    s = situation
+    position = queue.position(entry)
+    door = s.doors.get(entry.destination, OPEN)
+    lease = s.leases.get(entry.id)
+    shortage: Shortage | None
+    if s.blocked is not None:
+        slots = Resource.OUTGOING_SLOT
+        shortage = Shortage(s.blocked, s.host, s.account.used(slots), s.limits.usable.get(slots, 0))
+    elif door.shut is not None:
+        shortage = door.shut
+    elif lease is not None and lease.shortage is not None:
+        shortage, position = lease.shortage, lease.position
+    else:
+        shortage = lacking(s.account, s.limits, s.host, _LEAVING)
+    if shortage is None:
+        shortage = _ahead(queue, entry, s)
     return Waiting(
-        resource=capacity.blocked_by or "outgoing_slot",
-        host=capacity.host,
-        used=capacity.held_outgoing,
-        limit=capacity.max_outgoing,
+        resource=shortage.resource,
+        host=shortage.host,
+        used=shortage.used,
+        limit=shortage.limit,
         position=position,
         since=since,
+        detail=door.detail,
     )
+
+
+def _ahead(queue: Queue, entry: Entry, s: Situation) -> Shortage:
+    """There is room here: it waits for what the first one to the same destination waits for."""
+    lease = s.leases.get(queue.first_to(entry.destination).id)
+    if lease is not None and lease.shortage is not None:
+        return lease.shortage
+    slots = Resource.OUTGOING_SLOT
+    return Shortage(slots, s.host, s.account.used(slots), s.limits.usable.get(slots, 0))

@@ -42,6 +42,10 @@ def _unix(r: Request) -> bool:
     return (r.migrate_uri or "").startswith("unix:")
 
 
+def _rdma(r: Request) -> bool:
+    return (r.migrate_uri or "").startswith("rdma:")
+
+
 def _methods(r: Request) -> tuple[str, ...]:
     return r.compression.methods if r.compression is not None else ()
 
@@ -157,6 +161,14 @@ CONFLICTS: Final[tuple[Conflict, ...]] = (
         "A bandwidth for post-copy means nothing without post-copy.",
         "Allow post-copy, or leave it out.",
     ),
+    # Definitions
+    Conflict(
+        "persistent_xml_unused",
+        "persistent_xml",
+        lambda r: r.persistent_xml is not None and r.persistent is False,
+        "A guest that is not to be persistent has no use for a persistent definition.",
+        "Leave 'persistent_xml' out, or 'persistent'.",
+    ),
     # Offline
     Conflict(
         "offline_live",
@@ -215,9 +227,9 @@ CONFLICTS: Final[tuple[Conflict, ...]] = (
     Conflict(
         "target_zero_without_copy",
         "migrate_disks_target_zero",
-        lambda r: bool(r.migrate_disks_target_zero) and not _copies(r),
-        "Images at the destination are written to only when disks are copied.",
-        "Add 'copy_storage': 'all'.",
+        lambda r: bool(r.migrate_disks_target_zero) and r.copy_storage is not CopyStorage.ALL,
+        "Only the images that whole disks are copied to can read as zeroes before.",
+        "Add 'copy_storage': 'all', or leave it out.",
     ),
     Conflict(
         "synchronous_without_copy",
@@ -244,9 +256,9 @@ CONFLICTS: Final[tuple[Conflict, ...]] = (
     Conflict(
         "unix_needs_disks_uri",
         "disks_uri",
-        lambda r: _unix(r) and _copies(r) and not (r.disks_uri or "").startswith("unix:"),
-        "When memory goes over a UNIX socket, disks need one too.",
-        "Give 'disks_uri': 'unix:///path'.",
+        lambda r: _unix(r) and _copies(r) and r.disks_uri is None,
+        "When memory goes over a UNIX socket, libvirt cannot know where disks are to go.",
+        "Give 'disks_uri': 'unix:///path' or 'tcp://host:port'.",
     ),
     Conflict(
         "unix_listen_address",
@@ -265,9 +277,31 @@ CONFLICTS: Final[tuple[Conflict, ...]] = (
     Conflict(
         "unix_tls_storage",
         "tls",
-        lambda r: _unix(r) and r.tls and _copies(r),
+        lambda r: (r.disks_uri or "").startswith("unix:") and r.tls and _copies(r),
         "libvirt does not copy disks with TLS over a UNIX socket.",
-        "Leave 'tls' out, or use TCP.",
+        "Leave 'tls' out, or use TCP for the disks.",
+    ),
+    Conflict(
+        "unix_zerocopy",
+        "zerocopy",
+        lambda r: _unix(r) and r.zerocopy,
+        "Linux has no zero-copy on UNIX sockets; QEMU gives up when the transfer begins.",
+        "Use TCP, or leave 'zerocopy' out.",
+    ),
+    # RDMA: what QEMU does only on sockets
+    Conflict(
+        "rdma_tls",
+        "tls",
+        lambda r: _rdma(r) and r.tls,
+        "QEMU sends memory over RDMA in the clear, TLS or not, and says nothing.",
+        "Use TCP, or leave 'tls' out on a network that is trusted.",
+    ),
+    Conflict(
+        "rdma_parallel",
+        "parallel_connections",
+        lambda r: _rdma(r) and r.parallel_connections > 0,
+        "QEMU has parallel connections on sockets only and refuses when the transfer begins.",
+        "Use TCP, or one connection.",
     ),
     # Memory tuning
     Conflict(
@@ -357,7 +391,7 @@ CONFLICTS: Final[tuple[Conflict, ...]] = (
     Conflict(
         "rdma_without_uri",
         "rdma_pin_all",
-        lambda r: r.rdma_pin_all and not (r.migrate_uri or "").startswith("rdma:"),
+        lambda r: r.rdma_pin_all and not _rdma(r),
         "Pinning memory is for RDMA, and the migration does not go over RDMA.",
         "Give 'migrate_uri': 'rdma://host', or leave it out.",
     ),

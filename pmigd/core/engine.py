@@ -169,6 +169,8 @@ def step(migration: Migration, event: ev.Event, now: Now) -> Step:
     match event:
         case ev.Admitted():
             return _admitted(m, now)
+        case ev.NotAdmitted(problem):
+            return Step(_end(m, State.FAILED, problem, now) if m.state is State.QUEUED else m)
         case ev.Prepared():
             return _prepared(m, event)
         case ev.PrepareFailed(problem):

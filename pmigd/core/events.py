@@ -18,6 +18,13 @@ class Admitted:
 
 
 @dataclass(frozen=True, slots=True)
+class NotAdmitted:
+    """A queued migration will never get its slot: the destination refuses it, or stays silent."""
+
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """Source and destination were looked at and nothing speaks against the call."""
 
@@ -197,6 +204,7 @@ class Resolved:
 
 Event = (
     Admitted
+    | NotAdmitted
     | Prepared
     | PrepareFailed
     | CallReturned

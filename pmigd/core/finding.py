@@ -18,25 +18,37 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that a check found. `field` names the request field that it is about, if any."""
+    """One thing that a check found. `field` names the request field that it is about, if any.
+
+    `problem` is what a migration fails with that nothing else keeps from starting.
+    """
 
     code: str
     level: Level
     detail: str
     remedy: str
     field: str | None = None
+    problem: Code = Code.CHECK_FAILED
 
 
 def from_problem(problem: Problem, field: str | None = None) -> Finding:
     """A problem as the finding that blocks."""
-    return Finding(str(problem.code), Level.BLOCK, problem.detail, problem.remedy, field)
+    return Finding(
+        str(problem.code), Level.BLOCK, problem.detail, problem.remedy, field, problem.code
+    )
 
 
-def blocking(findings: list[Finding], code: Code) -> Problem | None:
-    """The findings that block as one problem with `code`, or None if none does."""
+def blocking(findings: list[Finding], code: Code | None = None) -> Problem | None:
+    """The findings that block as one problem, or None if none does.
+
+    Its code is `code`, or else what all of them agree on.
+    """
     found = [finding for finding in findings if finding.level is Level.BLOCK]
     if not found:
         return None
+    if code is None:
+        codes = {finding.problem for finding in found}
+        code = codes.pop() if len(codes) == 1 else Code.CHECK_FAILED
     detail = " ".join(finding.detail for finding in found)
     return Problem(
         code,

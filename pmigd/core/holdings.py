@@ -33,17 +33,29 @@ class Resource(StrEnum):
     CLIENT = "client"  # libvirtd: max_clients
     ANONYMOUS_CLIENT = "anonymous_client"  # libvirtd: max_anonymous_clients
     WORKER = "worker"  # libvirtd: max_workers
+    CLIENT_REQUEST = "client_request"  # libvirtd: max_client_requests, on one connection
     MIGRATION_PORT = "migration_port"  # qemu.conf: migration_port_min to _max
     SSH_STARTUP = "ssh_startup"  # limits.ssh_startups, sshd's MaxStartups
 
 
 class Phase(StrEnum):
-    """How far a migration is, as far as it changes what it holds."""
+    """How far a migration is, as far as it changes what it holds.
 
+    The first two are of a migration that waits for its lease; once it has one, it holds what it
+    needs to prepare.
+    """
+
+    NOT_READY = "not_ready"  # keeps its place, and is not granted
+    READY = "ready"
     PREPARING = "preparing"
     TRANSFER = "transfer"
     POSTCOPY = "postcopy"
     FINISHING = "finishing"
+
+    @property
+    def waits(self) -> bool:
+        """It has not begun."""
+        return self in (Phase.NOT_READY, Phase.READY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +70,7 @@ class Held:
 
 def needs(held: Held) -> Mapping[Resource, int]:
     """What a migration holds on this host in its present phase."""
-    preparing = held.phase is Phase.PREPARING
+    preparing = held.phase.waits or held.phase is Phase.PREPARING
     if held.direction is Direction.OUTGOING:
         return {
             Resource.OUTGOING_SLOT: 1,
@@ -83,11 +95,13 @@ class Limits:
 
     `others`: in use by somebody else, which leaves less. `workers` is libvirtd's whole number:
     what is usable for a start is less, so that what has started always finds one to finish with.
+    `busy` are the workers that nobody here accounts for at this moment.
     """
 
     usable: Mapping[Resource, int] = field(default_factory=dict)
     others: Mapping[Resource, int] = field(default_factory=dict)
     workers: int = 20
+    busy: int = 0
 
 
 @dataclass(frozen=True, slots=True)

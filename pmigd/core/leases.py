@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Final
 
 from pmigd.core.holdings import Account, Held, Limits, Login, Phase, Resource, Shortage, lacking
@@ -25,13 +24,6 @@ MAX_WAITING: Final = 1000
 """Places in the queue of one peer; its own queue holds the others."""
 
 
-class Wish(StrEnum):
-    """What a source says of a migration that does not run yet."""
-
-    NOT_READY = "not_ready"  # keeps its place, and is not granted
-    READY = "ready"
-
-
 @dataclass(frozen=True, slots=True)
 class Lease:
     """A lease, or a place in the queue for one.
@@ -43,7 +35,7 @@ class Lease:
     id: str
     peer: str
     domain: Domain
-    phase: Phase | Wish
+    phase: Phase
     granted: bool = False
     priority: int = 50
     ports: int = 1
@@ -60,8 +52,7 @@ class Lease:
     @property
     def held(self) -> Held:
         """What it holds of this host, once granted."""
-        phase = self.phase if isinstance(self.phase, Phase) else Phase.PREPARING
-        return Held(Direction.INCOMING, phase, self.ports, self.login)
+        return Held(Direction.INCOMING, self.phase, self.ports, self.login)
 
 
 def key_of(lease_id: str) -> str:
@@ -180,7 +171,7 @@ class Book:
         return found
 
     def _ready(self) -> Iterator[Lease]:
-        return (x for x in self if not x.granted and x.phase is not Wish.NOT_READY)
+        return (x for x in self if not x.granted and x.phase is not Phase.NOT_READY)
 
     def _waiting_of(self, peer: str) -> int:
         return sum(not lease.granted for lease in self if lease.peer == peer)
@@ -191,8 +182,8 @@ class Book:
             known = replace(told, since=now)
         elif told.seq < known.seq:
             told = known  # overtaken on the way: it is a sign of life and no more
-        runs = isinstance(told.phase, Phase)
-        keeps = known.granted and told.phase is not Wish.NOT_READY
+        runs = not told.phase.waits
+        keeps = known.granted and told.phase is not Phase.NOT_READY
         lease = replace(
             told,
             granted=runs or keeps,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from pmigd.core.holdings import Account, Limits, Resource
 from pmigd.core.model import Now
 
 LIVE_KEPT_S: Final = 60.0
@@ -36,16 +37,6 @@ class Source(StrEnum):
     VIRT_ADMIN = "virt-admin"
     CONF = "conf"
     DEFAULT = "default"
-
-
-class Resource(StrEnum):
-    """What a daemon has only so many of."""
-
-    CLIENTS = "clients"
-    ANONYMOUS_CLIENTS = "anonymous_clients"
-    WORKERS = "workers"
-    CLIENT_REQUESTS = "client_requests"
-    MIGRATION_PORTS = "migration_ports"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,14 +182,60 @@ def bounds(
     return {
         bound.resource: bound
         for bound in (
-            _with_reserve(Resource.CLIENTS, limits, "max_clients", reserve_clients),
-            _bound(Resource.ANONYMOUS_CLIENTS, limits, "max_anonymous_clients", 0),
-            _with_reserve(Resource.WORKERS, limits, "max_workers", reserve_workers),
+            _with_reserve(Resource.CLIENT, limits, "max_clients", reserve_clients),
+            _bound(Resource.ANONYMOUS_CLIENT, limits, "max_anonymous_clients", 0),
+            _with_reserve(Resource.WORKER, limits, "max_workers", reserve_workers),
             # At its limit of requests libvirt stops reading a connection, keepalives included.
-            _bound(Resource.CLIENT_REQUESTS, limits, "max_client_requests", 1),
+            _bound(Resource.CLIENT_REQUEST, limits, "max_client_requests", 1),
             _ports(limits),
         )
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What the configuration allows, in migrations; the reserves in workers and clients."""
+
+    max_outgoing: int = 1
+    max_incoming: int = 1
+    max_preparing: int = 2
+    ssh_startups: int = 10
+    reserve_workers: int = 5
+    reserve_clients: int = 100
+
+
+def admission_limits(
+    host: HostLimits, allowance: Allowance, account: Account, before: Limits | None = None
+) -> Limits:
+    """What admission goes by: the configuration's slots, the daemons' limits, and others' use.
+
+    Whatever a daemon has in use beyond what migrations hold by `account` is others'. A worker is
+    others' only if it was so at the reading `before` as well: most calls are over at once.
+    """
+    found = bounds(
+        host, reserve_workers=allowance.reserve_workers, reserve_clients=allowance.reserve_clients
+    )
+    usable_of = {
+        Resource.OUTGOING_SLOT: allowance.max_outgoing,
+        Resource.INCOMING_SLOT: allowance.max_incoming,
+        Resource.PREPARING_SLOT: allowance.max_preparing,
+        Resource.SSH_STARTUP: allowance.ssh_startups,
+    } | {resource: bound.usable for resource, bound in found.items()}
+    uses = [daemon.use for daemon in host.daemons if daemon.use is not None]
+    busy = max((use.busy_workers for use in uses), default=0) - account.used(Resource.WORKER)
+    clients = max((use.clients for use in uses), default=0) - account.used(Resource.CLIENT)
+    strangers = max((use.anonymous_clients for use in uses), default=0)
+    busy_before = before.busy if before is not None else 0
+    return Limits(
+        usable=usable_of,
+        others={
+            Resource.WORKER: max(0, min(busy, busy_before)),
+            Resource.CLIENT: max(0, clients),
+            Resource.ANONYMOUS_CLIENT: max(0, strangers - account.used(Resource.ANONYMOUS_CLIENT)),
+        },
+        workers=found[Resource.WORKER].limit,
+        busy=max(0, busy),
+    )
 
 
 def _best(name: str, readings: Iterable[Reading]) -> Figure:
@@ -244,7 +281,7 @@ def _with_reserve(resource: Resource, limits: HostLimits, name: str, reserve: in
         )
     elif kept < reserve:
         note = (
-            f"{name} of {daemon} is only {figure.value}: reserve_{resource} is cut from {reserve}"
+            f"{name} of {daemon} is only {figure.value}: reserve_{resource}s is cut from {reserve}"
             f" to {kept}. Raise {name} to {reserve + 2} or more."
         )
     return Bound(resource, daemon, figure.value, figure.source, kept, may_hold, note)
@@ -262,4 +299,4 @@ def _ports(limits: HostLimits) -> Bound:
             "migration_port_max in qemu.conf is below migration_port_min:"
             f" {daemon} will not start with it. Correct it."
         )
-    return Bound(Resource.MIGRATION_PORTS, daemon, count, source, 0, count, note)
+    return Bound(Resource.MIGRATION_PORT, daemon, count, source, 0, count, note)

@@ -187,6 +187,7 @@ class Request:
     timeout_s: float = 0
     on_timeout: OnTimeout = OnTimeout.ABORT
     recover_attempts: int = 0
+    priority: int = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,9 +289,9 @@ DISK_RATE_SPAN_S: Final = 5.0
 class Sample:
     """Job statistics at one moment. Bytes and bytes per second; None where libvirt is silent.
 
-    Disks are copied first; until they are, libvirt has no figures of memory. ``downtime_ms`` is QEMU's expectation while the job runs and the
-    measured pause afterwards; ``downtime_net_ms`` (afterwards only) leaves the difference of the
-    hosts' clocks out.
+    Disks are copied first; until they are, libvirt has no figures of memory. ``downtime_ms`` is
+    QEMU's expectation while the job runs and the measured pause afterwards; ``downtime_net_ms``
+    (afterwards only) leaves the difference of the hosts' clocks out.
     """
 
     at: datetime
@@ -378,7 +379,10 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Why a queued migration does not run: the one resource it waits for."""
+    """Why a queued migration does not run: the one resource it waits for.
+
+    `position` 1 is next, at `host`. `detail` says more in words where there is more to say.
+    """
 
     resource: str
     host: str
@@ -386,6 +390,7 @@ class Waiting:
     limit: int
     position: int
     since: datetime
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

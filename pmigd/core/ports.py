@@ -10,27 +10,27 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Protocol
 
+from pmigd.core.facts import (
+    DestinationFacts,
+    GuestFacts,
+    Leads,
+    LocalFacts,
+    Question,
+)
+from pmigd.core.facts import DomainFacts as DomainFacts
+from pmigd.core.facts import HostFacts as HostFacts
 from pmigd.core.model import Direction, Domain, Job, Plan, Sample, Target, View
 from pmigd.core.problem import Problem
 
 
-@dataclass(frozen=True, slots=True)
-class DomainFacts:
-    """One domain of this host as it is now."""
+class OwnHost(Protocol):
+    """The machine that pmigd runs on, beside its libvirt daemon. Nothing here raises."""
 
-    domain: Domain
-    view: View
+    async def look(self, question: Question) -> LocalFacts | None:
+        """What only the host itself can see; None if it takes too long."""
 
-
-@dataclass(frozen=True, slots=True)
-class HostFacts:
-    """What a libvirt daemon says about itself. Versions as libvirt writes them, e.g. "9.0.0"."""
-
-    hostname: str = ""
-    host_uuid: str = ""
-    libvirt_version: str = ""
-    hypervisor: str = ""
-    hypervisor_version: str = ""
+    async def where_leads(self, host: str) -> Leads | None:
+        """Where a host name leads to from here; None if the resolver takes too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,10 @@ class Hypervisor(Protocol):
     def facts(self) -> HostFacts:
         """What the daemon said about itself when it was last connected to."""
 
+    @property
+    def own_host(self) -> OwnHost:
+        """The machine that the daemon runs on."""
+
     async def lookup(self, name_or_uuid: str) -> DomainFacts:
         """Find a domain. Refused: domain_not_found, libvirt_unavailable."""
 
@@ -97,6 +101,18 @@ class Hypervisor(Protocol):
 
         Refused: destination_unreachable, destination_auth.
         """
+
+    async def examine_guest(self, name_or_uuid: str, arriving_xml: str | None) -> GuestFacts:
+        """Find a domain and look at it closely. Refused: domain_not_found, libvirt_unavailable."""
+
+    async def inspect_peer(self, target: Target, question: Question) -> DestinationFacts:
+        """Look at the destination, over one connection.
+
+        Refused: destination_unreachable, destination_auth.
+        """
+
+    async def inspect_here(self, question: Question) -> DestinationFacts | None:
+        """This host's answer to the same question; None if it cannot be had."""
 
     def perform(self, domain: Domain, plan: Plan, *, resume: bool = False) -> Ticket:
         """Make the blocking migrate call on a connection and in a thread of its own.

@@ -78,6 +78,7 @@ class Code(StrEnum):
     UNKNOWN_PEER = "unknown_peer"
     URI_REFUSED = "uri_refused"
     SAME_HOST = "same_host"
+    CHECK_FAILED = "check_failed"
     # This daemon
     LIBVIRT_UNAVAILABLE = "libvirt_unavailable"
     JOURNAL_UNAVAILABLE = "journal_unavailable"
@@ -88,6 +89,8 @@ class Code(StrEnum):
     DESTINATION_UNREACHABLE = "destination_unreachable"
     DESTINATION_AUTH = "destination_auth"
     DESTINATION_HAS_DOMAIN = "destination_has_domain"
+    PEER_UNAVAILABLE = "peer_unavailable"
+    REFUSED_BY_DESTINATION = "refused_by_destination"
     SOURCE_AUTH = "source_auth"
     UNSAFE_STORAGE = "unsafe_storage"
     CPU_INCOMPATIBLE = "cpu_incompatible"
@@ -289,6 +292,14 @@ KINDS: dict[Code, Kind] = {
         "Name another host; check what the peer's host name resolves to here.",
         Reason.PRECHECK,
     ),
+    Code.CHECK_FAILED: Kind(
+        "The checks before the start found what keeps it from working",
+        _C,
+        422,
+        False,
+        "'errors' says for each what to do; 'pmigctl check' shows what is left.",
+        Reason.PRECHECK,
+    ),
     Code.LIBVIRT_UNAVAILABLE: Kind(
         "The local libvirt daemon does not answer",
         _S,
@@ -344,6 +355,22 @@ KINDS: dict[Code, Kind] = {
         409,
         False,
         "Find out which copy is the right one before you touch either.",
+        Reason.PRECHECK,
+    ),
+    Code.PEER_UNAVAILABLE: Kind(
+        "The destination's pmigd does not answer",
+        _D,
+        502,
+        True,
+        "See 'pmigctl peers'; start pmigd there, or remove 'pmigd' of this peer from the file.",
+        Reason.PEER_LIMIT,
+    ),
+    Code.REFUSED_BY_DESTINATION: Kind(
+        "The destination does not take this migration",
+        _D,
+        502,
+        False,
+        "Remove the reason that the destination gives.",
         Reason.PRECHECK,
     ),
     Code.SOURCE_AUTH: Kind(

@@ -93,6 +93,14 @@ class Queue:
         """The next one to a destination to which some wait."""
         return self._by_destination[destination][0]
 
+    def to(self, destination: str) -> list[Entry]:
+        """Those to one destination, next first."""
+        return list(self._by_destination.get(destination, ()))
+
+    def any_to(self, destination: str) -> bool:
+        """Whether some wait for that destination."""
+        return destination in self._by_destination
+
     def first(self) -> Entry | None:
         """The next one, or None."""
         return next(self.in_turn(), None)

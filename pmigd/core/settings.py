@@ -9,7 +9,9 @@ from pmigd.core.model import Request
 from pmigd.core.ports import Settings
 
 
-def changed(request: Request, settings: Settings, timeout_s: float | None) -> tuple[Request, str]:
+def changed(
+    request: Request, settings: Settings, timeout_s: float | None, priority: int | None = None
+) -> tuple[Request, str]:
     """`request` with the settings that are not None, and a note of them."""
     notes = []
     if settings.max_downtime_ms is not None:
@@ -30,6 +32,9 @@ def changed(request: Request, settings: Settings, timeout_s: float | None) -> tu
     if timeout_s is not None:
         request = replace(request, timeout_s=timeout_s)
         notes.append(f"timeout {timeout_s:g} s" if timeout_s else "no timeout")
+    if priority is not None:
+        request = replace(request, priority=priority)
+        notes.append(f"priority {priority}")
     return request, ", ".join(notes)
 
 

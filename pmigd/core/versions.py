@@ -120,6 +120,7 @@ def too_old(request: Request, source: HostFacts, destination: HostFacts) -> list
                             f"which has {has or 'an unknown version'}.",
                             f"Leave it out, or upgrade {what} on the {side}.",
                             need.field,
+                            Code.UNSUPPORTED_BY_LIBVIRT,
                         )
                     )
     if _compresses_with("mt")(request):
@@ -133,6 +134,7 @@ def too_old(request: Request, source: HostFacts, destination: HostFacts) -> list
                         "any more.",
                         "Use xbzrle, or zstd with parallel connections.",
                         "compression",
+                        Code.UNSUPPORTED_BY_LIBVIRT,
                     )
                 )
     if request.postcopy is not Postcopy.NEVER and (problem := cannot_recover(destination)):

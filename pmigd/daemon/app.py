@@ -7,7 +7,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -18,9 +18,10 @@ from aiohttp import web
 from pmigd import __version__
 from pmigd.adapters.journal import Journal, JournalError
 from pmigd.adapters.libvirt.hypervisor import LocalHypervisor
+from pmigd.adapters.limits import Limits, LimitSource
 from pmigd.adapters.metrics import Metrics, PoolFigures, Snapshot
 from pmigd.adapters.pool import CallPool, Overdue
-from pmigd.adapters.system import logs
+from pmigd.adapters.system import libvirtconf, logs
 from pmigd.adapters.system.clock import Clock
 from pmigd.adapters.system.listenfds import PassedSocket
 from pmigd.adapters.system.network import leads_here
@@ -33,16 +34,22 @@ from pmigd.api.door import Door
 from pmigd.config.reload import restart_needed
 from pmigd.config.schema import Config
 from pmigd.core.canonical import migration_line
+from pmigd.core.checks import Checked
 from pmigd.core.destination import find_target
-from pmigd.core.finding import Finding, blocking, from_problem
+from pmigd.core.finding import blocking, from_problem
+from pmigd.core.holdings import Resource
+from pmigd.core.limits import Allowance, admission_limits
 from pmigd.core.model import Migration, Now, Request, State, Target
 from pmigd.core.ports import DomainFacts
 from pmigd.core.problem import Code, Problem, Refused, refuse
 from pmigd.core.request_check import check_request, check_role
 from pmigd.core.roles import Role
-from pmigd.core.uri import PeerUri
+from pmigd.core.uri import LocalUri, PeerUri
 from pmigd.daemon.controller import Controller
-from pmigd.daemon.preflight import examine
+from pmigd.daemon.gate import Gate
+from pmigd.daemon.ownhost import OwnHost
+from pmigd.daemon.peering import Peering
+from pmigd.daemon.preflight import check
 from pmigd.daemon.watcher import Watcher
 from pmigd.wire.request import Defaults, parse_request
 
@@ -50,6 +57,9 @@ TICK_S: Final = 0.5
 LAG_PROBE_S: Final = 0.25
 FIRST_CONNECTION_S: Final = 3.0
 STOP_PATIENCE_S: Final = 1.0
+SEQ_BITS: Final = 20
+"""Messages to peers are numbered from the time of the start on, with room for a million a
+millisecond: so their numbers grow over restarts."""
 RELOAD_DEADLINE_S: Final = 10.0
 ACCOUNTS_DEADLINE_S: Final = 5.0
 RESOLVE_DEADLINE_S: Final = 0.8
@@ -95,19 +105,44 @@ class App:
             notify=lambda notice: self.watcher.notice(notice),
             connection_changed=self._connection_changed,
             utc_now=self._clock.utc_now,
+            own_host=OwnHost(self._names, self._clock.utc_now),
             observe=self.metrics.libvirt_call,
+        )
+        self.limits = Limits(
+            read_conf=libvirtconf.read,
+            now=self._now,
+            on_change=lambda _: self._apply_limits(),
+            socket_dir=_socket_dir(config.libvirt.local_uri),
+        )
+        self.gate = Gate(
+            config.daemon.name,
+            blocked=self._blocked,
+            covered=lambda uuid: self.peering.granting.book.granted_for(uuid) is not None,
+            now=self._now,
         )
         self.migrations = Controller(
             config.daemon.name,
             self.hypervisor,
             self.journal,
-            max_outgoing=config.limits.max_outgoing,
+            self.gate,
             queue_max=config.limits.queue_max,
             now=self._now,
             new_id=lambda: str(self._ids.next(self._clock.unix_ms(), os.urandom(10))),
             on_change=self._changed,
         )
         self.watcher = Watcher(self.hypervisor, self.migrations)
+        self.peering = Peering(
+            config.daemon.name,
+            self.gate,
+            self.migrations,
+            self.hypervisor,
+            self.journal,
+            self.metrics,
+            now=self._now,
+            first_seq=self._clock.unix_ms() << SEQ_BITS,
+            patience_s=300,
+        )
+        self._configure_limits(config)
 
     # Life
 
@@ -119,13 +154,16 @@ class App:
         """
         await self._open_journal()
         self._keep("libvirt", self.hypervisor.run)
-        await self._first_connection()
+        _, _ = await asyncio.gather(self._first_connection(), self.limits.refresh())
+        self._apply_limits()
         await self._load()
         self._keep("sample", self.watcher.sample)
         self._keep("scan", self.watcher.scan)
         self._keep("tick", lambda: self.migrations.tick(TICK_S))
         self._keep("journal", self.migrations.keep_journal)
         self._keep("lag", self._probe_lag)
+        self._keep("limits", self.limits.run)
+        self._keep("leases", self.peering.granting.run)
         await self._listen()
         if self._environment.watchdog_s is not None:
             every_s = self._environment.watchdog_s
@@ -137,11 +175,13 @@ class App:
         """Stop within a few seconds. Migrations go on in libvirt and are found again."""
         self._environment.notifier.stopping()
         running = len(self.migrations.running())
-        log.info("stopping", running=running, queued=len(self.migrations.queued()))
+        log.info("stopping", running=running, queued=len(self.gate.queue))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.peering.asking.stop()
         await self.migrations.stop()
+        self.limits.stop()
         await asyncio.gather(*(runner.cleanup() for runner in self._runners))
         if self._bound is not None:
             self._bound.remove()
@@ -171,9 +211,7 @@ class App:
             self.config = new
             self._accounts.forget()
             logs.set_level(new.daemon.log_level)
-            self.migrations.set_limits(
-                max_outgoing=new.limits.max_outgoing, queue_max=new.limits.queue_max
-            )
+            self._configure_limits(new)
             log.info("configuration reloaded")
             self.metrics.config_reloaded(ok=True)
         notifier.ready(self._summary())
@@ -215,13 +253,14 @@ class App:
             raise Refused(problem)
         return await self.migrations.submit(request, target, by=by, key=key)
 
-    async def check(self, request: Request, *, role: Role) -> list[Finding]:
+    async def check(self, request: Request, *, role: Role) -> Checked:
         """Everything that speaks against a migration."""
         target = self._target(request, role)
         found = check_request(request)
         if (problem := await self._same_host(target)) is not None:
-            return [*found, from_problem(problem, "destination")]
-        return found + await examine(self.hypervisor, request, target)
+            return Checked([*found, from_problem(problem, "destination")])
+        checked = await check(self.hypervisor, request, target)
+        return replace(checked, findings=found + checked.findings)
 
     def status(self) -> dict[str, Any]:
         """How the daemon is."""
@@ -250,9 +289,11 @@ class App:
                 "error": self.journal.error,
             },
             "limits": {
-                "max_outgoing": self.migrations.max_outgoing,
+                "max_outgoing": self.config.limits.max_outgoing,
                 "queue_max": self.migrations.queue_max,
-                "held_outgoing": self.migrations.capacity().held_outgoing,
+                "held_outgoing": self.gate.account.used(Resource.OUTGOING_SLOT),
+                "max_incoming": self.config.limits.max_incoming,
+                "held_incoming": self.gate.account.used(Resource.INCOMING_SLOT),
             },
             "migrations": by_state,
         }
@@ -318,6 +359,7 @@ class App:
 
     async def _load(self) -> None:
         try:
+            await self.peering.granting.load()
             await self.migrations.load()
         except JournalError as error:
             log.error("journal cannot be read", detail=str(error))
@@ -398,17 +440,50 @@ class App:
             for name, peer in self.config.peers.items()
         }
 
+    def _configure_limits(self, config: Config) -> None:
+        """Take up what the configuration says of limits; what runs already runs on."""
+        limits = config.limits
+        self._allowance = Allowance(
+            max_outgoing=limits.max_outgoing,
+            max_incoming=limits.max_incoming,
+            max_preparing=limits.max_preparing,
+            ssh_startups=limits.ssh_startups,
+            reserve_workers=limits.reserve_workers,
+            reserve_clients=limits.reserve_clients,
+        )
+        self.limits.configure(
+            LimitSource(limits.source), Path(limits.libvirtd_conf) if limits.libvirtd_conf else None
+        )
+        self.migrations.queue_max = limits.queue_max
+        self.gate.window = limits.max_outgoing
+        self._apply_limits()
+
+    def _apply_limits(self) -> None:
+        """Go by the limits as they are now."""
+        gate = self.gate
+        gate.limits = admission_limits(
+            self.limits.current, self._allowance, gate.account, gate.limits
+        )
+        self.migrations.pump()
+        self.peering.granting.pump()
+
+    def _blocked(self) -> str | None:
+        """What keeps every migration from starting."""
+        if not self.hypervisor.connected:
+            return "libvirt"
+        return None if self.journal.writable else "journal"
+
     def _now(self) -> Now:
         return Now(self._clock.monotonic(), self._clock.utc_now())
 
     def _snapshot(self) -> Snapshot:
-        queued = self.migrations.queued()
+        head = next(self.migrations.queued(), None)
         pools = (self.hypervisor.control, self.hypervisor.peers, self._names)
         return Snapshot(
             migrations=self.migrations.open(),
-            waiting_oldest=queued[0].created_at if queued else None,
-            queued=len(queued),
-            max_outgoing=self.migrations.max_outgoing,
+            waiting_oldest=head.created_at if head else None,
+            queued=len(self.gate.queue),
+            max_outgoing=self.config.limits.max_outgoing,
             pools=tuple(
                 PoolFigures(p.name, busy=p.busy, size=p.size, waiting=p.waiting, overdue=p.overdue)
                 for p in pools
@@ -418,6 +493,8 @@ class App:
 
     def _changed(self, before: Migration | None, after: Migration) -> None:
         self.metrics.migration_changed(before, after)
+        if before is None or before.state is not after.state:
+            self.peering.granting.pump()  # a slot may have become free for who wants to come
         if before is None or before.state is not after.state:
             line = migration_line(before, after, self._now())
             level = log.warning if after.state in _TROUBLE else log.info
@@ -437,7 +514,7 @@ class App:
             self.watcher.scan_now()
 
     def _summary(self) -> str:
-        running, queued = len(self.migrations.running()), len(self.migrations.queued())
+        running, queued = len(self.migrations.running()), len(self.gate.queue)
         return f"{running} migrations running, {queued} queued"
 
     async def _probe_lag(self) -> None:
@@ -454,3 +531,8 @@ class App:
 
 
 _TROUBLE: Final = frozenset({State.FAILED, State.UNRESOLVED, State.POSTCOPY_PAUSED})
+
+
+def _socket_dir(uri: LocalUri) -> Path:
+    """Where libvirt's sockets are; those for administration stand beside the others."""
+    return Path(uri.socket).parent if uri.socket else Path("/run/libvirt")

@@ -27,23 +27,21 @@ from pmigd.core.effects import (
     StartPostcopy,
     SuspendGuest,
 )
-from pmigd.core.finding import blocking
+from pmigd.core.finding import Level, blocking
 from pmigd.core.model import (
     UNASKED,
     Direction,
     Migration,
     Plan,
     Power,
-    Request,
     Target,
-    View,
 )
 from pmigd.core.plan import make_plan
-from pmigd.core.ports import DomainFacts, HostFacts, Hypervisor, Settings, Ticket
+from pmigd.core.ports import Hypervisor, Settings, Ticket
 from pmigd.core.problem import Code, Problem, Refused
 from pmigd.core.verdict import judge
-from pmigd.core.versions import cannot_recover, too_old
-from pmigd.daemon.preflight import about_destination, about_guest
+from pmigd.core.versions import cannot_recover
+from pmigd.daemon.preflight import examine
 
 log = structlog.get_logger()
 
@@ -129,14 +127,18 @@ class Conductor:
     async def _checked(self, migration: Migration) -> ev.Event:
         """Look at the guest and the destination before the call. Reads only."""
         target = target_of(migration)
-        here = await self._hypervisor.lookup(migration.domain.uuid)
-        host, there = await self._hypervisor.examine_peer(target, migration.domain)
-        own = self._hypervisor.facts
-        problem = _obstacle(migration.request, target, here, own, host, there)
-        if problem is not None:
+        request = migration.request
+        here = await self._hypervisor.examine_guest(migration.domain.uuid, request.xml)
+        found = await examine(self._hypervisor, request, target, here)
+        if (problem := blocking(found)) is not None:
             return ev.PrepareFailed(problem)
+        for finding in found:
+            if finding.level is Level.WARN:
+                log.warning(
+                    "check", migration=migration.id, found=finding.code, detail=finding.detail
+                )
         plan = make_plan(
-            migration.request,
+            request,
             target,
             guest_is_persistent=here.view.persistent,
             guest_is_active=not here.view.gone,
@@ -241,18 +243,3 @@ async def check_recovery(hypervisor: Hypervisor, migration: Migration) -> None:
     host, _ = await hypervisor.examine_peer(target_of(migration), migration.domain)
     if (problem := cannot_recover(host)) is not None:
         raise Refused(problem)
-
-
-def _obstacle(
-    request: Request,
-    target: Target,
-    here: DomainFacts,
-    own: HostFacts,
-    host: HostFacts,
-    there: View,
-) -> Problem | None:
-    """The first thing that speaks against the call."""
-    problems = about_guest(request, here) + about_destination(target, own, host, there)
-    if problems:
-        return problems[0]
-    return blocking(too_old(request, own, host), Code.UNSUPPORTED_BY_LIBVIRT)

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -19,7 +19,6 @@ from pmigd.adapters.journal import Entry, Journal, JournalError
 from pmigd.api.hub import Change, ChangeKind, Hub
 from pmigd.core import engine
 from pmigd.core import events as ev
-from pmigd.core.admission import Capacity, admit, why_waiting
 from pmigd.core.effects import Perform, Recover
 from pmigd.core.model import (
     Abort,
@@ -39,6 +38,7 @@ from pmigd.core.ports import DomainFacts, Hypervisor, Settings
 from pmigd.core.problem import Code, Problem, Refused, refuse
 from pmigd.core.settings import both, changed, each
 from pmigd.daemon.conductor import Conductor, check_recovery
+from pmigd.daemon.gate import Gate
 
 KEEP_CLOSED: Final = 1000
 """Migrations that are kept for 'list --all' after their end."""
@@ -52,6 +52,19 @@ OnChange = Callable[[Migration | None, Migration], None]
 """Told of every step: the migration before (None: it is new) and after. Runs on the loop."""
 
 
+class Asker(Protocol):
+    """Who speaks with the destinations' pmigd: :class:`pmigd.daemon.asking.Asking`."""
+
+    def ask(self, migration: Migration) -> None:
+        """Ask the destination for a lease."""
+
+    def step_back(self, migration: Migration) -> None:
+        """Let others go first with a lease that cannot be used now."""
+
+    def told(self, migration: Migration) -> None:
+        """A migration is in another state, or ended."""
+
+
 @dataclass(slots=True)
 class _Actor:
     """What is going on about one migration."""
@@ -63,15 +76,15 @@ class _Actor:
 
 
 class Controller:
-    """The migrations of `host`, at most `max_outgoing` of them leaving at a time."""
+    """The migrations of `host`; they start as `gate` says."""
 
     def __init__(
         self,
         host: str,
         hypervisor: Hypervisor,
         journal: Journal,
+        gate: Gate,
         *,
-        max_outgoing: int,
         queue_max: int,
         now: Callable[[], Now],
         new_id: Callable[[], str],
@@ -79,17 +92,17 @@ class Controller:
     ) -> None:
         self.host = host
         self.hub = Hub()
-        self.max_outgoing = max_outgoing
         self.queue_max = queue_max
+        self.asker: Asker | None = None
         self._hypervisor = hypervisor
         self._journal = journal
+        self._gate = gate
         self._now = now
         self._new_id = new_id
         self._on_change = on_change
         self._all: dict[MigrationId, Migration] = {}
         self._open_of: dict[str, MigrationId] = {}
-        self._queue: dict[MigrationId, None] = {}
-        self._starting: set[MigrationId] = set()
+        self._running: set[MigrationId] = set()
         self._by_key: dict[str, MigrationId] = {}
         self._claimed: set[str] = set()
         self._keys: dict[str, asyncio.Lock] = {}
@@ -116,7 +129,7 @@ class Controller:
 
     def running(self) -> list[Migration]:
         """The open ones that have left the queue: those with a supervisor's attention."""
-        return [m for m in self.open() if m.state is not State.QUEUED]
+        return [self._all[iden] for iden in self._running]
 
     def of_domain(self, uuid: str) -> Migration | None:
         """The open migration of a domain, or None."""
@@ -128,31 +141,14 @@ class Controller:
         ended = self._ended_at.get(uuid)
         return ended is not None and self._now().mono - ended < seconds
 
-    def queued(self) -> list[Migration]:
+    def queued(self) -> Iterator[Migration]:
         """The waiting ones, next first."""
-        return [self._all[iden] for iden in self._queue]
-
-    def capacity(self) -> Capacity:
-        """What is allowed and held at this moment."""
-        held = sum(m.state.holds_slot and m.direction is Direction.OUTGOING for m in self.running())
-        blocked = None
-        if not self._hypervisor.connected:
-            blocked = "libvirt"
-        elif not self._journal.writable:
-            blocked = "journal"
-        return Capacity(self.host, self.max_outgoing, held + len(self._starting), blocked)
-
-    def waiting(self) -> dict[MigrationId, Waiting]:
-        """What every queued migration waits for."""
-        capacity = self.capacity()
-        return {
-            iden: why_waiting(capacity, position, self._all[iden].created_at)
-            for position, iden in enumerate(self._queue, start=1)
-        }
+        return (self._all[entry.id] for entry in self._gate.queue)
 
     def waiting_of(self, iden: MigrationId) -> Waiting | None:
         """What one migration waits for; None if it does not wait."""
-        return self.waiting().get(iden) if iden in self._queue else None
+        migration = self._all.get(iden)
+        return None if migration is None else self._gate.why(migration)
 
     # Requests
 
@@ -206,14 +202,13 @@ class Controller:
         try:
             await self._journal.write(Entry(migration, _stamp(self._now())))
         except JournalError as error:
-            self._pump()
+            self.pump()
             raise refuse(Code.JOURNAL_UNAVAILABLE, str(error)) from error
         finally:
             self._claimed.discard(facts.domain.uuid)
         self._enter(migration)
-        self._queue[migration.id] = None
         self._announce(None, migration)
-        self._pump()
+        self.pump()
         return self._all[migration.id]
 
     async def abort(self, iden: MigrationId, *, by: str, reason: str) -> Migration:
@@ -259,7 +254,13 @@ class Controller:
         return await self._hypervisor.settings(migration.domain)
 
     async def change(
-        self, iden: MigrationId, settings: Settings, *, timeout_s: float | None, by: str
+        self,
+        iden: MigrationId,
+        settings: Settings,
+        *,
+        timeout_s: float | None = None,
+        priority: int | None = None,
+        by: str,
     ) -> Migration:
         """Change settings of a queued or running one, one after the other.
 
@@ -269,6 +270,10 @@ class Controller:
         migration = self._all[iden]
         if (problem := engine.may_change(migration)) is not None:
             raise Refused(problem)
+        if priority is not None and migration.state is not State.QUEUED:
+            raise refuse(
+                Code.WRONG_STATE, f"A priority is for what waits; this one is {migration.state}."
+            )
         done, refusal = settings, None
         if migration.state is not State.QUEUED:
             done = Settings()
@@ -278,7 +283,7 @@ class Controller:
                     done = both(done, one)
             except Refused as refused:
                 refusal, timeout_s = refused, None
-        request, reason = changed(self._all[iden].request, done, timeout_s)
+        request, reason = changed(self._all[iden].request, done, timeout_s, priority)
         if reason:
             await self.apply(iden, ev.Changed(request, by, reason))
         if refusal is not None:
@@ -355,13 +360,7 @@ class Controller:
         """The local libvirt daemon came or went."""
         for migration in self.running():
             self.post(migration.id, ev.WatchBack() if connected else ev.WatchLost())
-        self._pump()
-
-    def set_limits(self, *, max_outgoing: int, queue_max: int) -> None:
-        """New limits; what runs already runs on."""
-        self.max_outgoing = max_outgoing
-        self.queue_max = queue_max
-        self._pump()
+        self.pump()
 
     # Life
 
@@ -369,11 +368,7 @@ class Controller:
         """Take up what the journal has. Raises JournalError when it cannot even be read."""
         for migration in await self._journal.load(KEEP_CLOSED):
             self._enter(migration)
-            if not migration.open:
-                continue
-            if migration.state is State.QUEUED:
-                self._queue[migration.id] = None
-            else:
+            if migration.open and migration.state is not State.QUEUED:
                 self.post(migration.id, ev.Restarted())
 
     async def keep_journal(self) -> None:
@@ -387,7 +382,7 @@ class Controller:
                 await self._journal.probe()
                 await self._journal.write(*(Entry(m, _stamp(self._now())) for m in dirty))
                 self._dirty -= {m.id for m in dirty if self._all[m.id] is m}
-            self._pump()
+            self.pump()
 
     async def tick(self, every_s: float) -> None:
         """Let deadlines be noticed, until cancelled."""
@@ -424,8 +419,8 @@ class Controller:
     def _check_room(self) -> None:
         if self._stopping:
             raise refuse(Code.SHUTTING_DOWN, "pmigd is stopping.")
-        if len(self._queue) >= self.queue_max:
-            raise refuse(Code.QUEUE_FULL, f"{len(self._queue)} migrations wait already.")
+        if len(self._gate.queue) >= self.queue_max:
+            raise refuse(Code.QUEUE_FULL, f"{len(self._gate.queue)} migrations wait already.")
 
     def _check_idle(self, facts: DomainFacts) -> None:
         other = self.of_domain(facts.domain.uuid)
@@ -440,17 +435,31 @@ class Controller:
         self._all[migration.id] = migration
         if migration.open:
             self._open_of[migration.domain.uuid] = migration.id
+            self._place(migration)
         if migration.idempotency_key is not None:
             self._by_key[migration.idempotency_key] = migration.id
 
-    def _pump(self) -> None:
-        """Start what may start."""
+    def _place(self, migration: Migration) -> None:
+        """Have it counted where it belongs by its state."""
+        if migration.open and migration.state is not State.QUEUED:
+            self._running.add(migration.id)
+        else:
+            self._running.discard(migration.id)
+        self._gate.settle(migration)
+
+    def pump(self) -> None:
+        """Start what may start, and ask for what has to be asked for."""
         if self._stopping:
             return
-        for iden in admit(self._queue, self.capacity()):
-            del self._queue[iden]
-            self._starting.add(iden)
+        decision = self._gate.decide()
+        for iden in decision.start:
+            self._gate.take(iden)
             self.post(iden, ev.Admitted())
+        if self.asker is not None:
+            for iden in decision.ask:
+                self.asker.ask(self._all[iden])
+            for iden in decision.step_back:
+                self.asker.step_back(self._all[iden])
 
     def _actor(self, iden: MigrationId) -> _Actor:
         actor = self._actors.get(iden)
@@ -494,8 +503,8 @@ class Controller:
         finally:
             if isinstance(event, ev.Admitted):
                 # Whatever became of it, it is not about to start any more; the next one may be.
-                self._starting.discard(iden)
-                self._pump()
+                self._gate.taken(self._all[iden])
+                self.pump()
 
     async def _step(self, iden: MigrationId, actor: _Actor, event: ev.Event) -> None:
         before = self._all[iden]
@@ -543,11 +552,8 @@ class Controller:
     def _settle(self, before: Migration, after: Migration) -> None:
         """Make a step's result the present, and tell everybody who should know."""
         self._all[after.id] = after
-        if after.state is not State.QUEUED:
-            self._queue.pop(after.id, None)
-        elif after.id not in self._queue:
-            # Back from a start that did not happen: ids are in the order of their submission.
-            self._queue = dict.fromkeys(sorted((*self._queue, after.id)))
+        if after.state is not before.state or after.request is not before.request:
+            self._place(after)
         if after.state.terminal and before.open:
             if self._open_of.get(after.domain.uuid) == after.id:
                 del self._open_of[after.domain.uuid]
@@ -556,7 +562,9 @@ class Controller:
         if after != before:
             self._announce(before, after)
         if after.state is not before.state:
-            self._pump()
+            if self.asker is not None:
+                self.asker.told(after)
+            self.pump()
 
     def _announce(self, before: Migration | None, after: Migration) -> None:
         self._on_change(before, after)

@@ -1,60 +1,64 @@
 """The looks before the call: what this host, the guest and the destination say about a migration.
 
 Reads only. The same looks are taken for ``check``, which lists everything that was found, and right
-before every start, which is ended by the first thing that blocks.
+before every start, which is ended by what blocks. What they mean is decided in
+:mod:`pmigd.core.checks`. The destination is reached once, and this host is looked at meanwhile.
 """
 
 from __future__ import annotations
 
+import asyncio
+
+from pmigd.core import checks
+from pmigd.core.checks import Checked, Destination
+from pmigd.core.facts import DestinationFacts, GuestFacts, Question
 from pmigd.core.finding import Finding, from_problem
-from pmigd.core.model import Domain, Job, Request, Target, View
-from pmigd.core.ports import DomainFacts, HostFacts, Hypervisor
-from pmigd.core.problem import Code, Problem, Refused
+from pmigd.core.model import Domain, Request, Target
+from pmigd.core.ports import Hypervisor
+from pmigd.core.problem import Problem, Refused
 from pmigd.core.versions import too_old
 
 
-async def examine(hypervisor: Hypervisor, request: Request, target: Target) -> list[Finding]:
+async def check(hypervisor: Hypervisor, request: Request, target: Target) -> Checked:
     """Everything found; one look that fails never hides another."""
-    found: list[Finding] = []
-    domain = Domain(request.domain, "")
     try:
-        here = await hypervisor.lookup(request.domain)
+        guest = await hypervisor.examine_guest(request.domain, request.xml)
     except Refused as refused:
-        found.append(from_problem(refused.problem, "domain"))
+        missing = from_problem(refused.problem, "domain")
+        return Checked([missing, *await examine(hypervisor, request, target, None)])
+    found = await examine(hypervisor, request, target, guest)
+    return Checked(found, checks.predict(request, guest))
+
+
+async def examine(
+    hypervisor: Hypervisor, request: Request, target: Target, guest: GuestFacts | None
+) -> list[Finding]:
+    """What speaks against moving `guest`; without one, against the destination alone."""
+    if guest is None:
+        question = Question(Domain(request.domain, ""), request.dname or request.domain)
     else:
-        domain = here.domain
-        found += [from_problem(problem, "domain") for problem in about_guest(request, here)]
+        question = checks.ask(request, target, guest)
+    source, own_host = hypervisor.facts, hypervisor.own_host
+    there, control, here = await asyncio.gather(
+        _there(hypervisor, target, question),
+        hypervisor.inspect_here(question),
+        own_host.look(question),
+    )
+    found = [] if guest is None else checks.check_guest(request, guest, source, here)
+    if isinstance(there, Problem):
+        return [*found, from_problem(there, "destination")]
+    leads = None
+    if checks.goes_by_hostname(request, target):
+        leads = await own_host.where_leads(there.host.hostname)
+    destination = Destination(there, source, None, here, control, leads)
+    found += checks.check_destination(request, target, guest, question, destination)
+    return found + too_old(request, source, there.host)
+
+
+async def _there(
+    hypervisor: Hypervisor, target: Target, question: Question
+) -> DestinationFacts | Problem:
     try:
-        host, there = await hypervisor.examine_peer(target, domain)
+        return await hypervisor.inspect_peer(target, question)
     except Refused as refused:
-        found.append(from_problem(refused.problem, "destination"))
-    else:
-        problems = about_destination(target, hypervisor.facts, host, there)
-        found += [from_problem(problem, "destination") for problem in problems]
-        found += too_old(request, hypervisor.facts, host)
-    return found
-
-
-def about_guest(request: Request, here: DomainFacts) -> list[Problem]:
-    """What speaks against moving this guest now."""
-    found = []
-    if here.view.gone and not request.offline:
-        found.append(
-            Problem(Code.DOMAIN_NOT_RUNNING, f"'{here.domain.name}' is {here.view.power}.")
-        )
-    if here.view.job is not Job.NONE:
-        found.append(Problem(Code.DOMAIN_BUSY, f"libvirt has a job on it: {here.view.job}."))
-    return found
-
-
-def about_destination(
-    target: Target, own: HostFacts, host: HostFacts, there: View
-) -> list[Problem]:
-    """What speaks against moving it there."""
-    if host.host_uuid == own.host_uuid or host.hostname == own.hostname:
-        detail = f"{target.uri} leads to {host.hostname}, which is this host."
-        return [Problem(Code.SAME_HOST, detail)]
-    if not there.gone:
-        detail = f"{target.name} has it already: {there.power}."
-        return [Problem(Code.DESTINATION_HAS_DOMAIN, detail)]
-    return []
+        return refused.problem

@@ -62,6 +62,8 @@ class LimitsStatus(msgspec.Struct, frozen=True):
     max_outgoing: int
     queue_max: int
     held_outgoing: int
+    max_incoming: int
+    held_incoming: int
 
 
 class Status(msgspec.Struct, frozen=True):

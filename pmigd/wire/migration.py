@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from pmigd.core import model
+from pmigd.core.checks import Checked
 from pmigd.core.problem import Problem as CoreProblem
 from pmigd.wire.request import AutoConvergeRequest, CompressionRequest, MigrationRequest
 
@@ -155,11 +156,24 @@ class Finding(msgspec.Struct, frozen=True):
     field: str | None
 
 
+class Prediction(msgspec.Struct, frozen=True):
+    """How long the transfer takes at the bandwidth asked for if the guest writes nothing.
+
+    ``basis`` says what was counted. Null without a limit to the bandwidth.
+    """
+
+    memory_bytes: int
+    disk_bytes: int
+    seconds_at_least: float
+    basis: str
+
+
 class CheckResult(msgspec.Struct, frozen=True):
     """All findings; ``ready`` is true when none of them blocks."""
 
     findings: tuple[Finding, ...]
     ready: bool
+    prediction: Prediction | None
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -175,6 +189,19 @@ class StreamEvent(msgspec.Struct, frozen=True):
     event: Literal["state", "progress", "action"]
     at: datetime
     migration: Migration
+
+
+def check_view(checked: Checked) -> CheckResult:
+    """What a check found, as clients see it."""
+    found = tuple(
+        Finding(f.code, f.level.value, f.detail, f.remedy, f.field) for f in checked.findings
+    )
+    expected = checked.prediction
+    return CheckResult(
+        findings=found,
+        ready=all(finding.level != "block" for finding in found),
+        prediction=None if expected is None else Prediction(**asdict(expected)),
+    )
 
 
 def problem_view(problem: CoreProblem, instance: str | None = None) -> Problem:

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from pmigd.core.finding import Finding
 from pmigd.core.model import Direction, Domain, Sample, View
+from pmigd.core.problem import Problem
 
 PROTOCOL: Final = 1
 BODY_LIMIT_BYTES: Final = 1024 * 1024
@@ -88,9 +89,14 @@ class PeerWaiting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LeaseAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a lease. ``refused``: never, for the reasons in ``findings``."""
+    """What became of a lease. ``refused``: never, for the reasons in ``findings``.
+
+    ``seq`` is the source's last message about it that the destination knows of: a grant that is
+    older than what the source has asked since must not be used.
+    """
 
     state: Literal["granted", "waiting", "refused"]
+    seq: int = 0
     waiting: PeerWaiting | None = None
     findings: tuple[Finding, ...] = ()
 
@@ -123,3 +129,15 @@ class LookAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     view: View
     completed: Sample | None = None
+
+
+class PeerAway(Exception):  # noqa: N818 - reads as what happened
+    """A peer's pmigd did not answer: nobody there, too late, or TLS failed. The text says which."""
+
+
+class PeerRefused(Exception):  # noqa: N818 - reads as what happened
+    """A peer's pmigd answered with a problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem

@@ -1,4 +1,4 @@
-"""Migrations in an SQLite file, durable before :meth:`Journal.write` returns.
+"""Migrations and leases in an SQLite file, durable before :meth:`Journal.write` returns.
 
 One thread of its own does all reading and writing, so the event loop never waits for a disk, and
 whatever is asked for while it commits goes into one transaction with the next commit. The journal
@@ -20,6 +20,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from pmigd.core.leases import Lease
 from pmigd.core.model import Migration, MigrationId
 
 T = TypeVar("T")
@@ -42,6 +43,10 @@ CREATE TABLE IF NOT EXISTS entries (
     effects TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS entries_by_migration ON entries (id);
+CREATE TABLE IF NOT EXISTS leases (
+    id TEXT PRIMARY KEY,
+    document BLOB NOT NULL
+) WITHOUT ROWID;
 """
 _UPSERT: Final = """
 INSERT INTO migrations (id, state, open, idempotency_key, document) VALUES (?, ?, ?, ?, ?)
@@ -72,6 +77,7 @@ class Journal:
         self.error: str | None = "not opened yet"
         self._encoder = msgspec.json.Encoder()
         self._decoder = msgspec.json.Decoder(Migration)
+        self._lease_decoder = msgspec.json.Decoder(Lease)
         self._db: sqlite3.Connection | None = None
         self._work: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="pmigd-journal", daemon=True)
@@ -154,6 +160,38 @@ class Journal:
                 )
                 .fetchall()
             )
+
+        return await self._ask(read, write=False)
+
+    async def keep_lease(self, lease: Lease) -> None:
+        """Make a granted lease durable. Raises JournalError."""
+        document = self._encoder.encode(lease)
+
+        def insert() -> None:
+            self._connected().execute(
+                "INSERT OR REPLACE INTO leases (id, document) VALUES (?, ?)", (lease.id, document)
+            )
+
+        await self._ask(insert, write=True)
+
+    async def forget_leases(self, *ids: str) -> None:
+        """Forget leases that are over. Raises JournalError; they would expire after a restart."""
+
+        def delete() -> None:
+            db = self._connected()
+            db.executemany("DELETE FROM leases WHERE id = ?", [(iden,) for iden in ids])
+
+        await self._ask(delete, write=True)
+
+    async def leases(self) -> list[Lease]:
+        """All granted leases. Raises JournalError."""
+
+        def read() -> list[Lease]:
+            db = self._readable()
+            if db is None:
+                return []
+            rows = db.execute("SELECT document FROM leases").fetchall()
+            return [self._lease_decoder.decode(row[0]) for row in rows]
 
         return await self._ask(read, write=False)
 

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pmigd.core.holdings import Resource
 from pmigd.core.limits import (
     DEFAULTS,
     LIVE_KEPT_S,
     DaemonLimits,
     Reading,
-    Resource,
     Source,
     bounds,
     daemon_limits,
@@ -105,39 +105,39 @@ def test_limits_that_differ_in_age_only_are_the_same() -> None:
 def test_the_smaller_limit_of_two_daemons_binds_and_names_its_daemon() -> None:
     virtqemud = daemon("virtqemud", max_workers=9, max_clients=6000)
     virtproxyd = daemon("virtproxyd", max_workers=40)
-    workers = bound(Resource.WORKERS, virtqemud, virtproxyd)
+    workers = bound(Resource.WORKER, virtqemud, virtproxyd)
     assert (workers.daemon, workers.limit, workers.usable) == ("virtqemud", 9, 4)
-    clients = bound(Resource.CLIENTS, virtqemud, virtproxyd)
+    clients = bound(Resource.CLIENT, virtqemud, virtproxyd)
     assert (clients.daemon, clients.limit, clients.usable) == ("virtproxyd", 5000, 4900)
     assert (workers.note, clients.note) == ("", "")
 
 
 def test_a_cut_reserve_is_said_with_its_remedy() -> None:
-    workers = bound(Resource.WORKERS, daemon(max_workers=5))
+    workers = bound(Resource.WORKER, daemon(max_workers=5))
     assert (workers.usable, workers.reserve) == (2, 3)
     assert workers.note == (
         "max_workers of libvirtd is only 5: reserve_workers is cut from 5 to 3."
         " Raise max_workers to 7 or more."
     )
-    assert bound(Resource.WORKERS, daemon(max_workers=7)).note == ""
-    tiny = bound(Resource.WORKERS, daemon(max_workers=3))
+    assert bound(Resource.WORKER, daemon(max_workers=7)).note == ""
+    tiny = bound(Resource.WORKER, daemon(max_workers=3))
     assert (tiny.usable, tiny.reserve) == (1, 2)
     assert "one migration at a time" in tiny.note
 
 
 def test_one_request_a_connection_stays_free_for_keepalives() -> None:
-    assert bound(Resource.CLIENT_REQUESTS, daemon()).usable == 4
-    assert bound(Resource.CLIENT_REQUESTS, daemon(max_client_requests=1)).usable == 1
+    assert bound(Resource.CLIENT_REQUEST, daemon()).usable == 4
+    assert bound(Resource.CLIENT_REQUEST, daemon(max_client_requests=1)).usable == 1
 
 
 def test_ports_are_counted_from_the_first_to_the_last() -> None:
     conf = Reading(Source.CONF, at(0), {"migration_port_max": 49153})
     reserves = {"reserve_workers": 5, "reserve_clients": 100}
-    ports = bounds(host_limits([daemon()], conf), **reserves)[Resource.MIGRATION_PORTS]
+    ports = bounds(host_limits([daemon()], conf), **reserves)[Resource.MIGRATION_PORT]
     assert (ports.limit, ports.usable, ports.source) == (2, 2, Source.CONF)
-    ports = bounds(host_limits([daemon()], None), **reserves)[Resource.MIGRATION_PORTS]
+    ports = bounds(host_limits([daemon()], None), **reserves)[Resource.MIGRATION_PORT]
     assert (ports.limit, ports.source, ports.note) == (64, Source.DEFAULT, "")
     wrong = Reading(Source.CONF, at(0), {"migration_port_max": 49000})
-    ports = bounds(host_limits([daemon()], wrong), **reserves)[Resource.MIGRATION_PORTS]
+    ports = bounds(host_limits([daemon()], wrong), **reserves)[Resource.MIGRATION_PORT]
     assert ports.limit == 1
     assert "qemu.conf" in ports.note

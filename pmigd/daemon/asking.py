@@ -1,0 +1,373 @@
+"""The leases that this host has of its peers: asked for, reported, renewed and given back.
+
+With every peer that has a pmigd, and as long as there is something to say to it, one session: it
+reports all that this host has or wants there whenever that changes, and at least every few seconds,
+and listens for what is granted. While the peer does not answer its door is shut: what is queued
+waits with that reason, and fails after a while; what runs goes on, for a lease is only ever needed
+to begin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Protocol
+
+import structlog
+
+from pmigd.core import events as ev
+from pmigd.core.admission import Door, Lease, Standing
+from pmigd.core.finding import blocking
+from pmigd.core.holdings import Shortage, held_of, login_of, ports_of
+from pmigd.core.leases import RENEW_EVERY_S
+from pmigd.core.model import (
+    Direction,
+    Domain,
+    Migration,
+    MigrationId,
+    Now,
+    Power,
+    Sample,
+    State,
+    Target,
+    View,
+)
+from pmigd.core.problem import Code, Problem
+from pmigd.wire.peer import (
+    Hello,
+    LeaseAnswer,
+    LeaseAnswers,
+    LeaseAsk,
+    LeaseEntry,
+    LeaseEvent,
+    LeaseReport,
+    LookAnswer,
+    LookQuestion,
+    PeerAway,
+    PeerRefused,
+    PhaseName,
+)
+
+if TYPE_CHECKING:
+    from pmigd.daemon.controller import Controller
+    from pmigd.daemon.gate import Gate
+
+BACKOFF_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
+IDLE_S: Final = 30.0
+"""How long a session lasts when there is nothing to say any more."""
+PEER: Final = "peer"
+"""What a migration waits for whose destination's pmigd does not answer."""
+
+log = structlog.get_logger()
+
+
+class Channel(Protocol):
+    """One peer's pmigd: :class:`pmigd.adapters.peer.PeerChannel`.
+
+    Everything raises PeerAway or PeerRefused.
+    """
+
+    async def hello(self) -> Hello:
+        """Who is there."""
+
+    async def ask(self, ask: LeaseAsk) -> LeaseAnswer:
+        """Ask for one lease."""
+
+    async def report(self, report: LeaseReport) -> LeaseAnswers:
+        """Tell everything that this host has or wants there."""
+
+    def events(self) -> AsyncIterator[LeaseEvent]:
+        """What becomes of this host's leases, from now on."""
+
+    async def look(self, question: LookQuestion) -> LookAnswer:
+        """What the peer has of a guest."""
+
+
+class Asking:
+    """This host's leases of its peers. `source` is its name, `patience_s` how long a queued
+    migration waits for a pmigd that does not answer."""
+
+    def __init__(
+        self,
+        source: str,
+        migrations: Controller,
+        gate: Gate,
+        *,
+        now: Callable[[], Now],
+        first_seq: int,
+        patience_s: float,
+    ) -> None:
+        self.patience_s = patience_s
+        self.source = source
+        self.migrations = migrations
+        self.gate = gate
+        self.now = now
+        self._seq = itertools.count(first_seq)
+        self._channels: dict[str, Channel] = {}
+        self._sessions: dict[str, _Session] = {}
+
+    def configure(self, channels: Mapping[str, Channel]) -> None:
+        """These peers have a pmigd; sessions with others, or by another way, end."""
+        for name in [n for n, s in self._sessions.items() if channels.get(n) is not s.channel]:
+            self._sessions.pop(name).stop()
+        self._channels = dict(channels)
+        self.gate.doors = {name: self.gate.doors.get(name, Door(leases=True)) for name in channels}
+        for migration in self.migrations.running():
+            self.told(migration)
+        self.migrations.pump()
+
+    async def stop(self) -> None:
+        """Say nothing any more. Leases are kept: what runs goes on."""
+        sessions, self._sessions = self._sessions, {}
+        for session in sessions.values():
+            session.stop()
+        await asyncio.gather(*(s.task for s in sessions.values()), return_exceptions=True)
+
+    def ask(self, migration: Migration) -> None:
+        """Ask the destination for a lease."""
+        session = self._session(migration.destination)
+        if session is not None:
+            session.ask(migration)
+
+    def step_back(self, migration: Migration) -> None:
+        """Let others go first with a lease that cannot be used now; the place is kept."""
+        lease = self.gate.leases.get(migration.id)
+        if lease is not None:
+            self.gate.leases[migration.id] = replace(lease, standing=Standing.STEPPED_BACK)
+        self.told(migration)
+
+    def told(self, migration: Migration) -> None:
+        """A migration is in another state, or ended: its destination is to know."""
+        if migration.direction is Direction.OUTGOING and not migration.external:
+            session = self._session(migration.destination)
+            if session is not None:
+                session.changed.set()
+
+    async def look(
+        self, target: Target, domain: Domain, *, completed: Direction | None
+    ) -> tuple[View, Sample | None] | None:
+        """What the destination's pmigd says of its copy; None where nobody there can say."""
+        channel = self._channels.get(target.name)
+        if channel is None or self.gate.door(target.name).shut is not None:
+            return None
+        try:
+            answer = await channel.look(LookQuestion(domain=domain, completed=completed))
+        except (PeerAway, PeerRefused) as error:
+            log.debug("peer does not say", peer=target.name, detail=str(error))
+            return None
+        if answer.view.power is Power.UNKNOWN:
+            return None
+        return answer.view, answer.completed
+
+    def next_seq(self) -> int:
+        """The number of the next message."""
+        return next(self._seq)
+
+    def _session(self, peer: str) -> _Session | None:
+        channel = self._channels.get(peer)
+        if channel is None:
+            return None
+        session = self._sessions.get(peer)
+        if session is None or session.task.done():
+            session = self._sessions[peer] = _Session(self, peer, channel)
+        return session
+
+
+class _Session:
+    """What goes on with one peer."""
+
+    def __init__(self, asking: Asking, peer: str, channel: Channel) -> None:
+        self.peer = peer
+        self.channel = channel
+        self.changed = asyncio.Event()
+        self._asking = asking
+        self._gate = asking.gate
+        self._shut_since: float | None = None
+        self._asks: set[asyncio.Task[None]] = set()
+        loop = asyncio.get_running_loop()
+        self.task = loop.create_task(self._run(), name=f"session-{peer}")
+
+    def stop(self) -> None:
+        """End it."""
+        self.task.cancel()
+        for task in self._asks:
+            task.cancel()
+
+    def ask(self, migration: Migration) -> None:
+        """Ask for a lease, now."""
+        before = self._gate.leases.get(migration.id)
+        now = self._asking.now().mono
+        seq = self._asking.next_seq()
+        since = now if before is None else before.since
+        self._gate.leases[migration.id] = Lease(Standing.ASKING, since, seq)
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(self._ask(migration, seq), name=f"ask-{migration.id}")
+        self._asks.add(task)
+        task.add_done_callback(self._asks.discard)
+
+    async def _ask(self, migration: Migration, seq: int) -> None:
+        entry = _entry(migration, "ready")
+        try:
+            answer = await self.channel.ask(
+                LeaseAsk(source=self._asking.source, seq=seq, lease=entry)
+            )
+        except PeerAway as error:
+            self._gate.leases.pop(migration.id, None)
+            self._shut(str(error))
+        except PeerRefused as error:
+            self._gate.leases.pop(migration.id, None)
+            if error.problem.retryable:
+                self._shut(error.problem.detail)
+            else:
+                self._asking.migrations.post(migration.id, ev.NotAdmitted(error.problem))
+        else:
+            self._apply(migration.id, answer)
+            self._asking.migrations.pump()
+
+    async def _run(self) -> None:
+        attempt = 0
+        try:
+            while not self._idle():
+                try:
+                    await self.channel.hello()
+                    attempt = 0
+                    await self._report()
+                    self._open()
+                    await self._talk()
+                except* (PeerAway, PeerRefused) as group:
+                    self._shut(str(group.exceptions[0]))
+                self._give_up_on_the_patient()
+                await asyncio.sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
+                attempt += 1
+        except Exception:
+            log.exception("session failed", peer=self.peer)
+
+    async def _talk(self) -> None:
+        """Listen, and report whatever changes, until there is nothing to say any more."""
+        async with asyncio.TaskGroup() as group:
+            listener = group.create_task(self._listen(), name=f"listen-{self.peer}")
+            idle_since: float | None = None
+            while idle_since is None or self._asking.now().mono - idle_since < IDLE_S:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(RENEW_EVERY_S):
+                        await self.changed.wait()
+                self.changed.clear()
+                await self._report()
+                if not self._idle():
+                    idle_since = None
+                elif idle_since is None:
+                    idle_since = self._asking.now().mono
+            listener.cancel()
+
+    async def _listen(self) -> None:
+        async for event in self.channel.events():
+            self._apply(MigrationId(event.id), event.answer)
+            self._asking.migrations.pump()
+
+    async def _report(self) -> None:
+        entries = tuple(self._entries())
+        answers = await self.channel.report(
+            LeaseReport(source=self._asking.source, seq=self._asking.next_seq(), leases=entries)
+        )
+        for iden, answer in answers.leases.items():
+            self._apply(MigrationId(iden), answer)
+        self._asking.migrations.pump()
+
+    def _entries(self) -> list[LeaseEntry]:
+        """Everything that this host has or wants there."""
+        migrations = self._asking.migrations
+        entries = []
+        for iden, lease in self._gate.leases.items():
+            migration = migrations.get(iden)
+            if migration is not None and migration.destination == self.peer:
+                ready = lease.standing is not Standing.STEPPED_BACK
+                entries.append(_entry(migration, "ready" if ready else "not_ready"))
+        for migration in migrations.running():
+            ours = migration.direction is Direction.OUTGOING and not migration.external
+            if ours and migration.destination == self.peer:
+                entries.append(_entry(migration, _phase(migration)))
+        return entries
+
+    def _apply(self, iden: MigrationId, answer: LeaseAnswer) -> None:
+        """Take up what the peer says of a lease that is waited for.
+
+        What is older than this host's last question about it is no answer to that: a grant that
+        was given back since must not be used.
+        """
+        lease = self._gate.leases.get(iden)
+        if lease is None or lease.standing is Standing.STEPPED_BACK or answer.seq < lease.seq:
+            return
+        match answer.state:
+            case "granted":
+                lease = replace(lease, standing=Standing.GRANTED, shortage=None)
+            case "waiting":
+                shortage, position = None, 0
+                if (w := answer.waiting) is not None:
+                    shortage, position = Shortage(w.resource, w.host, w.used, w.limit), w.position
+                lease = replace(
+                    lease, standing=Standing.WAITING, shortage=shortage, position=position
+                )
+            case "refused":
+                problem = blocking(list(answer.findings), Code.REFUSED_BY_DESTINATION)
+                default = Problem(Code.REFUSED_BY_DESTINATION, f"{self.peer} gave no reason.")
+                self._asking.migrations.post(iden, ev.NotAdmitted(problem or default))
+        self._gate.leases[iden] = lease
+
+    def _idle(self) -> bool:
+        return not self._gate.queue.any_to(self.peer) and not self._entries()
+
+    def _open(self) -> None:
+        if self._gate.door(self.peer).shut is not None:
+            log.info("peer answers again", peer=self.peer)
+        self._shut_since = None
+        self._gate.doors[self.peer] = Door(leases=True)
+        self._asking.migrations.pump()
+
+    def _shut(self, detail: str) -> None:
+        if self._shut_since is None:
+            self._shut_since = self._asking.now().mono
+            log.warning("peer does not answer", peer=self.peer, detail=detail)
+        shortage = Shortage(PEER, self.peer, 0, 0)
+        self._gate.doors[self.peer] = Door(leases=True, shut=shortage, detail=detail)
+        # Others may go where this one cannot.
+        self._asking.migrations.pump()
+
+    def _give_up_on_the_patient(self) -> None:
+        """What has waited too long for a pmigd that does not answer fails."""
+        if self._shut_since is None:
+            return
+        now, patience_s = self._asking.now(), self._asking.patience_s
+        if now.mono - self._shut_since < patience_s:
+            return
+        detail = self._gate.door(self.peer).detail
+        problem = Problem(
+            Code.PEER_UNAVAILABLE,
+            f"pmigd of {self.peer} did not answer for {patience_s:g} s: {detail}",
+        )
+        for entry in self._gate.queue.to(self.peer):
+            migration = self._asking.migrations.get(entry.id)
+            if (
+                migration is not None
+                and (now.utc - migration.created_at).total_seconds() > patience_s
+            ):
+                self._asking.migrations.post(entry.id, ev.NotAdmitted(problem))
+
+
+def _entry(migration: Migration, phase: PhaseName) -> LeaseEntry:
+    return LeaseEntry(
+        id=migration.id,
+        domain=migration.domain,
+        phase=phase,
+        priority=migration.request.priority,
+        ports=ports_of(migration),
+        login=login_of(migration.target.uri if migration.target else ""),
+    )
+
+
+def _phase(migration: Migration) -> PhaseName:
+    """The phase of one that runs; of an unresolved one the last: the guest may be on its way."""
+    held = held_of(migration)
+    return "finishing" if held is None or migration.state is State.UNRESOLVED else held.phase.value

@@ -1,0 +1,204 @@
+"""The leases that this host gives: its peers ask, report and are told.
+
+The book decides (:mod:`pmigd.core.leases`); here it is made durable before a peer hears of a grant,
+and every peer that listens is told what has changed for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+import structlog
+
+from pmigd.adapters.journal import Journal, JournalError
+from pmigd.core.holdings import Account, Limits, Phase, Shortage
+from pmigd.core.leases import Book, Lease
+from pmigd.core.model import Now
+from pmigd.core.problem import Code, refuse
+from pmigd.wire.peer import (
+    LeaseAnswer,
+    LeaseAnswers,
+    LeaseAsk,
+    LeaseEntry,
+    LeaseEvent,
+    LeaseReport,
+    PeerWaiting,
+)
+
+EXPIRE_EVERY_S: Final = 1.0
+UNHEARD_EVENTS: Final = 1000
+"""Events that a peer may leave unread; its next report brings it up to date anyway."""
+
+log = structlog.get_logger()
+
+
+class Granting:
+    """The leases of `host`. `is_coming` tells of a domain's UUID whether it is on its way here.
+
+    `changed` is told of the UUIDs whose lease came or went: who holds what may have changed hands.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        account: Account,
+        journal: Journal,
+        *,
+        limits: Callable[[], Limits],
+        is_coming: Callable[[str], bool],
+        changed: Callable[[str], None],
+        now: Callable[[], Now],
+    ) -> None:
+        self.book = Book(account)
+        self._host = host
+        self._journal = journal
+        self._limits = limits
+        self._is_coming = is_coming
+        self._changed = changed
+        self._now = now
+        self._wake = asyncio.Event()
+        self._granting = asyncio.Lock()
+        self._durable: set[str] = set()
+        self._told: dict[str, LeaseAnswer] = {}
+        self._listeners: dict[str, set[asyncio.Queue[LeaseEvent]]] = {}
+
+    async def load(self) -> None:
+        """Take up the leases of before a restart. Raises JournalError."""
+        leases = await self._journal.leases()
+        self.book.load(leases, self._now().mono)
+        self._durable = {lease.id for lease in leases}
+
+    def pump(self) -> None:
+        """Something was given back, or a limit has changed: grant what may be granted."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Grant and expire, until cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(EXPIRE_EVERY_S):
+                    await self._wake.wait()
+            self._wake.clear()
+            over = self.book.expire(self._now().mono, self._is_coming)
+            for lease in over:
+                log.warning("lease expired", lease=lease.id, peer=lease.peer)
+            await self._given_back(over)
+            await self._grant()
+
+    async def ask(self, peer: str, ask: LeaseAsk) -> LeaseAnswer:
+        """Grant a lease, or give it a place in the queue. Raises Refused."""
+        self.book.ask(_lease(peer, ask.lease, ask.seq), self._now().mono)
+        await self._grant()
+        return self._answers().get(ask.lease.id, _GONE)
+
+    async def report(self, peer: str, report: LeaseReport) -> LeaseAnswers:
+        """Make the book equal to what `peer` reports."""
+        leases = [_lease(peer, entry, report.seq) for entry in report.leases]
+        known = {lease.id for lease in self.book if lease.granted}
+        given_back = self.book.report(peer, report.seq, leases, self._now().mono)
+        await self._given_back(given_back)
+        for lease in leases:
+            found = self.book.get(lease.id)
+            if found is not None and found.granted and found.id not in known:
+                self._changed(found.domain.uuid)
+        await self._grant()
+        answers = self._answers()
+        return LeaseAnswers(
+            leases={lease.id: answers.get(lease.id, _GONE) for lease in leases},
+        )
+
+    async def events(self, peer: str) -> AsyncIterator[LeaseEvent]:
+        """Changes of `peer`'s leases from now on."""
+        queue: asyncio.Queue[LeaseEvent] = asyncio.Queue(UNHEARD_EVENTS)
+        listeners = self._listeners.setdefault(peer, set())
+        listeners.add(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            listeners.discard(queue)
+            if not listeners:
+                self._listeners.pop(peer, None)
+
+    async def _grant(self) -> None:
+        """Grant what may be granted, durably, and tell whoever waits what has changed.
+
+        One at a time: a grant is in the account from the moment it is decided, and everybody who
+        asks meanwhile waits until it is known whether the journal has it.
+        """
+        async with self._granting:
+            self.book.grant(self._limits(), self._host)
+            fresh = [x for x in self.book if x.granted and x.id not in self._durable]
+            for lease in fresh:
+                try:
+                    await self._journal.keep_lease(lease)
+                except JournalError as error:
+                    # What runs already is only noted; what has not begun must not begin.
+                    if lease.phase.waits:
+                        self.book.take_back(lease.id)
+                        raise refuse(Code.JOURNAL_UNAVAILABLE, str(error)) from error
+                else:
+                    self._durable.add(lease.id)
+                    self._changed(lease.domain.uuid)
+            self._tell()
+
+    async def _given_back(self, leases: list[Lease]) -> None:
+        if not leases:
+            return
+        for lease in leases:
+            self._durable.discard(lease.id)
+            self._told.pop(lease.id, None)
+            self._changed(lease.domain.uuid)
+        with contextlib.suppress(JournalError):
+            await self._journal.forget_leases(*(lease.id for lease in leases))
+
+    def _answers(self) -> dict[str, LeaseAnswer]:
+        why = self.book.why_waiting(self._limits(), self._host)
+        return {lease.id: _answer(lease, why.get(lease.id)) for lease in self.book}
+
+    def _tell(self) -> None:
+        answers = self._answers()
+        for lease in self.book:
+            answer = answers.get(lease.id)
+            if answer is None or answer == self._told.get(lease.id):
+                continue
+            self._told[lease.id] = answer
+            for queue in self._listeners.get(lease.peer, ()):
+                with contextlib.suppress(asyncio.QueueFull):
+                    queue.put_nowait(LeaseEvent(id=lease.id, answer=answer))
+
+
+_GONE: Final = LeaseAnswer(state="waiting")
+"""What is said of a lease that the book does not have: to be asked for again."""
+
+
+def _answer(lease: Lease, why: tuple[Shortage, int] | None) -> LeaseAnswer:
+    if lease.granted:
+        return LeaseAnswer(state="granted", seq=lease.seq)
+    if why is None:
+        return LeaseAnswer(state="waiting", seq=lease.seq)
+    shortage, position = why
+    waiting = PeerWaiting(
+        resource=shortage.resource,
+        host=shortage.host,
+        used=shortage.used,
+        limit=shortage.limit,
+        position=position,
+    )
+    return LeaseAnswer(state="waiting", seq=lease.seq, waiting=waiting)
+
+
+def _lease(peer: str, entry: LeaseEntry, seq: int) -> Lease:
+    return Lease(
+        id=entry.id,
+        peer=peer,
+        domain=entry.domain,
+        phase=Phase(entry.phase),
+        priority=entry.priority,
+        ports=entry.ports,
+        login=entry.login,
+        seq=seq,
+    )

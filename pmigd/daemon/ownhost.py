@@ -1,0 +1,40 @@
+"""The machine that pmigd runs on, looked at in threads: see :class:`pmigd.core.ports.OwnHost`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from pmigd.adapters.pool import CallPool, Overdue
+from pmigd.adapters.system import hostfacts
+from pmigd.core.facts import Leads, LocalFacts, Question
+
+LOOK_DEADLINE_S: Final = 2.0
+RESOLVE_DEADLINE_S: Final = 2.0
+
+
+class OwnHost:
+    """Looks through `pool`, which the resolver may hold up."""
+
+    def __init__(self, pool: CallPool, utc_now: Callable[[], datetime]) -> None:
+        self._pool = pool
+        self._utc_now = utc_now
+
+    async def look(self, question: Question) -> LocalFacts | None:
+        """What only the host itself can see."""
+        try:
+            return await self._pool.call(
+                "look", LOOK_DEADLINE_S, lambda: hostfacts.look(question, self._utc_now())
+            )
+        except Overdue:
+            return None
+
+    async def where_leads(self, host: str) -> Leads | None:
+        """Where a host name leads to from here."""
+        try:
+            return await self._pool.call(
+                "resolve", RESOLVE_DEADLINE_S, lambda: hostfacts.where_leads(host)
+            )
+        except Overdue:
+            return None
