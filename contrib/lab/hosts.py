@@ -71,6 +71,7 @@ class Host:
         pmigd: Mapping[str, Any],
         pmigd_argv: Sequence[str] | None = None,
         authority: Authority | None = None,
+        leases: bool = False,
         root: str | None = None,
     ) -> None:
         self.name = name
@@ -84,14 +85,17 @@ class Host:
                 "libvirt": {"uri": "qemu:///system"},
                 "metrics": {"listen": ["0.0.0.0:9718"]},
                 "peers": {
-                    peer: {"uri": f"qemu+tcp://{peer}/system"} for peer in peers if peer != name
+                    peer: {"uri": f"qemu+tcp://{peer}/system"} | _pmigd_at(peer, leases)
+                    for peer in peers
+                    if peer != name
                 },
-            },
+            }
+            | ({"peer": {"listen": "0.0.0.0:9717"}} if leases else {}),
             pmigd,
         )
         self._authority = authority
         self.configure_libvirtd(libvirtd)
-        self.write_file("/etc/libvirt/qemu.conf", libvirt_conf({**QEMU_CONF, **qemu}))
+        self.configure_qemu(qemu)
         self.write_pmigd_config(self.default_pmigd_config)
         self.libvirtd = Libvirtd(self)
         self.sshd = Sshd(self)
@@ -123,6 +127,10 @@ class Host:
         tls = {"listen_tls": 1} if self._authority else {}
         own = {**LIBVIRTD_CONF, **tls, "host_uuid": self.host_uuid, **settings}
         self.write_file("/etc/libvirt/libvirtd.conf", libvirt_conf(own))
+
+    def configure_qemu(self, settings: Mapping[str, Any]) -> None:
+        """Write qemu.conf: the lab's, changed by `settings`. Takes a restart of libvirtd to act."""
+        self.write_file("/etc/libvirt/qemu.conf", libvirt_conf({**QEMU_CONF, **settings}))
 
     def write_pmigd_config(self, config: str | Mapping[str, Any]) -> None:
         """Replace pmigd.toml."""
@@ -321,3 +329,7 @@ class Host:
         """Free bytes in the state directory."""
         usage = os.statvfs(self.state_dir)
         return usage.f_bavail * usage.f_frsize
+
+
+def _pmigd_at(host: str, leases: bool) -> dict[str, str]:
+    return {"pmigd": f"https://{host}:9717"} if leases else {}

@@ -34,10 +34,11 @@ class Lab:
 
     `libvirtd`, `qemu` and `pmigd` change libvirtd.conf, qemu.conf and pmigd.toml
     of every host; `name` only labels the anchor process for `ps`. With `tls` every
-    host has a certificate and its libvirtd a TLS port, with `ssh` every host has an
-    sshd. `roots` says which hosts (by name) have libvirtd and QEMU of another Debian
-    suite: {"hostb": "trixie"}. Starts at once; a context manager. Raises
-    LabUnavailable where it cannot run.
+    host has a certificate and its libvirtd a TLS port, with `leases` every pmigd
+    listens for the others as well, with `ssh` every host has an sshd. `roots` says
+    which hosts (by name) have libvirtd and QEMU of another Debian suite:
+    {"hostb": "trixie"}. Starts at once; a context manager. Raises LabUnavailable
+    where it cannot run.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Lab:
         pmigd: Mapping[str, Any] | None = None,
         pmigd_argv: Sequence[str] | None = None,
         tls: bool = False,
+        leases: bool = False,
         ssh: bool = False,
         roots: Mapping[str, str] | None = None,
         name: str | None = None,
@@ -60,6 +62,7 @@ class Lab:
         unknown = set(roots) - {host_name(index) for index in range(hosts)}
         if unknown:
             raise ValueError(f"no such hosts: {', '.join(sorted(unknown))}")
+        tls = tls or leases
         lacking = missing(tls=tls, ssh=ssh)
         if lacking:
             raise LabUnavailable(lacking)
@@ -91,6 +94,7 @@ class Lab:
                     pmigd=pmigd or {},
                     pmigd_argv=pmigd_argv,
                     authority=authority,
+                    leases=leases,
                     root=roots.get(h["name"]),
                 )
                 for h in spec["hosts"]

@@ -10,6 +10,7 @@ from pmigd.core.checks import Checked
 from pmigd.core.model import Migration, MigrationId, Request, State, Waiting
 from pmigd.core.ports import DomainFacts, Settings
 from pmigd.core.roles import Role
+from pmigd.wire.host import Limits, Peer
 
 
 class Migrations(Protocol):
@@ -78,8 +79,11 @@ class Backend(Protocol):
     def status(self) -> dict[str, Any]:
         """How the daemon is."""
 
-    def peers(self) -> list[dict[str, Any]]:
-        """The configured peers."""
+    async def peers(self) -> list[Peer]:
+        """The configured peers, and whether their pmigd answer now."""
+
+    def limits(self) -> Limits:
+        """What migrations may hold on this host, and hold now."""
 
     async def domains(self) -> list[DomainFacts]:
         """This host's domains. Refused: libvirt_unavailable."""

@@ -3,35 +3,55 @@
 aiohttp has a time limit between two requests, but none for the first request's head. Without one
 whoever may connect could hold descriptors until nobody else is let in. What is not HTTP at all
 never reaches the application, so it is answered here, in the same form as every other mistake.
+
+A door to the network has a guard: TLS, limits, and a word about everyone who is refused.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
+from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
 from aiohttp import web
 
-from pmigd.api.problems import problem_response, raw_problem
+from pmigd.api.guard import Guard
+from pmigd.api.peerbackend import Intrusion
+from pmigd.api.problems import ProblemResponse, raw_problem
 from pmigd.core.problem import Code, Problem
 
 HEAD_DEADLINE_S: Final = 10.0
 """From a connection's begin until its first request's head is complete."""
+HANDSHAKE_DEADLINE_S: Final = 5.0
+FAREWELL_S: Final = 1.0
+"""How long the end of TLS waits for the other side to agree."""
 KEEPALIVE_S: Final = 20.0
 """How long a connection may be silent between two requests."""
+EXHAUSTED_PAUSE_S: Final = 1.0
+
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 log = structlog.get_logger()
 
 
 class Connection(web.RequestHandler):
-    """One client's connection."""
+    """One client's connection. `refused` is told why it was let go, if it was."""
 
-    def __init__(self, manager: web.Server, *, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        manager: web.Server,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        refused: Callable[[Intrusion, str], None] | None = None,
+    ) -> None:
         super().__init__(manager, loop=loop, keepalive_timeout=KEEPALIVE_S, access_log=None)  # type: ignore[arg-type]
         self._head_deadline: asyncio.TimerHandle | None = None
         self._said_something = False
+        self._refused = refused
+        self.over = loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Give the client its time to say what it wants."""
@@ -42,6 +62,8 @@ class Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Nothing to wait for any more."""
         self.heard()
+        if not self.over.done():
+            self.over.set_result(None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -71,27 +93,46 @@ class Connection(web.RequestHandler):
             lines = (message or "").strip().splitlines()
             said = "".join(c if c.isprintable() else "?" for c in (lines or [""])[0][:100])
             problem = Problem(Code.BAD_HTTP, said or "Its first line could not be read.")
+            self._say_refused("bad_http", problem.detail)
         else:
             log.error("request failed", exc_info=exc)
             problem = Problem(Code.INTERNAL, "The daemon's log has the details.")
-        response = problem_response(problem)
+        response = ProblemResponse(problem)
         response.force_close()
         return response
 
     def _let_go(self) -> None:
         self._head_deadline = None
+        detail = f"Its head was not complete after {HEAD_DEADLINE_S:g} s."
+        self._say_refused("too_slow", detail)
         if self.transport is not None and self._said_something:
-            detail = f"Its head was not complete after {HEAD_DEADLINE_S:g} s."
             self.transport.write(raw_problem(Problem(Code.REQUEST_TOO_SLOW, detail)))
         self.force_close()
 
+    def _say_refused(self, why: Intrusion, detail: str) -> None:
+        if self._refused is not None:
+            self._refused(why, detail)
+
 
 class Door(web.BaseSite):
-    """A listening socket whose connections are :class:`Connection`; the runner closes it."""
+    """A listening socket whose connections are :class:`Connection`.
 
-    def __init__(self, runner: web.BaseRunner, listener: socket.socket, *, backlog: int) -> None:
+    With a `guard` it speaks TLS, and only to whom the guard lets in. The runner closes it.
+    """
+
+    def __init__(
+        self,
+        runner: web.BaseRunner,
+        listener: socket.socket,
+        *,
+        backlog: int,
+        guard: Guard | None = None,
+    ) -> None:
         super().__init__(runner, backlog=backlog)
         self._listener = listener
+        self._guard = guard
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pause: asyncio.TimerHandle | None = None
 
     @property
     def name(self) -> str:
@@ -101,8 +142,73 @@ class Door(web.BaseSite):
     async def start(self) -> None:
         """Let clients in."""
         await super().start()
+        self._listener.setblocking(False)
+        self._listener.listen(self._backlog)
+        self._open()
+
+    async def stop(self) -> None:
+        """Let nobody in any more; who is in stays until the runner is cleaned up."""
+        if self._pause is not None:
+            self._pause.cancel()
+        asyncio.get_running_loop().remove_reader(self._listener)
+        self._listener.close()
+        await asyncio.sleep(0)  # whoever was accepted just now has an owner by then
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await super().stop()
+
+    def _open(self) -> None:
+        self._pause = None
+        asyncio.get_running_loop().add_reader(self._listener, self._accept)
+
+    def _accept(self) -> None:
+        """Accept one: nobody can knock so fast that the rest of the loop does not get its turn."""
+        loop = asyncio.get_running_loop()
+        try:
+            accepted, address = self._listener.accept()
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                log.error("no connections are accepted for a moment", detail=error.strerror)
+                loop.remove_reader(self._listener)
+                self._pause = loop.call_later(EXHAUSTED_PAUSE_S, self._open)
+            return  # or else whoever it was is gone already
+        accepted.setblocking(False)
+        work = (
+            self._serve(accepted)
+            if self._guard is None
+            else self._serve_guarded(self._guard, accepted, address[0])
+        )
+        task = loop.create_task(work, name="connection")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, accepted: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         server: Any = self._runner.server
-        self._server = await loop.create_server(
-            lambda: Connection(server, loop=loop), sock=self._listener, backlog=self._backlog
+        await loop.connect_accepted_socket(lambda: Connection(server, loop=loop), accepted)
+
+    async def _serve_guarded(self, guard: Guard, accepted: socket.socket, address: str) -> None:
+        """Serve one connection to its end, if it is let in."""
+        loop = asyncio.get_running_loop()
+        server: Any = self._runner.server
+        context = guard.enter(address)
+        if context is None:
+            accepted.close()
+            return
+        connection = Connection(
+            server, loop=loop, refused=lambda why, detail: guard.refused(why, address, detail)
         )
+        try:
+            await loop.connect_accepted_socket(
+                lambda: connection,
+                accepted,
+                ssl=context,
+                ssl_handshake_timeout=HANDSHAKE_DEADLINE_S,
+                ssl_shutdown_timeout=FAREWELL_S,
+            )
+            await connection.over
+        except OSError as error:
+            guard.failed(address, error)
+        finally:
+            guard.leave(address)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
-import msgspec
 from aiohttp import web
 
 from pmigd.api.auth import ROLE, USER
+from pmigd.api.exchange import body_of, stream
 from pmigd.api.hub import Change
 from pmigd.api.problems import BACKEND, answer
 from pmigd.api.query import KEY, PAGE_DEFAULT, given
 from pmigd.core import ports
 from pmigd.core.model import Migration, MigrationId, State
 from pmigd.core.problem import Code, refuse
+from pmigd.wire.host import Peers
 from pmigd.wire.migration import (
     Page,
     Settings,
@@ -24,21 +25,13 @@ from pmigd.wire.migration import (
     migration_view,
 )
 from pmigd.wire.request import (
-    BODY_LIMIT_BYTES,
     NoBody,
     ResolveRequest,
     SettingsRequest,
     parse,
 )
 
-BODY_DEADLINE_S: Final = 10.0
-HEARTBEAT_S: Final = 5.0
-"""A blank line in a silent stream, so that both sides notice when the other is gone."""
-STALLED_S: Final = 20.0
-"""How long a reader of a stream may take nothing before it is let go."""
 DESCRIPTION: Final = web.AppKey("description", dict[str, Any])
-
-_encoder = msgspec.json.Encoder()
 
 
 async def submit(request: web.Request) -> web.Response:
@@ -178,12 +171,12 @@ async def resolve(request: web.Request) -> web.Response:
 
 async def events_of_one(request: web.Request) -> web.StreamResponse:
     """GET /v1/migrations/{id}/events: from the present state to the end."""
-    return await _stream(request, find(request))
+    return await stream(request, _changes(request, find(request)))
 
 
 async def events(request: web.Request) -> web.StreamResponse:
     """GET /v1/events: everything that happens from now on."""
-    return await _stream(request, None)
+    return await stream(request, _changes(request, None))
 
 
 async def domains(request: web.Request) -> web.Response:
@@ -203,7 +196,12 @@ async def domains(request: web.Request) -> web.Response:
 
 async def peers(request: web.Request) -> web.Response:
     """GET /v1/peers."""
-    return answer({"items": request.app[BACKEND].peers()})
+    return answer(Peers(tuple(await request.app[BACKEND].peers())))
+
+
+async def limits(request: web.Request) -> web.Response:
+    """GET /v1/limits."""
+    return answer(request.app[BACKEND].limits())
 
 
 async def status(request: web.Request) -> web.Response:
@@ -236,27 +234,6 @@ async def metrics(request: web.Request) -> web.Response:
 # Parts that several resources share
 
 
-async def body_of(request: web.Request, *, empty: object = None) -> Any:
-    """The body as JSON, `empty` standing in for no body at all."""
-    if (request.content_length or 0) > BODY_LIMIT_BYTES:
-        raise web.HTTPRequestEntityTooLarge(BODY_LIMIT_BYTES, request.content_length or 0)
-    try:
-        async with asyncio.timeout(BODY_DEADLINE_S):
-            raw = await request.read()
-    except TimeoutError:
-        raise refuse(
-            Code.REQUEST_TOO_SLOW, f"It was not complete after {BODY_DEADLINE_S:g} s."
-        ) from None
-    except web.RequestPayloadError as error:
-        raise refuse(Code.BAD_JSON, f"It did not arrive whole: {str(error)[:200]}") from None
-    if not raw and empty is not None:
-        return empty
-    try:
-        return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise refuse(Code.BAD_JSON, str(error)[:300]) from None
-
-
 def find(request: web.Request) -> Migration:
     """The migration that the path names."""
     iden = request.match_info["id"]
@@ -271,46 +248,20 @@ def _view(request: web.Request, migration: Migration) -> Any:
     return migration_view(migration, waiting)
 
 
-async def _stream(request: web.Request, one: Migration | None) -> web.StreamResponse:
-    """NDJSON, one change a line; ends with the migration, or with the daemon."""
-    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+async def _changes(request: web.Request, one: Migration | None) -> AsyncIterator[StreamEvent]:
+    """One migration from its present state to its end, or all until the daemon's."""
     migrations = request.app[BACKEND].migrations
     with migrations.hub.subscribe(one.id if one is not None else None) as changes:
-        await response.prepare(request)
         if one is not None:
             at = one.finished_at or one.started_at or one.created_at
-            await _send(request, response, Change("state", at, one))
-        next_change = asyncio.ensure_future(changes.get())
-        try:
-            while one is None or one.open:
-                done, _ = await asyncio.wait({next_change}, timeout=HEARTBEAT_S)
-                if not done:
-                    await _write(request, response, b"\n")
-                    continue
-                change = next_change.result()
-                if change is None:
-                    break
-                one = change.migration if one is not None else None
-                await _send(request, response, change)
-                next_change = asyncio.ensure_future(changes.get())
-        finally:
-            next_change.cancel()
-    await response.write_eof()
-    return response
+            yield _event(request, Change("state", at, one))
+        while one is None or one.open:
+            change = await changes.get()
+            if change is None:
+                return
+            one = change.migration if one is not None else None
+            yield _event(request, change)
 
 
-async def _send(request: web.Request, response: web.StreamResponse, change: Change) -> None:
-    waiting = request.app[BACKEND].migrations.waiting_of(change.migration.id)
-    event = StreamEvent(change.kind, change.at, migration_view(change.migration, waiting))
-    await _write(request, response, _encoder.encode(event) + b"\n")
-
-
-async def _write(request: web.Request, response: web.StreamResponse, line: bytes) -> None:
-    """Send a line; who does not take it in time loses the connection, and its memory with it."""
-    try:
-        async with asyncio.timeout(STALLED_S):
-            await response.write(line)
-    except TimeoutError:
-        if request.transport is not None:
-            request.transport.abort()
-        raise ConnectionResetError("the reader of a stream took nothing") from None
+def _event(request: web.Request, change: Change) -> StreamEvent:
+    return StreamEvent(change.kind, change.at, _view(request, change.migration))

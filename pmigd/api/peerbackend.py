@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pmigd.wire.peer import (
     Hello,
@@ -15,6 +15,26 @@ from pmigd.wire.peer import (
     LookAnswer,
     LookQuestion,
 )
+
+Intrusion = Literal[
+    "too_many",  # connections, of one address or in all
+    "not_ready",  # this host has no certificate to answer with
+    "gave_up",  # left before the handshake was over
+    "too_slow",  # handshake, head or body not complete in time
+    "plain_http",  # no TLS
+    "bad_tls",  # neither TLS nor HTTP, or too old a TLS
+    "no_certificate",
+    "untrusted",  # a certificate of another CA, or one that is not for clients
+    "expired",
+    "revoked",
+    "not_allowed",  # a good certificate, but of nobody who may come in
+    "false_name",  # a message in the name of another host
+    "bad_http",
+    "too_large",
+    "malformed",  # not JSON, or not the message that belongs there
+    "unknown_resource",
+]
+"""Why a connection or a request was refused: a metric's labels."""
 
 
 class PeerBackend(Protocol):
@@ -38,5 +58,5 @@ class PeerBackend(Protocol):
     def observe_peer(self, peer: str, request: str, seconds: float, *, failed: bool) -> None:
         """Count an answered request."""
 
-    def observe_intruder(self, why: str) -> None:
-        """Count a connection or request that was refused; `why` is one of a closed set."""
+    def observe_intruder(self, why: Intrusion) -> None:
+        """Count a connection or request that was refused."""

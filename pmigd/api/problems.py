@@ -18,7 +18,7 @@ from pmigd.wire.migration import problem_view
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 BACKEND: Final = web.AppKey("backend", Backend)
 
-_PROBLEM: Final = "application/problem+json"
+PROBLEM_TYPE: Final = "application/problem+json"
 
 log = structlog.get_logger()
 _encoder = msgspec.json.Encoder()
@@ -34,10 +34,13 @@ def answer(value: object, status: int = 200, **headers: str) -> web.Response:
     )
 
 
-def problem_response(problem: Problem, instance: str | None = None) -> web.Response:
+class ProblemResponse(web.Response):
     """`problem` as problem+json."""
-    view = problem_view(problem, instance)
-    return web.Response(body=_encoder.encode(view), status=view.status, content_type=_PROBLEM)
+
+    def __init__(self, problem: Problem, instance: str | None = None) -> None:
+        view = problem_view(problem, instance)
+        super().__init__(body=_encoder.encode(view), status=view.status, content_type=PROBLEM_TYPE)
+        self.problem = problem
 
 
 def raw_problem(problem: Problem) -> bytes:
@@ -45,15 +48,15 @@ def raw_problem(problem: Problem) -> bytes:
     body = _encoder.encode(problem_view(problem))
     status = HTTPStatus(problem.code.kind.status)
     head = (
-        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {_PROBLEM}\r\n"
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {PROBLEM_TYPE}\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + body
 
 
-def problem_answer(problem: Problem, request: web.Request) -> web.Response:
+def problem_answer(problem: Problem, request: web.Request) -> ProblemResponse:
     """The answer to `request` that `problem` explains."""
-    return problem_response(problem, _printable(request.path[:256]))
+    return ProblemResponse(problem, _printable(request.path[:256]))
 
 
 def _printable(text: str) -> str:
@@ -83,11 +86,18 @@ class Heard(Protocol):
 async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer whatever goes wrong below with a problem, and count the request."""
     began = monotonic()
-    if isinstance(request.protocol, Heard):
-        request.protocol.heard()
+
+    async def noted(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except Refused as refused:
+            if request.method == "POST":
+                request.app[BACKEND].observe_rejection(refused)
+            raise
+
     response: web.StreamResponse | None = None
     try:
-        response = await _explained(request, handler)
+        response = await explained(request, noted)
     finally:
         route = request.match_info.route.resource
         request.app[BACKEND].observe_request(
@@ -99,12 +109,13 @@ async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
     return response
 
 
-async def _explained(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def explained(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The answer of `handler`, or the problem that it ran into."""
+    if isinstance(request.protocol, Heard):
+        request.protocol.heard()
     try:
         return await handler(request)
     except Refused as refused:
-        if request.method == "POST":
-            request.app[BACKEND].observe_rejection(refused)
         return problem_answer(refused.problem, request)
     except web.HTTPRequestEntityTooLarge:
         problem = Problem(Code.BODY_TOO_LARGE, "The body is larger than 1 MiB.")

@@ -12,7 +12,7 @@ from pmigd.api import handlers
 from pmigd.api.problems import Handler
 from pmigd.api.query import CURSOR, DOMAIN, KEY, LIMIT, STATE, WAIT, Parameter
 from pmigd.core.roles import Role
-from pmigd.wire.host import Domains, Health, Peers, Readiness, Status
+from pmigd.wire.host import Domains, Health, Limits, Peers, Readiness, Status
 from pmigd.wire.migration import CheckResult, Migration, Page, Settings, StreamEvent
 from pmigd.wire.request import MigrationRequest, NoBody, ResolveRequest, SettingsRequest
 
@@ -165,6 +165,14 @@ ROUTES: Final = (
     ),
     Route(
         "GET", "/v1/domains", Role.VIEWER, handlers.domains, "This host's domains", gives=Domains
+    ),
+    Route(
+        "GET",
+        "/v1/limits",
+        Role.VIEWER,
+        handlers.limits,
+        "What migrations may hold on this host, and hold now",
+        gives=Limits,
     ),
     Route("GET", "/v1/peers", Role.VIEWER, handlers.peers, "The configured peers", gives=Peers),
     Route("GET", "/v1/status", Role.VIEWER, handlers.status, "How the daemon is", gives=Status),

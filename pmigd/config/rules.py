@@ -17,10 +17,12 @@ from pmigd.core.uri import (
     PeerUri,
     UriRefused,
     is_loopback,
+    parse_allowed_name,
     parse_configured_peer,
     parse_listen_address,
     parse_local_uri,
     parse_migrate_uri,
+    parse_pmigd_url,
     parse_uri_pattern,
 )
 from pmigd.schema.validate import Path, field_path
@@ -51,6 +53,7 @@ def violations(config: Config) -> Iterator[Violation]:
     yield from _daemon(config)
     yield from _api(config)
     yield from _addresses(config)
+    yield from _peer(config)
     yield from _peers(config)
 
 
@@ -100,9 +103,20 @@ def _addresses(config: Config) -> Iterator[Violation]:
         yield from _parsed(("security", "allow_uris", index), text, parse_uri_pattern)
 
 
+def _peer(config: Config) -> Iterator[Violation]:
+    peer = config.peer
+    if peer.listen:
+        yield from _parsed(("peer", "listen"), peer.listen, parse_listen_address)
+    for file in ("ca", "cert", "key", "client_cert", "client_key"):
+        yield from _absolute(("peer", file), getattr(peer, file))
+    for index, text in enumerate(peer.allowed_names):
+        yield from _parsed(("peer", "allowed_names", index), text, parse_allowed_name)
+
+
 def _peers(config: Config) -> Iterator[Violation]:
     own = config.daemon.name.lower()
     first_with: dict[str, str] = {}
+    first_url: dict[str, str] = {}
     for name, peer in config.peers.items():
         if not _PEER_NAME.match(name):
             yield Violation(
@@ -133,6 +147,16 @@ def _peers(config: Config) -> Iterator[Violation]:
                 first_with[uri.text] = name
         if peer.migrate_uri:
             yield from _migrate_uri(("peers", name, "migrate_uri"), peer.migrate_uri)
+        if peer.pmigd:
+            path = ("peers", name, "pmigd")
+            faults = list(_parsed(path, peer.pmigd, parse_pmigd_url))
+            yield from faults
+            url = "" if faults else parse_pmigd_url(peer.pmigd).text
+            if url in first_url:
+                other = field_path(("peers", first_url[url], "pmigd"))
+                yield Violation(path, peer.pmigd, f"is also {other}", "each peer's own")
+            elif url:
+                first_url[url] = name
 
 
 def _is_own(uri: PeerUri | LocalUri, own_name: str, own_libvirt: str) -> bool:

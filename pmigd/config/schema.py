@@ -20,19 +20,20 @@ from pmigd.core.uri import (
     LocalUri,
     MigrateUri,
     PeerUri,
+    PmigdUrl,
     UriPattern,
+    parse_allowed_name,
     parse_configured_peer,
     parse_listen_address,
     parse_local_uri,
     parse_migrate_uri,
+    parse_pmigd_url,
     parse_uri_pattern,
 )
 
 LATER_KEYS: Final = frozenset(
     {
         ("metrics", "web_config"),
-        ("peer",),
-        ("peers", "*", "pmigd"),
         ("policy",),
         ("migration", "policy"),
     }
@@ -189,6 +190,75 @@ class MetricsSection(_Section, frozen=True, kw_only=True):
         return tuple(parse_listen_address(text) for text in self.listen)
 
 
+_PATH: Final = {"accepted": "an absolute path without '..'"}
+
+
+class PeerListenSection(_Section, frozen=True, kw_only=True):
+    """What this host's pmigd and those of its peers prove themselves with to each other.
+
+    The files are libvirt's own by default. With a cacrl.pem beside ca, whose certificate it lists
+    is refused, as by libvirt. All files are read again at a reload; connections that exist go on.
+    """
+
+    listen: Annotated[
+        str,
+        Meta(
+            description="TCP address where the pmigd of other hosts ask this one before they send"
+            ' it guests, with TLS and certificates on both sides. "" does not listen.',
+            extra={
+                "accepted": 'HOST:PORT, or ""',
+                "example": "0.0.0.0:9717",
+                "reload": False,
+            },
+        ),
+    ] = ""
+    ca: Annotated[
+        str,
+        Meta(description="Certificates of the authorities that both sides trust.", extra=_PATH),
+    ] = "/etc/pki/CA/cacert.pem"
+    cert: Annotated[
+        str,
+        Meta(description="This host's certificate for those who ask it.", extra=_PATH),
+    ] = "/etc/pki/libvirt/servercert.pem"
+    key: Annotated[
+        str,
+        Meta(description="Its key, without a password.", extra=_PATH),
+    ] = "/etc/pki/libvirt/private/serverkey.pem"
+    client_cert: Annotated[
+        str,
+        Meta(description="This host's certificate where it asks others.", extra=_PATH),
+    ] = "/etc/pki/libvirt/clientcert.pem"
+    client_key: Annotated[
+        str,
+        Meta(description="Its key, without a password.", extra=_PATH),
+    ] = "/etc/pki/libvirt/private/clientkey.pem"
+    allowed_names: Annotated[
+        tuple[str, ...],
+        Meta(
+            max_length=10_000,
+            description="Names of certificates that may ask here: DNS names and addresses of the"
+            ' certificate or, where it has none, its common name. A "*." at the beginning stands'
+            " for one label. [] allows the hosts of the peers' pmigd and uri, and nobody else.",
+            extra={"accepted": 'a list of hosts, or of domains with "*." before them'},
+        ),
+    ] = ()
+    patience_s: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=86_400,
+            description="How long a migration waits for a destination's pmigd that does not answer"
+            " before it fails.",
+            extra={"unit": "seconds"},
+        ),
+    ] = 300
+
+    @property
+    def address(self) -> ListenAddress | None:
+        """``listen``, parsed; None where pmigd does not listen."""
+        return parse_listen_address(self.listen) if self.listen else None
+
+
 class PeerSection(_Section, frozen=True, kw_only=True):
     """One host that guests may be moved to. NAME is what people call it in commands."""
 
@@ -216,6 +286,17 @@ class PeerSection(_Section, frozen=True, kw_only=True):
             },
         ),
     ] = ""
+    pmigd: Annotated[
+        str,
+        Meta(
+            description="Where the peer's pmigd listens (its peer.listen). It is asked before a"
+            ' guest is sent, and says what it has room for. "" counts only this host\'s limits.',
+            extra={
+                "accepted": 'https://HOST or https://HOST:PORT (by default 9717), or ""',
+                "example": "https://hostb.example.com",
+            },
+        ),
+    ] = ""
 
     @property
     def peer_uri(self) -> PeerUri | LocalUri:
@@ -226,6 +307,11 @@ class PeerSection(_Section, frozen=True, kw_only=True):
     def data_uri(self) -> MigrateUri | None:
         """``migrate_uri``, parsed; None where libvirt is to choose."""
         return parse_migrate_uri(self.migrate_uri) if self.migrate_uri else None
+
+    @property
+    def pmigd_url(self) -> PmigdUrl | None:
+        """``pmigd``, parsed; None where the peer has none."""
+        return parse_pmigd_url(self.pmigd) if self.pmigd else None
 
 
 class SecuritySection(_Section, frozen=True, kw_only=True):
@@ -372,7 +458,7 @@ class MigrationSection(_Section, frozen=True, kw_only=True):
         bool,
         Meta(
             description="Encrypt memory and disks between the QEMUs. Needs certificates for QEMU"
-            " on both hosts (default_tls_x509_cert_dir in qemu.conf). Nothing to what is tunnelled.",
+            " on both hosts (qemu.conf: default_tls_x509_cert_dir); not for what is tunnelled.",
         ),
     ] = False
     recover_attempts: Annotated[
@@ -394,9 +480,19 @@ class Config(_Section, frozen=True, kw_only=True):
     libvirt: LibvirtSection = msgspec.field(default_factory=LibvirtSection)
     api: ApiSection = msgspec.field(default_factory=ApiSection)
     metrics: MetricsSection = msgspec.field(default_factory=MetricsSection)
+    peer: PeerListenSection = msgspec.field(default_factory=PeerListenSection)
     peers: Annotated[dict[str, PeerSection], Meta(max_length=10_000)] = msgspec.field(
         default_factory=dict
     )
     security: SecuritySection = msgspec.field(default_factory=SecuritySection)
     limits: LimitsSection = msgspec.field(default_factory=LimitsSection)
     migration: MigrationSection = msgspec.field(default_factory=MigrationSection)
+
+    @property
+    def admitted_names(self) -> frozenset[str]:
+        """The names, and patterns of names, of certificates that may ask this host."""
+        if self.peer.allowed_names:
+            return frozenset(parse_allowed_name(text) for text in self.peer.allowed_names)
+        ways = [(peer.peer_uri, peer.pmigd_url) for peer in self.peers.values()]
+        hosts = {uri.host for uri, _ in ways if isinstance(uri, PeerUri)}
+        return frozenset(hosts | {url.host for _, url in ways if url is not None})

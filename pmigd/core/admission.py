@@ -10,13 +10,14 @@ slot idles for long, and nobody is passed for ever.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from pmigd.core.holdings import Account, Held, Limits, Resource, Shortage, lacking
+from pmigd.core.holdings import SHARED, Account, Held, Limits, Resource, Shortage, lacking
+from pmigd.core.leases import is_lease, key_of
 from pmigd.core.model import Direction, MigrationId, Waiting
 from pmigd.core.queue import Entry, Queue
 
@@ -117,9 +118,32 @@ def decide(queue: Queue, situation: Situation) -> Decision:
             elif standing is not Standing.ASKING:
                 ask.append(entry.id)
             account.put(entry.id, _LEAVING)
-    granted = (iden for iden, lease in s.leases.items() if lease.standing is Standing.GRANTED)
-    begun = set(start)
-    return Decision(tuple(start), tuple(ask), tuple(i for i in granted if i not in begun))
+    stays = set(start)
+    stays.update(iden for iden in _granted(s) if iden not in stays and _keeps(queue, iden, s))
+    step_back = tuple(iden for iden in _granted(s) if iden not in stays)
+    return Decision(tuple(start), tuple(ask), step_back)
+
+
+def _granted(s: Situation) -> Iterator[MigrationId]:
+    return (iden for iden, lease in s.leases.items() if lease.standing is Standing.GRANTED)
+
+
+def _keeps(queue: Queue, iden: MigrationId, s: Situation) -> bool:
+    """Whether a lease is kept although there is no room here.
+
+    Hosts that have given each other their last would all step back, ask again and meet again. Each
+    sees both leases, so they agree on who goes first by the ids alone, and no circle can be closed.
+    """
+    entry = queue.get(iden)
+    if entry is None or s.blocked is not None:
+        return False
+    if s.doors.get(entry.destination, OPEN).shut is not None:
+        return False
+    shortage = lacking(s.account, s.limits, s.host, _LEAVING)
+    if shortage is None or shortage.resource not in SHARED:
+        return False
+    coming = [key for key, _ in s.account if is_lease(key)]
+    return bool(coming) and key_of(iden) < min(coming)
 
 
 def _standing(entry: Entry, s: Situation) -> Standing | None:
@@ -130,8 +154,13 @@ def _standing(entry: Entry, s: Situation) -> Standing | None:
     return None if lease is None else lease.standing
 
 
-def why_waiting(queue: Queue, entry: Entry, situation: Situation, since: datetime) -> Waiting:
-    """The one resource that a queued migration waits for."""
+def why_waiting(
+    queue: Queue, entry: Entry, situation: Situation, since: datetime, etas: Sequence[float] = ()
+) -> Waiting:
+    """The one resource that a queued migration waits for.
+
+    `etas`: in how many seconds what holds a slot here ends, soonest first, as far as it is known.
+    """
     s = situation
     position = queue.position(entry)
     door = s.doors.get(entry.destination, OPEN)
@@ -142,7 +171,7 @@ def why_waiting(queue: Queue, entry: Entry, situation: Situation, since: datetim
         shortage = Shortage(s.blocked, s.host, s.account.used(slots), s.limits.usable.get(slots, 0))
     elif door.shut is not None:
         shortage = door.shut
-    elif lease is not None and lease.shortage is not None:
+    elif lease is not None and lease.standing is Standing.WAITING and lease.shortage is not None:
         shortage, position = lease.shortage, lease.position
     else:
         shortage = lacking(s.account, s.limits, s.host, _LEAVING)
@@ -156,7 +185,13 @@ def why_waiting(queue: Queue, entry: Entry, situation: Situation, since: datetim
         position=position,
         since=since,
         detail=door.detail,
+        eta_s=_eta(shortage, s, position, etas),
     )
+
+
+def _eta(shortage: Shortage, s: Situation, position: int, etas: Sequence[float]) -> float | None:
+    ours = shortage.host == s.host and shortage.resource == Resource.OUTGOING_SLOT
+    return etas[position - 1] if ours and position <= len(etas) else None
 
 
 def _ahead(queue: Queue, entry: Entry, s: Situation) -> Shortage:

@@ -129,7 +129,7 @@ def _state(request: Request, guest: GuestFacts) -> Iterator[Finding]:
         problem = Problem(Code.DOMAIN_BUSY, f"libvirt has a job on it: {guest.view.job}.")
         yield from_problem(problem, "domain")
     if guest.view.power is Power.PAUSED and request.postcopy is not Postcopy.NEVER:
-        # Measured: "post-copy migration is not supported with non-live or paused migration".
+        # Measured, on 11.3 too: "... not supported with non-live or paused migration".
         yield _block(
             "postcopy_paused_guest",
             "The guest is paused: it fetches no memory, so post-copy cannot work.",
@@ -415,12 +415,16 @@ def _machine(wants: Definition, there: Destination) -> Iterator[Finding]:
 
 
 def _memory(wants: Definition, there: Destination) -> Iterator[Finding]:
-    """Measured: "cannot set up guest memory ...: Cannot allocate memory" above RAM and swap."""
+    """Measured: "cannot set up guest memory ...: Cannot allocate memory" above RAM and swap.
+
+    The kernel counts each mapping by itself, so only what is one mapping is sure to be refused.
+    Missing hugepages may be made when they are asked for (nr_overcommit_hugepages).
+    """
     need, facts = wants.memory_bytes, there.facts
     free = {size: size * 1024 * pages for size, pages in facts.free_hugepages}
     for size, pages_need in wants.hugepages:
         if size in free and free[size] < pages_need:
-            yield _block(
+            yield _warn(
                 "hugepages_short",
                 f"The guest needs {_mib(pages_need)} in pages of {size} KiB, and the destination "
                 f"has {_mib(free[size])} free.",
@@ -431,7 +435,7 @@ def _memory(wants: Definition, there: Destination) -> Iterator[Finding]:
         return
     limit = there.local.memory_limit_bytes if there.local is not None else None
     available = facts.memory_available_bytes
-    if limit is not None and need > limit:
+    if wants.memory_in_one and limit is not None and need > limit:
         yield _block(
             "memory_short",
             f"The guest may have {_mib(need)}, and the destination has {_mib(limit)} with swap.",
@@ -695,6 +699,7 @@ def _tls_of(
 
 
 def _postcopy(request: Request, there: Destination) -> Iterator[Finding]:
+    """Measured, QEMU not run by root, no such sysctl: "Postcopy is not supported"."""
     local = there.local
     if request.postcopy is Postcopy.NEVER or local is None:
         return

@@ -324,7 +324,10 @@ def _prepared(m: Migration, event: ev.Prepared) -> Step:
     if m.state is not State.PREPARING or m.call is not Call.NOT_MADE:
         return Step(m)
     evidence = replace(
-        m.evidence, because_before=event.because_before, paused_before=event.paused_before
+        m.evidence,
+        because_before=event.because_before,
+        paused_before=event.paused_before,
+        destination_uuid=event.destination_uuid,
     )
     m = replace(m, plan=event.plan, evidence=evidence, call=Call.MADE)
     return Step(m, (Perform(event.plan),))
@@ -354,7 +357,7 @@ def _call_returned(m: Migration, failure: Problem | None) -> Step:
 
 
 def _transferring(m: Migration) -> Step:
-    """Memory is on its way."""
+    """Disks or memory are on their way."""
     if m.state is not State.PREPARING:
         return Step(m)
     limit = m.request.max_downtime_ms
@@ -392,8 +395,8 @@ def _sampled(m: Migration, job: Job, sample: Sample | None, now: Now) -> Step:
         m = replace(_move(m, State.PRECOPY), problem=None)
     # Before and after the transfer proper libvirt counts nothing: that is no progress.
     begun = Step(m)
-    if sample is not None and sample.memory_total_bytes > 0:
-        begun = _transferring(replace(m, progress=sample))
+    if sample is not None and sample.memory_total_bytes + sample.disk_total_bytes > 0:
+        begun = _transferring(replace(m, progress=sample.after(m.progress)))
         m = begun.migration
     if job is Job.NONE and m.state is not State.QUEUED and m.call is not Call.MADE:
         # Nobody waits for the call and libvirt has no job: it is over, one way or another. While

@@ -31,6 +31,7 @@ class Prepared:
     plan: Plan
     because_before: Because
     paused_before: bool
+    destination_uuid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,8 @@ class Definition:
     """The part of a domain's XML that the checks are about.
 
     `cpu_xml` is the CPU as libvirt takes it for comparing, `cpu_checked` whether libvirt compares
-    it when the guest starts. `hugepages`: (size in KiB, bytes), size 0 is the host's default.
+    it when the guest starts. `memory_in_one`: QEMU maps it in one piece, from the host's ordinary
+    memory. `hugepages`: (size in KiB, bytes), size 0 is the host's default.
     `links` are bridges and other network devices of the host.
     """
 
@@ -88,6 +89,7 @@ class Definition:
     invariant_tsc: bool = False
     tsc_frequency: bool = False
     memory_bytes: int = 0
+    memory_in_one: bool = True
     memory_limited: bool = False
     hugepages: tuple[tuple[int, int], ...] = ()
     disks: tuple[DiskFacts, ...] = ()
@@ -209,7 +211,7 @@ class LocalFacts:
 
     `memory_limit_bytes` is more than any process can map, None where there is no such bound.
     `busy_ports` are those asked for, or of the range for migrations, that something listens on.
-    `paths_missing` and `links_missing` are those asked for that do not exist.
+    The file system of what qemu.conf lists in shared_filesystems is "shared". `paths_missing` and `links_missing` are those asked for that do not exist.
     """
 
     utc: datetime

@@ -29,13 +29,17 @@ class Resource(StrEnum):
 
     OUTGOING_SLOT = "outgoing_slot"  # limits.max_outgoing
     INCOMING_SLOT = "incoming_slot"  # limits.max_incoming
-    PREPARING_SLOT = "preparing_slot"  # limits.max_preparing
+    PREPARING_SLOT = "preparing_slot"  # limits.max_preparing, at the destination
     CLIENT = "client"  # libvirtd: max_clients
     ANONYMOUS_CLIENT = "anonymous_client"  # libvirtd: max_anonymous_clients
     WORKER = "worker"  # libvirtd: max_workers
     CLIENT_REQUEST = "client_request"  # libvirtd: max_client_requests, on one connection
     MIGRATION_PORT = "migration_port"  # qemu.conf: migration_port_min to _max
     SSH_STARTUP = "ssh_startup"  # limits.ssh_startups, sshd's MaxStartups
+
+
+SHARED: Final = frozenset({Resource.CLIENT, Resource.WORKER})
+"""What both those who leave and those who come need."""
 
 
 class Phase(StrEnum):
@@ -70,14 +74,9 @@ class Held:
 
 def needs(held: Held) -> Mapping[Resource, int]:
     """What a migration holds on this host in its present phase."""
-    preparing = held.phase.waits or held.phase is Phase.PREPARING
     if held.direction is Direction.OUTGOING:
-        return {
-            Resource.OUTGOING_SLOT: 1,
-            Resource.PREPARING_SLOT: int(preparing),
-            Resource.CLIENT: 1,
-            Resource.WORKER: 1,
-        }
+        return {Resource.OUTGOING_SLOT: 1, Resource.CLIENT: 1, Resource.WORKER: 1}
+    preparing = held.phase.waits or held.phase is Phase.PREPARING
     return {
         Resource.INCOMING_SLOT: 1,
         Resource.PREPARING_SLOT: int(preparing),
@@ -119,7 +118,7 @@ class Account:
 
     def __init__(self) -> None:
         self._held: dict[str, Held] = {}
-        self._used: Counter[Resource] = Counter()
+        self._used: Counter[tuple[Direction, Resource]] = Counter()
         self._number: Counter[Direction] = Counter()
 
     def __contains__(self, key: str) -> bool:
@@ -128,9 +127,9 @@ class Account:
     def __iter__(self) -> Iterator[tuple[str, Held]]:
         return iter(self._held.items())
 
-    def used(self, resource: Resource) -> int:
-        """How much of `resource` is held."""
-        return self._used[resource]
+    def used(self, resource: Resource, *directions: Direction) -> int:
+        """How much of `resource` is held, by migrations in `directions` or else by all."""
+        return sum(self._used[direction, resource] for direction in directions or Direction)
 
     def number(self, direction: Direction) -> int:
         """How many migrations in that direction hold something."""
@@ -140,15 +139,13 @@ class Account:
         """`key` holds this from now on, instead of what it held before."""
         self.drop(key)
         self._held[key] = held
-        self._used.update(needs(held))
-        self._number[held.direction] += 1
+        self._count(held, 1)
 
     def drop(self, key: str) -> None:
         """`key` holds nothing any more; one that held nothing is no mistake."""
         held = self._held.pop(key, None)
         if held is not None:
-            self._used.subtract(needs(held))
-            self._number[held.direction] -= 1
+            self._count(held, -1)
 
     def copy(self) -> Self:
         """The same account, to try something on."""
@@ -157,44 +154,47 @@ class Account:
             other.put(key, held)
         return other
 
+    def _count(self, held: Held, sign: int) -> None:
+        self._number[held.direction] += sign
+        for resource, number in needs(held).items():
+            self._used[held.direction, resource] += sign * number
+
 
 def lacking(account: Account, limits: Limits, host: str, wanted: Held) -> Shortage | None:
     """What keeps a migration that begins with `wanted` from starting now, or None.
 
     Both directions must always be able to go on: whoever leaves needs a worker elsewhere that
-    somebody who comes from there may be waiting for here. So neither takes the last usable worker
-    of the other, and all together stay so few that each can finish at the same time.
+    somebody who comes from there may be waiting for here. So neither takes the last of the other
+    where there are two, and all together stay so few that each can finish at the same time.
     """
     for resource, number in needs(wanted).items():
         usable = limits.usable.get(resource)
         if number == 0 or usable is None:
             continue
-        used = account.used(resource) + limits.others.get(resource, 0)
+        others = limits.others.get(resource, 0)
+        used = account.used(resource) + others
         if used + number > usable:
             return Shortage(resource, host, used, usable)
+        own = account.used(resource, wanted.direction) + others
+        if resource in SHARED and usable - others > 1 and own + number > usable - 1:
+            return Shortage(resource, host, own, usable - 1)
     return _no_worker_to_finish_with(account, limits, host, wanted)
 
 
 def _no_worker_to_finish_with(
     account: Account, limits: Limits, host: str, wanted: Held
 ) -> Shortage | None:
-    usable = limits.usable.get(Resource.WORKER)
-    if usable is None:
+    if Resource.WORKER not in limits.usable:
         return None
-    # One of the usable workers is kept for the other direction, where there are two.
+    others = limits.others.get(Resource.WORKER, 0)
+    peak = max(1, limits.workers - WORKERS_FOR_CONTROL - others)
+    total = sum(account.number(direction) for direction in Direction)
+    if total + 1 > peak:
+        return Shortage(Resource.WORKER, host, total, peak)
     own = account.number(wanted.direction)
-    held = own if wanted.direction is Direction.OUTGOING else _workers_of_incoming(account)
-    if usable > 1 and held + 1 > usable - 1:
-        return Shortage(Resource.WORKER, host, held, usable - 1)
-    peak = limits.workers - WORKERS_FOR_CONTROL - limits.others.get(Resource.WORKER, 0)
-    total = account.number(Direction.OUTGOING) + account.number(Direction.INCOMING)
-    if total + 1 > max(1, peak):
-        return Shortage(Resource.WORKER, host, total, max(1, peak))
+    if peak > 1 and own + 1 > peak - 1:
+        return Shortage(Resource.WORKER, host, own, peak - 1)
     return None
-
-
-def _workers_of_incoming(account: Account) -> int:
-    return account.used(Resource.WORKER) - account.number(Direction.OUTGOING)
 
 
 _PHASE_OF: Final[Mapping[State, Phase]] = {

@@ -28,7 +28,8 @@ MAX_WAITING: Final = 1000
 class Lease:
     """A lease, or a place in the queue for one.
 
-    `peer` is the name that was proven when it was asked for. `since` (monotonic) is when it was
+    `peer` is the name that was proven when it was asked for, `source` what the host calls itself
+    (which that covers). `since` (monotonic) is when it was
     first asked for, `renewed` when its source last spoke of it, `seq` the number of that message.
     """
 
@@ -40,6 +41,7 @@ class Lease:
     priority: int = 50
     ports: int = 1
     login: Login = "tls"
+    source: str = ""
     seq: int = 0
     since: float = 0.0
     renewed: float = 0.0
@@ -55,9 +57,17 @@ class Lease:
         return Held(Direction.INCOMING, self.phase, self.ports, self.login)
 
 
+_LEASE: Final = "lease:"
+
+
 def key_of(lease_id: str) -> str:
     """The name of a lease in the account."""
-    return f"lease:{lease_id}"
+    return f"{_LEASE}{lease_id}"
+
+
+def is_lease(key: str) -> bool:
+    """Whether a name in the account is a lease's; all others are of this host's migrations."""
+    return key.startswith(_LEASE)
 
 
 class Book:
@@ -144,6 +154,8 @@ class Book:
         """Grant whatever may be granted now, in its turn; returns what was."""
         granted = []
         for lease in sorted(self._ready(), key=lambda lease: lease.turn):
+            if _never_fits(lease, limits, host):
+                continue
             if lacking(self._account, limits, host, lease.held) is not None:
                 break  # the next one must not take what this one waits for
             self._set(replace(lease, granted=True))
@@ -159,14 +171,16 @@ class Book:
     def why_waiting(self, limits: Limits, host: str) -> Mapping[str, tuple[Shortage, int]]:
         """What each waiting lease waits for, and its position.
 
-        One that would fit by itself waits for what the first one waits for.
+        One that would fit by itself waits for what the first one in its way waits for.
         """
         found: dict[str, tuple[Shortage, int]] = {}
         slots = Resource.INCOMING_SLOT
-        first = Shortage(slots, host, self._account.used(slots), limits.usable.get(slots, 0))
+        full = Shortage(slots, host, self._account.used(slots), limits.usable.get(slots, 0))
+        first: Shortage | None = None
         for position, lease in enumerate(sorted(self._ready(), key=lambda x: x.turn), start=1):
-            shortage = lacking(self._account, limits, host, lease.held) or first
-            first = shortage if position == 1 else first
+            shortage = lacking(self._account, limits, host, lease.held) or first or full
+            if first is None and not _never_fits(lease, limits, host):
+                first = shortage
             found[lease.id] = (shortage, position)
         return found
 
@@ -179,7 +193,7 @@ class Book:
     def _update(self, told: Lease, now: float) -> Lease:
         known = self._leases.get(told.id)
         if known is None:
-            known = replace(told, since=now)
+            known = replace(told, granted=False, since=now)
         elif told.seq < known.seq:
             told = known  # overtaken on the way: it is a sign of life and no more
         runs = not told.phase.waits
@@ -200,3 +214,8 @@ class Book:
             self._account.put(key_of(lease.id), lease.held)
         else:
             self._account.drop(key_of(lease.id))
+
+
+def _never_fits(lease: Lease, limits: Limits, host: str) -> bool:
+    """Not even on an idle host. Whoever wants more than there is must not hold up the others."""
+    return lacking(Account(), replace(limits, others={}), host, lease.held) is not None

@@ -381,7 +381,8 @@ class Action:
 class Waiting:
     """Why a queued migration does not run: the one resource it waits for.
 
-    `position` 1 is next, at `host`. `detail` says more in words where there is more to say.
+    `position` 1 is next, at `host`. `detail` says more in words where there is more to say, `eta_s`
+    is when, at the present rates, enough of what runs here has ended; None: not known.
     """
 
     resource: str
@@ -391,6 +392,7 @@ class Waiting:
     position: int
     since: datetime
     detail: str = ""
+    eta_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,7 +415,8 @@ class Evidence:
     may have been started. ``left``: libvirt said the guest left this host. ``ended``: the guest
     ended on this host in another way (shut down, crashed, was destroyed). ``blind``: events may
     have been missed (pmigd was restarted or libvirt was away), so what was not seen proves nothing.
-    ``because_before``: the guest's state reason before the call.
+    ``because_before``: the guest's state reason before the call. ``destination_uuid``: the host
+    UUID of the destination's libvirt daemon, as found before the call.
     """
 
     switched: bool = False
@@ -423,6 +426,7 @@ class Evidence:
     postcopy: bool = False
     because_before: Because = Because.OTHER
     paused_before: bool = False
+    destination_uuid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,10 @@ class Code(StrEnum):
     URI_REFUSED = "uri_refused"
     SAME_HOST = "same_host"
     CHECK_FAILED = "check_failed"
+    # Between two pmigd
+    PEER_NOT_ALLOWED = "peer_not_allowed"
+    PEER_FALSE_NAME = "peer_false_name"
+    PEER_PROTOCOL = "peer_protocol"
     # This daemon
     LIBVIRT_UNAVAILABLE = "libvirt_unavailable"
     JOURNAL_UNAVAILABLE = "journal_unavailable"
@@ -299,6 +303,30 @@ KINDS: dict[Code, Kind] = {
         False,
         "'errors' says for each what to do; 'pmigctl check' shows what is left.",
         Reason.PRECHECK,
+    ),
+    Code.PEER_NOT_ALLOWED: Kind(
+        "This host is not one that may ask here",
+        _C,
+        403,
+        False,
+        "Where it is refused, add its certificate's name to peer.allowed_names, or it to [peers].",
+        Reason.AUTH,
+    ),
+    Code.PEER_FALSE_NAME: Kind(
+        "The certificate is not one of the host that the message names",
+        _C,
+        403,
+        False,
+        "Give daemon.name the host's name in its certificate, or the first part of that name.",
+        Reason.AUTH,
+    ),
+    Code.PEER_PROTOCOL: Kind(
+        "The pmigd of the two hosts do not understand each other",
+        _D,
+        502,
+        False,
+        "Upgrade the older of the two; 'detail' says what each of them speaks.",
+        Reason.CONNECT,
     ),
     Code.LIBVIRT_UNAVAILABLE: Kind(
         "The local libvirt daemon does not answer",

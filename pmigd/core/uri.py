@@ -26,6 +26,9 @@ MAX_URI_LENGTH: Final = 512
 MAX_SOCKET_PATH_LENGTH: Final = 107
 """Bytes a UNIX socket's path may have on Linux (``sun_path`` less its closing NUL)."""
 
+PMIGD_PORT: Final = 9717
+"""Where pmigd listens for its peers, unless a URL says otherwise."""
+
 _PORT_MAX: Final = 65535
 _HOST_MAX: Final = 253  # RFC 1035: the longest name that can be written out
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
@@ -132,6 +135,19 @@ class MigrateUri:
     def text(self) -> str:
         """The URI, built from the checked parts alone."""
         return f"{self.scheme}://{_authority(None, self.host, self.port)}"
+
+
+@dataclass(frozen=True, slots=True)
+class PmigdUrl:
+    """Where a peer's pmigd listens.  Make it with :func:`parse_pmigd_url`."""
+
+    host: str
+    port: int
+
+    @property
+    def text(self) -> str:
+        """The URL, built from the checked parts alone, without a path."""
+        return f"https://{_authority(None, self.host, self.port)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,9 +279,39 @@ def check_graphics_uri(untrusted_text: str) -> None:
 
 
 def check_host(untrusted_text: str) -> None:
-    """Check a host name or an address; IPv6 may be in brackets or bare."""
+    """Check a host name or an address, as :func:`parse_host` does."""
+    parse_host(untrusted_text)
+
+
+def parse_host(untrusted_text: str) -> str:
+    """A host name or an address in its one spelling; else :class:`UriRefused`.
+
+    IPv6 may be in brackets or bare, and comes back bare.
+    """
     text = _plain(untrusted_text, "address")
-    _host(f"[{text}]" if ":" in text and not text.startswith("[") else text)
+    return _host(f"[{text}]" if ":" in text and not text.startswith("[") else text)
+
+
+def parse_allowed_name(untrusted_text: str) -> str:
+    """A host, or ``*.`` and a domain, as ``[peer] allowed_names`` has it; else UriRefused."""
+    any_label = "*." if untrusted_text.startswith("*.") else ""
+    name = parse_host(untrusted_text.removeprefix(any_label))
+    if any_label and is_address(name):
+        raise UriRefused("'*' is not accepted before an address")
+    return any_label + name
+
+
+def parse_pmigd_url(untrusted_text: str) -> PmigdUrl:
+    """Parse where a peer's pmigd listens, ``https://HOST[:PORT]``; else :class:`UriRefused`."""
+    text = _plain(untrusted_text, "URL")
+    _refuse_query(text)
+    scheme, separator, authority = text.partition("://")
+    if not separator or scheme != "https" or "/" in authority:
+        raise UriRefused("a pmigd's URL must read https://HOST or https://HOST:PORT")
+    user, host_text, port_text = _split_authority(authority)
+    if user is not None:
+        raise UriRefused("a pmigd's URL has no user; certificates say who is who")
+    return PmigdUrl(_host(host_text), _port(port_text) or PMIGD_PORT)
 
 
 def parse_configured_peer(untrusted_text: str) -> PeerUri | LocalUri:
@@ -329,6 +375,11 @@ def parse_listen_address(untrusted_text: str) -> ListenAddress:
     port = _port(port_text)
     assert port is not None  # noqa: S101 - port_text is not None
     return ListenAddress(_host(host_text), port)
+
+
+def is_address(host: str) -> bool:
+    """Whether a checked host is an address rather than a name."""
+    return ":" in host or host.rsplit(".", 1)[-1].isdigit()
 
 
 def is_loopback(host: str) -> bool:

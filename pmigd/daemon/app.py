@@ -24,33 +24,38 @@ from pmigd.adapters.pool import CallPool, Overdue
 from pmigd.adapters.system import libvirtconf, logs
 from pmigd.adapters.system.clock import Clock
 from pmigd.adapters.system.listenfds import PassedSocket
-from pmigd.adapters.system.network import leads_here
+from pmigd.adapters.system.network import leads_here, tcp_listener
 from pmigd.adapters.system.peercred import Accounts
 from pmigd.adapters.system.sdnotify import Notifier
 from pmigd.adapters.system.unixsocket import BoundSocket, bind_unix_socket
 from pmigd.adapters.system.uuid7 import Uuid7Sequence
 from pmigd.api.apps import make_app, make_metrics_app
 from pmigd.api.door import Door
+from pmigd.api.peers import make_peer_app
 from pmigd.config.reload import restart_needed
 from pmigd.config.schema import Config
+from pmigd.core.admission import Standing
 from pmigd.core.canonical import migration_line
 from pmigd.core.checks import Checked
 from pmigd.core.destination import find_target
 from pmigd.core.finding import blocking, from_problem
 from pmigd.core.holdings import Resource
 from pmigd.core.limits import Allowance, admission_limits
-from pmigd.core.model import Migration, Now, Request, State, Target
+from pmigd.core.model import Direction, Migration, Now, Request, State, Target
 from pmigd.core.ports import DomainFacts
 from pmigd.core.problem import Code, Problem, Refused, refuse
 from pmigd.core.request_check import check_request, check_role
 from pmigd.core.roles import Role
 from pmigd.core.uri import LocalUri, PeerUri
 from pmigd.daemon.controller import Controller
+from pmigd.daemon.figures import counts, limits_view
 from pmigd.daemon.gate import Gate
 from pmigd.daemon.ownhost import OwnHost
 from pmigd.daemon.peering import Peering
 from pmigd.daemon.preflight import check
 from pmigd.daemon.watcher import Watcher
+from pmigd.wire import host as wire
+from pmigd.wire.host import Peer
 from pmigd.wire.request import Defaults, parse_request
 
 TICK_S: Final = 0.5
@@ -61,6 +66,7 @@ SEQ_BITS: Final = 20
 """Messages to peers are numbered from the time of the start on, with room for a million a
 millisecond: so their numbers grow over restarts."""
 RELOAD_DEADLINE_S: Final = 10.0
+LISTEN_DEADLINE_S: Final = 5.0
 ACCOUNTS_DEADLINE_S: Final = 5.0
 RESOLVE_DEADLINE_S: Final = 0.8
 RESTART_PAUSE_S: Final = 1.0
@@ -108,7 +114,7 @@ class App:
             own_host=OwnHost(self._names, self._clock.utc_now),
             observe=self.metrics.libvirt_call,
         )
-        self.limits = Limits(
+        self.mirror = Limits(
             read_conf=libvirtconf.read,
             now=self._now,
             on_change=lambda _: self._apply_limits(),
@@ -138,9 +144,9 @@ class App:
             self.hypervisor,
             self.journal,
             self.metrics,
+            self._names,
             now=self._now,
             first_seq=self._clock.unix_ms() << SEQ_BITS,
-            patience_s=300,
         )
         self._configure_limits(config)
 
@@ -154,15 +160,16 @@ class App:
         """
         await self._open_journal()
         self._keep("libvirt", self.hypervisor.run)
-        _, _ = await asyncio.gather(self._first_connection(), self.limits.refresh())
+        _, _ = await asyncio.gather(self._first_connection(), self.mirror.refresh())
         self._apply_limits()
         await self._load()
+        await self.peering.configure(self.config)
         self._keep("sample", self.watcher.sample)
         self._keep("scan", self.watcher.scan)
         self._keep("tick", lambda: self.migrations.tick(TICK_S))
         self._keep("journal", self.migrations.keep_journal)
         self._keep("lag", self._probe_lag)
-        self._keep("limits", self.limits.run)
+        self._keep("limits", self.mirror.run)
         self._keep("leases", self.peering.granting.run)
         await self._listen()
         if self._environment.watchdog_s is not None:
@@ -179,9 +186,9 @@ class App:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.peering.asking.stop()
+        await self.peering.stop()
         await self.migrations.stop()
-        self.limits.stop()
+        self.mirror.stop()
         await asyncio.gather(*(runner.cleanup() for runner in self._runners))
         if self._bound is not None:
             self._bound.remove()
@@ -212,6 +219,7 @@ class App:
             self._accounts.forget()
             logs.set_level(new.daemon.log_level)
             self._configure_limits(new)
+            await self.peering.configure(new)
             log.info("configuration reloaded")
             self.metrics.config_reloaded(ok=True)
         notifier.ready(self._summary())
@@ -298,12 +306,34 @@ class App:
             "migrations": by_state,
         }
 
-    def peers(self) -> list[dict[str, Any]]:
-        """The configured peers."""
+    async def peers(self) -> list[Peer]:
+        """The configured peers, and whether their pmigd answer now."""
+        daemons = await self.peering.asking.meet()
         return [
-            {"name": name, "uri": peer.uri, "migrate_uri": peer.migrate_uri or None}
+            Peer(
+                name=name,
+                uri=peer.uri,
+                migrate_uri=peer.migrate_uri or None,
+                pmigd=daemons.get(name),
+                queued=len(self.gate.queue.to(name)),
+                running=sum(m.destination == name for m in self.migrations.running()),
+                given=counts(x for x in self.peering.granting.book if x.source == name),
+            )
             for name, peer in sorted(self.config.peers.items())
         ]
+
+    def limits(self) -> wire.Limits:
+        """What migrations may hold on this host, and hold now."""
+        return limits_view(
+            self.config.daemon.name,
+            self.gate.account,
+            self.gate.limits,
+            self.mirror.current,
+            self._allowance,
+            queued=len(self.gate.queue),
+            leases=self.peering.granting.book,
+            now_mono=self._clock.monotonic(),
+        )
 
     async def domains(self) -> list[DomainFacts]:
         """This host's domains."""
@@ -378,6 +408,7 @@ class App:
             # A second handle: the file is removed while the socket is still open.
             listener = self._bound.socket.dup()
         await self._serve(make_app(self), listener)
+        await self._listen_to_peers()
         metrics_app = make_metrics_app(self)
         passed = self._passed("metrics", socket.AF_INET, socket.AF_INET6)
         if passed is not None:
@@ -386,6 +417,19 @@ class App:
             runner = await self._runner(metrics_app)
             for address in self.config.metrics.addresses:
                 await web.TCPSite(runner, address.host, address.port, backlog=BACKLOG).start()
+
+    async def _listen_to_peers(self) -> None:
+        address = self.config.peer.address
+        if address is None:
+            return
+        guard = self.peering.guard
+        runner = await self._runner(make_peer_app(self.peering, guard))
+        listener = await self._names.call(
+            "listen",
+            LISTEN_DEADLINE_S,
+            lambda: tcp_listener(address.host, address.port, backlog=BACKLOG),
+        )
+        await Door(runner, listener, backlog=BACKLOG, guard=guard).start()
 
     def _passed(self, name: str, *families: int) -> socket.socket | None:
         for passed in self._environment.passed:
@@ -451,7 +495,7 @@ class App:
             reserve_workers=limits.reserve_workers,
             reserve_clients=limits.reserve_clients,
         )
-        self.limits.configure(
+        self.mirror.configure(
             LimitSource(limits.source), Path(limits.libvirtd_conf) if limits.libvirtd_conf else None
         )
         self.migrations.queue_max = limits.queue_max
@@ -462,7 +506,7 @@ class App:
         """Go by the limits as they are now."""
         gate = self.gate
         gate.limits = admission_limits(
-            self.limits.current, self._allowance, gate.account, gate.limits
+            self.mirror.current, self._allowance, gate.account, gate.limits
         )
         self.migrations.pump()
         self.peering.granting.pump()
@@ -477,13 +521,32 @@ class App:
         return Now(self._clock.monotonic(), self._clock.utc_now())
 
     def _snapshot(self) -> Snapshot:
+        gate, running = self.gate, self.migrations.running()
         head = next(self.migrations.queued(), None)
-        pools = (self.hypervisor.control, self.hypervisor.peers, self._names)
+        waits = gate.why(head, running) if head else None
+        given = counts(self.peering.granting.book)
+        ours = [m for m in running if m.direction is Direction.OUTGOING and not m.external]
+        unused = sum(lease.standing is Standing.GRANTED for lease in gate.leases.values())
+        pools = (self.hypervisor.control, self.hypervisor.peers, self.mirror.pool, self._names)
         return Snapshot(
             migrations=self.migrations.open(),
             waiting_oldest=head.created_at if head else None,
-            queued=len(self.gate.queue),
-            max_outgoing=self.config.limits.max_outgoing,
+            head_waits=waits.resource if waits else None,
+            queued=len(gate.queue),
+            limits={
+                Direction.OUTGOING: self.config.limits.max_outgoing,
+                Direction.INCOMING: self.config.limits.max_incoming,
+            },
+            daemons=self.mirror.current.daemons,
+            held={resource: gate.account.used(resource) for resource in Resource},
+            leases={
+                (Direction.INCOMING, "granted"): given.granted,
+                (Direction.INCOMING, "waiting"): given.waiting,
+                (Direction.OUTGOING, "granted"): unused
+                + sum(gate.door(m.destination).leases for m in ours),
+                (Direction.OUTGOING, "waiting"): len(gate.leases) - unused,
+            },
+            peers_up={name: door.shut is None for name, door in gate.doors.items() if door.leases},
             pools=tuple(
                 PoolFigures(p.name, busy=p.busy, size=p.size, waiting=p.waiting, overdue=p.overdue)
                 for p in pools

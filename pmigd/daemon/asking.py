@@ -14,40 +14,35 @@ import contextlib
 import itertools
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from pmigd.adapters.peer.client import PeerAway, PeerChannel, PeerRefused
 from pmigd.core import events as ev
 from pmigd.core.admission import Door, Lease, Standing
 from pmigd.core.finding import blocking
 from pmigd.core.holdings import Shortage, held_of, login_of, ports_of
-from pmigd.core.leases import RENEW_EVERY_S
+from pmigd.core.leases import RENEW_EVERY_S, TTL_S
 from pmigd.core.model import (
     Direction,
-    Domain,
     Migration,
     MigrationId,
     Now,
     Power,
     Sample,
     State,
-    Target,
     View,
 )
 from pmigd.core.problem import Code, Problem
+from pmigd.wire.host import PeerDaemon
 from pmigd.wire.peer import (
-    Hello,
     LeaseAnswer,
-    LeaseAnswers,
     LeaseAsk,
     LeaseEntry,
     LeaseEvent,
     LeaseReport,
-    LookAnswer,
     LookQuestion,
-    PeerAway,
-    PeerRefused,
     PhaseName,
 )
 
@@ -64,31 +59,11 @@ PEER: Final = "peer"
 log = structlog.get_logger()
 
 
-class Channel(Protocol):
-    """One peer's pmigd: :class:`pmigd.adapters.peer.PeerChannel`.
-
-    Everything raises PeerAway or PeerRefused.
-    """
-
-    async def hello(self) -> Hello:
-        """Who is there."""
-
-    async def ask(self, ask: LeaseAsk) -> LeaseAnswer:
-        """Ask for one lease."""
-
-    async def report(self, report: LeaseReport) -> LeaseAnswers:
-        """Tell everything that this host has or wants there."""
-
-    def events(self) -> AsyncIterator[LeaseEvent]:
-        """What becomes of this host's leases, from now on."""
-
-    async def look(self, question: LookQuestion) -> LookAnswer:
-        """What the peer has of a guest."""
-
-
 class Asking:
-    """This host's leases of its peers. `source` is its name, `patience_s` how long a queued
-    migration waits for a pmigd that does not answer."""
+    """This host's leases of its peers. `source` is its name.
+
+    A queued migration waits :attr:`patience_s` for a pmigd that does not answer.
+    """
 
     def __init__(
         self,
@@ -98,18 +73,17 @@ class Asking:
         *,
         now: Callable[[], Now],
         first_seq: int,
-        patience_s: float,
     ) -> None:
-        self.patience_s = patience_s
+        self.patience_s = 0.0
         self.source = source
         self.migrations = migrations
         self.gate = gate
         self.now = now
         self._seq = itertools.count(first_seq)
-        self._channels: dict[str, Channel] = {}
+        self._channels: dict[str, PeerChannel] = {}
         self._sessions: dict[str, _Session] = {}
 
-    def configure(self, channels: Mapping[str, Channel]) -> None:
+    def configure(self, channels: Mapping[str, PeerChannel]) -> None:
         """These peers have a pmigd; sessions with others, or by another way, end."""
         for name in [n for n, s in self._sessions.items() if channels.get(n) is not s.channel]:
             self._sessions.pop(name).stop()
@@ -146,21 +120,43 @@ class Asking:
             if session is not None:
                 session.changed.set()
 
-    async def look(
-        self, target: Target, domain: Domain, *, completed: Direction | None
-    ) -> tuple[View, Sample | None] | None:
-        """What the destination's pmigd says of its copy; None where nobody there can say."""
-        channel = self._channels.get(target.name)
-        if channel is None or self.gate.door(target.name).shut is not None:
+    async def look(self, migration: Migration) -> tuple[View, Sample | None] | None:
+        """What the destination's pmigd says of its copy; None where nobody there can say.
+
+        Nor does it count what another host says than the one whose libvirt was found at the start:
+        from a mistaken configuration must not follow that a guest is nowhere.
+        """
+        peer = migration.destination
+        channel = self._channels.get(peer)
+        if channel is None or self.gate.door(peer).shut is not None:
             return None
+        question = LookQuestion(domain=migration.domain, completed=Direction.INCOMING)
         try:
-            answer = await channel.look(LookQuestion(domain=domain, completed=completed))
+            answer = await channel.look(question)
         except (PeerAway, PeerRefused) as error:
-            log.debug("peer does not say", peer=target.name, detail=str(error))
+            log.debug("peer does not say", peer=peer, detail=str(error))
+            return None
+        if not migration.evidence.destination_uuid:
+            return None
+        if answer.host_uuid != migration.evidence.destination_uuid:
+            log.warning("the peer's pmigd is on another host than its libvirt", peer=peer)
             return None
         if answer.view.power is Power.UNKNOWN:
             return None
         return answer.view, answer.completed
+
+    async def meet(self) -> dict[str, PeerDaemon]:
+        """Ask every peer's pmigd who it is, all at once."""
+        found = await asyncio.gather(*(self._meet(channel) for channel in self._channels.values()))
+        return dict(zip(self._channels, found, strict=True))
+
+    async def _meet(self, channel: PeerChannel) -> PeerDaemon:
+        try:
+            hello = await channel.hello()
+        except (PeerAway, PeerRefused) as error:
+            return PeerDaemon(channel.url.text, False, str(error), None, None)
+        offset_s = (hello.at - self.now().utc).total_seconds()
+        return PeerDaemon(channel.url.text, True, "", hello.version, round(offset_s, 3))
 
     def next_seq(self) -> int:
         """The number of the next message."""
@@ -179,13 +175,14 @@ class Asking:
 class _Session:
     """What goes on with one peer."""
 
-    def __init__(self, asking: Asking, peer: str, channel: Channel) -> None:
+    def __init__(self, asking: Asking, peer: str, channel: PeerChannel) -> None:
         self.peer = peer
         self.channel = channel
         self.changed = asyncio.Event()
         self._asking = asking
         self._gate = asking.gate
         self._shut_since: float | None = None
+        self._remembered_until = 0.0
         self._asks: set[asyncio.Task[None]] = set()
         loop = asyncio.get_running_loop()
         self.task = loop.create_task(self._run(), name=f"session-{peer}")
@@ -232,11 +229,11 @@ class _Session:
         try:
             while not self._idle():
                 try:
-                    await self.channel.hello()
-                    attempt = 0
-                    await self._report()
-                    self._open()
-                    await self._talk()
+                    async with self.channel.events() as events:
+                        await self._report()
+                        attempt = 0
+                        self._open()
+                        await self._talk(events)
                 except* (PeerAway, PeerRefused) as group:
                     self._shut(str(group.exceptions[0]))
                 self._give_up_on_the_patient()
@@ -244,11 +241,15 @@ class _Session:
                 attempt += 1
         except Exception:
             log.exception("session failed", peer=self.peer)
+        finally:
+            # Nobody watches the door any more: whoever wants to go there next finds out.
+            if self.peer in self._gate.doors:
+                self._gate.doors[self.peer] = Door(leases=True)
 
-    async def _talk(self) -> None:
+    async def _talk(self, events: AsyncIterator[LeaseEvent]) -> None:
         """Listen, and report whatever changes, until there is nothing to say any more."""
         async with asyncio.TaskGroup() as group:
-            listener = group.create_task(self._listen(), name=f"listen-{self.peer}")
+            listener = group.create_task(self._listen(events), name=f"listen-{self.peer}")
             idle_since: float | None = None
             while idle_since is None or self._asking.now().mono - idle_since < IDLE_S:
                 with contextlib.suppress(TimeoutError):
@@ -262,8 +263,8 @@ class _Session:
                     idle_since = self._asking.now().mono
             listener.cancel()
 
-    async def _listen(self) -> None:
-        async for event in self.channel.events():
+    async def _listen(self, events: AsyncIterator[LeaseEvent]) -> None:
+        async for event in events:
             self._apply(MigrationId(event.id), event.answer)
             self._asking.migrations.pump()
 
@@ -272,6 +273,7 @@ class _Session:
         answers = await self.channel.report(
             LeaseReport(source=self._asking.source, seq=self._asking.next_seq(), leases=entries)
         )
+        self._remembered_until = self._asking.now().mono + TTL_S if entries else 0.0
         for iden, answer in answers.leases.items():
             self._apply(MigrationId(iden), answer)
         self._asking.migrations.pump()
@@ -317,7 +319,10 @@ class _Session:
         self._gate.leases[iden] = lease
 
     def _idle(self) -> bool:
-        return not self._gate.queue.any_to(self.peer) and not self._entries()
+        """Nothing is wanted or under way there, and the peer knows, or has forgotten, that."""
+        if self._gate.queue.any_to(self.peer) or self._entries():
+            return False
+        return self._asking.now().mono >= self._remembered_until
 
     def _open(self) -> None:
         if self._gate.door(self.peer).shut is not None:

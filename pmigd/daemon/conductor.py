@@ -8,7 +8,7 @@ both look again at what allows them right before they act.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, Final, assert_never
 
@@ -30,11 +30,12 @@ from pmigd.core.effects import (
 from pmigd.core.finding import Level, blocking
 from pmigd.core.model import (
     UNASKED,
-    Direction,
     Migration,
     Plan,
     Power,
+    Sample,
     Target,
+    View,
 )
 from pmigd.core.plan import make_plan
 from pmigd.core.ports import Hypervisor, Settings, Ticket
@@ -49,12 +50,22 @@ _Work = Callable[[], Coroutine[Any, Any, None]]
 _MISTAKE: Final = Problem(Code.INTERNAL, "The daemon's log has the details.")
 
 
+LookThere = Callable[[Migration], Awaitable[tuple[View, Sample | None]]]
+"""Asks the destination what it has of a guest, and for the figures of its arrival. Never raises."""
+
+
 class Conductor:
     """The tasks of one migration. `report` takes the events that come of them."""
 
-    def __init__(self, hypervisor: Hypervisor, report: Callable[[ev.Event], None]) -> None:
+    def __init__(
+        self,
+        hypervisor: Hypervisor,
+        report: Callable[[ev.Event], None],
+        look_there: LookThere,
+    ) -> None:
         self._hypervisor = hypervisor
         self._report = report
+        self._look_there = look_there
         self._tasks: set[asyncio.Task[None]] = set()
         self._pending_look: asyncio.Task[None] | None = None
         self._ticket: Ticket | None = None
@@ -224,9 +235,7 @@ class Conductor:
         if migration.external:
             view, final = await here
             return ev.Looked(view, UNASKED, final)
-        there = self._hypervisor.look_there(
-            target_of(migration), migration.domain, completed=Direction.INCOMING
-        )
+        there = self._look_there(migration)
         (source, final), (destination, final_there) = await asyncio.gather(here, there)
         return ev.Looked(source, destination, final or final_there)
 

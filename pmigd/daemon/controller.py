@@ -21,6 +21,7 @@ from pmigd.core import engine
 from pmigd.core import events as ev
 from pmigd.core.effects import Perform, Recover
 from pmigd.core.model import (
+    UNASKED,
     Abort,
     Call,
     Direction,
@@ -30,14 +31,16 @@ from pmigd.core.model import (
     Now,
     Power,
     Request,
+    Sample,
     State,
     Target,
+    View,
     Waiting,
 )
 from pmigd.core.ports import DomainFacts, Hypervisor, Settings
 from pmigd.core.problem import Code, Problem, Refused, refuse
 from pmigd.core.settings import both, changed, each
-from pmigd.daemon.conductor import Conductor, check_recovery
+from pmigd.daemon.conductor import Conductor, check_recovery, target_of
 from pmigd.daemon.gate import Gate
 
 KEEP_CLOSED: Final = 1000
@@ -63,6 +66,9 @@ class Asker(Protocol):
 
     def told(self, migration: Migration) -> None:
         """A migration is in another state, or ended."""
+
+    async def look(self, migration: Migration) -> tuple[View, Sample | None] | None:
+        """What the destination's pmigd says it has of the guest; None where it cannot say."""
 
 
 @dataclass(slots=True)
@@ -148,7 +154,7 @@ class Controller:
     def waiting_of(self, iden: MigrationId) -> Waiting | None:
         """What one migration waits for; None if it does not wait."""
         migration = self._all.get(iden)
-        return None if migration is None else self._gate.why(migration)
+        return None if migration is None else self._gate.why(migration, self.running())
 
     # Requests
 
@@ -180,6 +186,7 @@ class Controller:
         facts = await self._hypervisor.lookup(request.domain)
         if facts.view.gone and not request.offline:
             raise refuse(Code.DOMAIN_NOT_RUNNING, f"'{facts.domain.name}' is {facts.view.power}.")
+        await self._look_at_arrival(facts.domain)
         self._check_idle(facts)
         if (first := self._known(key, request)) is not None:
             return first
@@ -422,6 +429,13 @@ class Controller:
         if len(self._gate.queue) >= self.queue_max:
             raise refuse(Code.QUEUE_FULL, f"{len(self._gate.queue)} migrations wait already.")
 
+    async def _look_at_arrival(self, domain: Domain) -> None:
+        """A guest that has just arrived may go on at once: let what brought it here end first."""
+        other = self.of_domain(domain.uuid)
+        if other is not None and other.external and other.direction is Direction.INCOMING:
+            view, final = await self._hypervisor.look_here(domain, completed=other.direction)
+            await self.apply(other.id, ev.Looked(view, UNASKED, final))
+
     def _check_idle(self, facts: DomainFacts) -> None:
         other = self.of_domain(facts.domain.uuid)
         if other is not None:
@@ -517,9 +531,20 @@ class Controller:
         self._settle(before, step.migration)
         if step.effects:
             if actor.conductor is None:
-                actor.conductor = Conductor(self._hypervisor, lambda event: self.post(iden, event))
+                actor.conductor = Conductor(
+                    self._hypervisor, lambda event: self.post(iden, event), self._look_there
+                )
             for effect in step.effects:
                 actor.conductor.carry_out(effect, step.migration)
+
+    async def _look_there(self, migration: Migration) -> tuple[View, Sample | None]:
+        """Ask the destination's pmigd, or where it cannot say its libvirt."""
+        told = None if self.asker is None else await self.asker.look(migration)
+        if told is not None:
+            return told
+        return await self._hypervisor.look_there(
+            target_of(migration), migration.domain, completed=Direction.INCOMING
+        )
 
     async def _started(self, before: Migration, step: engine.Step, now: Now) -> engine.Step:
         """Journal the start of a queued migration; what cannot be journalled stays queued."""

@@ -6,7 +6,7 @@ given twice. What is decided is decided in :mod:`pmigd.core.admission`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from pmigd.core.admission import OPEN, Decision, Door, Lease, Situation, decide, why_waiting
 from pmigd.core.holdings import Account, Held, Limits, held_of
@@ -76,12 +76,14 @@ class Gate:
         """What is to be done now."""
         return decide(self.queue, self.situation())
 
-    def why(self, migration: Migration) -> Waiting | None:
+    def why(self, migration: Migration, running: Iterable[Migration]) -> Waiting | None:
         """What a queued migration waits for; None if it does not wait."""
         entry = self.queue.get(migration.id)
         if entry is None:
             return None
-        return why_waiting(self.queue, entry, self.situation(), migration.created_at)
+        progress = (m.progress for m in running if m.direction is Direction.OUTGOING)
+        etas = sorted(eta for p in progress if p is not None and (eta := p.eta_s) is not None)
+        return why_waiting(self.queue, entry, self.situation(), migration.created_at, etas)
 
     def door(self, destination: str) -> Door:
         """What is known of a destination."""

@@ -90,13 +90,13 @@ class Granting:
 
     async def ask(self, peer: str, ask: LeaseAsk) -> LeaseAnswer:
         """Grant a lease, or give it a place in the queue. Raises Refused."""
-        self.book.ask(_lease(peer, ask.lease, ask.seq), self._now().mono)
+        self.book.ask(_lease(peer, ask, ask.lease), self._now().mono)
         await self._grant()
         return self._answers().get(ask.lease.id, _GONE)
 
     async def report(self, peer: str, report: LeaseReport) -> LeaseAnswers:
         """Make the book equal to what `peer` reports."""
-        leases = [_lease(peer, entry, report.seq) for entry in report.leases]
+        leases = [_lease(peer, report, entry) for entry in report.leases]
         known = {lease.id for lease in self.book if lease.granted}
         given_back = self.book.report(peer, report.seq, leases, self._now().mono)
         await self._given_back(given_back)
@@ -191,7 +191,7 @@ def _answer(lease: Lease, why: tuple[Shortage, int] | None) -> LeaseAnswer:
     return LeaseAnswer(state="waiting", seq=lease.seq, waiting=waiting)
 
 
-def _lease(peer: str, entry: LeaseEntry, seq: int) -> Lease:
+def _lease(peer: str, message: LeaseAsk | LeaseReport, entry: LeaseEntry) -> Lease:
     return Lease(
         id=entry.id,
         peer=peer,
@@ -200,5 +200,6 @@ def _lease(peer: str, entry: LeaseEntry, seq: int) -> Lease:
         priority=entry.priority,
         ports=entry.ports,
         login=entry.login,
-        seq=seq,
+        source=message.source,
+        seq=message.seq,
     )

@@ -25,7 +25,9 @@ class OwnHost:
         """What only the host itself can see."""
         try:
             return await self._pool.call(
-                "look", LOOK_DEADLINE_S, lambda: hostfacts.look(question, self._utc_now())
+                "look",
+                LOOK_DEADLINE_S,
+                lambda: hostfacts.look(question, self._utc_now(), arriving=False),
             )
         except Overdue:
             return None

@@ -7,11 +7,23 @@ says; what it may do here is ask, report on its own leases, and look.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Final
+
+import structlog
 
 from pmigd import __version__
 from pmigd.adapters.journal import Journal
 from pmigd.adapters.metrics import Metrics
+from pmigd.adapters.peer.client import PeerChannel
+from pmigd.adapters.peer.names import AllowedNames
+from pmigd.adapters.peer.tls import Certificates, PkiFiles, read_certificates
+from pmigd.adapters.pool import CallPool, Overdue
+from pmigd.api.guard import Guard
+from pmigd.api.peerbackend import Intrusion
+from pmigd.config.schema import Config
 from pmigd.core.model import Direction, Now, State
 from pmigd.core.ports import Hypervisor
 from pmigd.daemon.asking import Asking
@@ -30,6 +42,10 @@ from pmigd.wire.peer import (
     LookQuestion,
 )
 
+READ_DEADLINE_S: Final = 5.0
+
+log = structlog.get_logger()
+
 
 class Peering:
     """The daemon as its peers see it (:class:`pmigd.api.peerbackend.PeerBackend`)."""
@@ -42,10 +58,10 @@ class Peering:
         hypervisor: Hypervisor,
         journal: Journal,
         metrics: Metrics,
+        pool: CallPool,
         *,
         now: Callable[[], Now],
         first_seq: int,
-        patience_s: float,
     ) -> None:
         self._host = host
         self._gate = gate
@@ -53,6 +69,10 @@ class Peering:
         self._hypervisor = hypervisor
         self._metrics = metrics
         self._now = now
+        self._pool = pool
+        self.certificates = Certificates()
+        self.guard = Guard(observe=self.observe_intruder)
+        self._channels: dict[str, PeerChannel] = {}
         self.granting = Granting(
             host,
             gate.account,
@@ -62,10 +82,57 @@ class Peering:
             changed=self._lease_changed,
             now=now,
         )
-        self.asking = Asking(
-            host, migrations, gate, now=now, first_seq=first_seq, patience_s=patience_s
-        )
+        self.asking = Asking(host, migrations, gate, now=now, first_seq=first_seq)
         migrations.asker = self.asking
+
+    async def configure(self, config: Config) -> None:
+        """Take up who the peers are, who may ask, and with what this host proves itself.
+
+        Certificates that cannot be used are said, and the ones before them used on.
+        """
+        urls = {name: url for name, peer in config.peers.items() if (url := peer.pmigd_url)}
+        if urls or config.peer.address is not None:
+            await self._read_certificates(config)
+        self.guard.allowed = AllowedNames(config.admitted_names)
+        self.asking.patience_s = config.peer.patience_s
+        before, self._channels = self._channels, {}
+        for name, url in urls.items():
+            known = before.get(name)
+            if known is None or known.url != url:
+                known = PeerChannel(
+                    name, url, certificates=lambda: self.certificates, pool=self._pool
+                )
+            self._channels[name] = known
+        self.asking.configure(self._channels)
+        for name, channel in before.items():
+            if self._channels.get(name) is not channel:
+                await channel.close()
+
+    async def stop(self) -> None:
+        """Say nothing any more. Leases are kept on both sides: what runs goes on."""
+        await self.asking.stop()
+        await asyncio.gather(*(channel.close() for channel in self._channels.values()))
+
+    async def _read_certificates(self, config: Config) -> None:
+        peer = config.peer
+        files = PkiFiles(
+            ca=Path(peer.ca),
+            cert=Path(peer.cert),
+            key=Path(peer.key),
+            client_cert=Path(peer.client_cert),
+            client_key=Path(peer.client_key),
+        )
+        try:
+            fresh = await self._pool.call(
+                "certificates", READ_DEADLINE_S, lambda: read_certificates(files)
+            )
+        except Overdue as error:
+            fresh = Certificates(server_fault=str(error), client_fault=str(error))
+        self.certificates = fresh.or_else(self.certificates)
+        self.guard.context = self.certificates.server
+        for side, fault in (("server", fresh.server_fault), ("client", fresh.client_fault)):
+            if fault:
+                log.error("certificates cannot be used", side=side, detail=fault)
 
     def hello(self) -> Hello:
         """Who this is."""
@@ -90,15 +157,16 @@ class Peering:
         view, completed = await self._hypervisor.look_here(
             question.domain, completed=question.completed
         )
-        return LookAnswer(view=view, completed=completed)
+        uuid = self._hypervisor.facts.host_uuid
+        return LookAnswer(view=view, completed=completed, host_uuid=uuid)
 
     def observe_peer(self, peer: str, request: str, seconds: float, *, failed: bool) -> None:
         """Count an answered request."""
-        # Filled in with the metrics of the channel.
+        self._metrics.peer_request(peer, request, seconds, failed=failed)
 
-    def observe_intruder(self, why: str) -> None:
+    def observe_intruder(self, why: Intrusion) -> None:
         """Count a connection or request that was refused."""
-        # Filled in with the metrics of the channel.
+        self._metrics.peer_refused(why)
 
     def _is_coming(self, uuid: str) -> bool:
         """Whether a guest is on its way here, whatever its source may say or not say."""

@@ -23,18 +23,89 @@ class Domains(msgspec.Struct, frozen=True):
     items: tuple[HostDomain, ...]
 
 
+class LeaseCounts(msgspec.Struct, frozen=True):
+    """How many leases there are: in force, and waited for."""
+
+    granted: int
+    waiting: int
+
+
+class PeerDaemon(msgspec.Struct, frozen=True):
+    """A peer's pmigd, asked just now. ``clock_offset_s`` is its clock minus this host's."""
+
+    url: str
+    answers: bool
+    detail: str
+    version: str | None
+    clock_offset_s: float | None
+
+
 class Peer(msgspec.Struct, frozen=True):
-    """A configured peer. ``uri`` is as this host's libvirt daemon sees it."""
+    """A configured peer. ``uri`` is as this host's libvirt daemon sees it.
+
+    ``pmigd`` is null where none is configured: then only this host's own limits are kept.
+    ``queued`` and ``running`` are this host's migrations to it, ``given`` the leases it has here.
+    """
 
     name: str
     uri: str
     migrate_uri: str | None
+    pmigd: PeerDaemon | None
+    queued: int
+    running: int
+    given: LeaseCounts
 
 
 class Peers(msgspec.Struct, frozen=True):
     """The configured peers, by name."""
 
     items: tuple[Peer, ...]
+
+
+class ResourceLimit(msgspec.Struct, frozen=True):
+    """One resource of this host that migrations need.
+
+    ``used`` is held by migrations, ``others`` by anybody else; migrations may hold ``usable`` less
+    ``others``. ``limit`` is the whole of it, of which ``reserve`` is kept free. ``source`` says
+    where the limit was read, ``age_s`` how long ago; ``daemon`` is whose limit it is.
+    """
+
+    resource: str
+    used: int
+    others: int
+    usable: int
+    limit: int
+    reserve: int
+    source: Literal["config", "virt-admin", "conf", "default"]
+    daemon: str | None
+    age_s: float | None
+    note: str
+
+
+class DaemonUse(msgspec.Struct, frozen=True):
+    """What one of libvirt's daemons says about itself; null where it does not say."""
+
+    daemon: str
+    clients: int | None
+    clients_limit: int
+    anonymous_clients: int | None
+    anonymous_clients_limit: int
+    workers: int | None
+    workers_free: int | None
+    workers_limit: int
+    queued_calls: int | None
+    problem: str
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What migrations may hold on this host and hold now, and why the figures are what they are."""
+
+    host: str
+    queued: int
+    resources: tuple[ResourceLimit, ...]
+    daemons: tuple[DaemonUse, ...]
+    given: LeaseCounts
+    problems: tuple[str, ...]
 
 
 class LibvirtStatus(msgspec.Struct, frozen=True):

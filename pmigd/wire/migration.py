@@ -65,6 +65,7 @@ class WaitingFor(msgspec.Struct, frozen=True):
     position: int
     since: datetime
     detail: str
+    eta_s: float | None
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -245,7 +246,8 @@ def migration_view(m: model.Migration, waiting: model.Waiting | None) -> Migrati
 
 
 def _waiting_view(w: model.Waiting) -> WaitingFor:
-    return WaitingFor(w.resource, w.host, w.used, w.limit, w.position, w.since, w.detail)
+    eta_s = None if w.eta_s is None else round(w.eta_s, 1)
+    return WaitingFor(w.resource, w.host, w.used, w.limit, w.position, w.since, w.detail, eta_s)
 
 
 def _progress_view(s: model.Sample) -> Progress:

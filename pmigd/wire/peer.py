@@ -8,15 +8,15 @@ ignored; a change that an older one would misunderstand gets a new protocol numb
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from pmigd.core.finding import Finding
 from pmigd.core.model import Direction, Domain, Sample, View
-from pmigd.core.problem import Problem
 
 PROTOCOL: Final = 1
 BODY_LIMIT_BYTES: Final = 1024 * 1024
@@ -55,26 +55,26 @@ class LeaseEntry(msgspec.Struct, frozen=True, kw_only=True):
     login: Literal["tls", "tcp", "ssh", "unix"] = "tls"
 
 
-class LeaseAsk(msgspec.Struct, frozen=True, kw_only=True):
-    """Body of ``POST /peer/v1/leases``: asks for one lease, now.
+class FromSource(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that says whose it is.
 
-    ``source`` is the asking host's name, which its certificate must cover. ``seq`` grows with
+    ``source`` is the sending host's name, which its certificate must cover. ``seq`` grows with
     every message of that source, over restarts too; an older report never undoes a newer ask.
     """
 
     source: _Name
     seq: _Seq
+
+
+class LeaseAsk(FromSource, frozen=True, kw_only=True):
+    """Asks for one lease, now."""
+
     lease: LeaseEntry
 
 
-class LeaseReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Body of ``PUT /peer/v1/leases``: everything of that source's; what is missing is given back.
+class LeaseReport(FromSource, frozen=True, kw_only=True):
+    """Everything of that source's; what is missing is given back."""
 
-    ``seq`` and ``source`` as in :class:`LeaseAsk`.
-    """
-
-    source: _Name
-    seq: _Seq
     leases: Annotated[tuple[LeaseEntry, ...], Meta(max_length=MAX_LEASES)] = ()
 
 
@@ -108,14 +108,14 @@ class LeaseAnswers(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LeaseEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of ``GET /peer/v1/events``: a lease was granted, or waits for something else."""
+    """One line of :data:`EVENTS`: a lease was granted, or waits for something else."""
 
     id: str
     answer: LeaseAnswer
 
 
 class LookQuestion(msgspec.Struct, frozen=True, kw_only=True):
-    """Body of ``POST /peer/v1/look``: do you have this guest, and in what state?
+    """Do you have this guest, and in what state?
 
     ``completed``: also the final statistics of a migration in that direction.
     """
@@ -125,19 +125,42 @@ class LookQuestion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LookAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What libvirt there says about its copy; ``view.power`` unknown where it says nothing."""
+    """What libvirt there says about its copy; ``view.power`` unknown where it says nothing.
+
+    ``host_uuid`` is that of the libvirt daemon that was asked.
+    """
 
     view: View
+    host_uuid: str = ""
     completed: Sample | None = None
 
 
-class PeerAway(Exception):  # noqa: N818 - reads as what happened
-    """A peer's pmigd did not answer: nobody there, too late, or TLS failed. The text says which."""
+Takes = TypeVar("Takes")
+Gives = TypeVar("Gives")
 
 
-class PeerRefused(Exception):  # noqa: N818 - reads as what happened
-    """A peer's pmigd answered with a problem."""
+@dataclass(frozen=True, slots=True)
+class Exchange(Generic[Takes, Gives]):
+    """One question and its answer: both sides are made from the same row.
 
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.detail)
-        self.problem = problem
+    ``name`` is the metric label and the method of the daemon behind the server.
+    ``takes`` is the body's type, or None where there is no body.
+    """
+
+    name: str
+    method: str
+    path: str
+    takes: type[Takes] | None
+    gives: type[Gives]
+
+
+HELLO: Final[Exchange[None, Hello]] = Exchange("hello", "GET", "/peer/hello", None, Hello)
+"""The one path without a protocol number: what the others are is agreed on here."""
+
+ASK: Final = Exchange("ask", "POST", "/peer/v1/leases", LeaseAsk, LeaseAnswer)
+REPORT: Final = Exchange("report", "PUT", "/peer/v1/leases", LeaseReport, LeaseAnswers)
+LOOK: Final = Exchange("look", "POST", "/peer/v1/look", LookQuestion, LookAnswer)
+EVENTS: Final[Exchange[None, LeaseEvent]] = Exchange(
+    "events", "GET", "/peer/v1/events", None, LeaseEvent
+)
+"""The answer is NDJSON without an end; a blank line is a sign of life."""

@@ -347,3 +347,11 @@ class TestOthersMigrations:
         process.wait(timeout=10)
         until(lambda: a.all(domain=g.name, state="failed"), "its end at the source", timeout=10)
         until(lambda: b.all(domain=g.name, state="failed"), "its end here", timeout=10)
+
+
+def test_a_guest_that_has_just_arrived_may_go_on_at_once(a, b, guest) -> None:
+    g = guest()
+    for source, destination in ((a, "hostb"), (b, "hosta"), (a, "hostb")):
+        source.end(source.submit(g, destination)["id"])
+    assert g.where() == [b.host]
+    assert all(m["result"]["downtime_ms"] is not None for m in b.all(domain=g.name))

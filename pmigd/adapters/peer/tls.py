@@ -1,0 +1,117 @@
+"""This host's certificates, as both ends of the channel use them.
+
+The files are libvirt's by default. They are read at the start and at each reload, never while
+somebody waits for an answer; what cannot be used is said, and tried again at the next reload.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+CRL_NAME: Final = "cacrl.pem"
+"""Revoked certificates: as libvirt does, the list beside the CA's certificate, if there is one."""
+
+
+class PkiUnusable(Exception):  # noqa: N818 - it says what is the case
+    """A certificate, key or list cannot be used; the text names the file and says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class PkiFiles:
+    """Where the certificates are (PEM)."""
+
+    ca: Path
+    cert: Path
+    key: Path
+    client_cert: Path
+    client_key: Path
+
+    @property
+    def crl(self) -> Path:
+        """The list of revoked certificates; it need not exist."""
+        return self.ca.with_name(CRL_NAME)
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """What was read. A context is None, and its fault says why, where it cannot be had."""
+
+    server: ssl.SSLContext | None = None
+    client: ssl.SSLContext | None = None
+    server_fault: str = "the certificates were not read yet"
+    client_fault: str = "the certificates were not read yet"
+
+    def or_else(self, before: Certificates) -> Certificates:
+        """These, and those of `before` where these cannot be used; the faults are these."""
+        return Certificates(
+            self.server or before.server,
+            self.client or before.client,
+            self.server_fault,
+            self.client_fault,
+        )
+
+
+def read_certificates(files: PkiFiles) -> Certificates:
+    """Read everything anew. Raises nothing; blocks on the files."""
+    server, server_fault = _context(ssl.PROTOCOL_TLS_SERVER, files, files.cert, files.key)
+    client, client_fault = _context(
+        ssl.PROTOCOL_TLS_CLIENT, files, files.client_cert, files.client_key
+    )
+    return Certificates(server, client, server_fault, client_fault)
+
+
+def _context(
+    protocol: int, files: PkiFiles, cert: Path, key: Path
+) -> tuple[ssl.SSLContext | None, str]:
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # A resumed session would not be verified again, though its certificate may have ended.
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
+    if protocol == ssl.PROTOCOL_TLS_SERVER:
+        context.num_tickets = 0
+        context.verify_mode = ssl.CERT_REQUIRED
+    try:
+        _load(context, files, cert, key)
+    except PkiUnusable as error:
+        return None, str(error)
+    return context, ""
+
+
+def _load(context: ssl.SSLContext, files: PkiFiles, cert: Path, key: Path) -> None:
+    for file in (files.ca, cert, key):
+        _is_there(file, needed=True)
+    try:
+        context.load_verify_locations(cafile=files.ca)
+    except (ssl.SSLError, OSError) as error:
+        raise PkiUnusable(f"{files.ca} has no CA certificate that can be used") from error
+    if _is_there(files.crl, needed=False):
+        try:
+            context.load_verify_locations(cafile=files.crl)
+        except (ssl.SSLError, OSError) as error:
+            raise PkiUnusable(f"{files.crl} has no list that can be used") from error
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+    try:
+        # An enciphered key must not make OpenSSL ask for its password on the terminal.
+        context.load_cert_chain(cert, key, password=lambda: "")
+    except (ssl.SSLError, OSError) as error:
+        raise PkiUnusable(_about_pair(cert, key, error)) from error
+
+
+def _is_there(file: Path, *, needed: bool) -> bool:
+    """Raise what OpenSSL would not tell: which file it is that cannot be read."""
+    try:
+        file.read_bytes()
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not needed:
+            return False
+        raise PkiUnusable(f"{file}: {error.strerror}") from error
+    return True
+
+
+def _about_pair(cert: Path, key: Path, error: OSError) -> str:
+    if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+        return f"{key} is not the key of {cert}"
+    return f"{cert} and {key} are not a certificate and its key without a password"
