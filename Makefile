@@ -4,7 +4,7 @@ PYTHON = $(VENV)/bin/python
 PYTEST = $(PYTHON) -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help deps testdeps test unit lint format docs demo lab bench lock clean
+.PHONY: help deps testdeps test unit lint format docs demo lab bench matrix lock clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -15,8 +15,9 @@ deps:  ## install what is needed: Debian packages and a virtual environment
 testdeps:
 	@contrib/install-deps $(VENV) tests
 
+# The tests wait more than they compute: three processes keep two cores busy.
 test: testdeps lint  ## everything, real hypervisors included (root)
-	$(PYTEST)
+	$(PYTEST) --numprocesses 3
 
 unit: deps  ## the tests that need no hypervisor and no root
 	$(PYTEST) -m "not hypervisor and not systemd"
@@ -42,6 +43,10 @@ lab: deps  ## a shell on a host of a two-host lab (root)
 
 bench: deps  ## paired measurements against virsh: a table, and JSON in build/ (root)
 	@$(PYTHON) -m contrib.bench
+
+matrix: testdeps  ## all that is compared with virsh, between libvirt versions too, noted (root)
+	PMIGD_MATRIX=1 $(PYTEST) tests/matrix tests/lab_selftest/test_roots.py
+	$(PYTHON) -m contrib.docs
 
 lock: deps  ## requirements.lock again from pyproject.toml
 	$(PYTHON) -m pip --quiet install uv

@@ -39,4 +39,6 @@ def find_target(
         raise refuse(Code.SAME_HOST, f"{uri.host} is this host.")
     if not any(matches(pattern, uri) for pattern in allowed):
         raise refuse(Code.URI_REFUSED, f"No pattern of security.allow_uris covers {uri.text}.")
-    return Target(name=uri.text, uri=uri.text, host=uri.host)
+    # Another way to a known peer is still that peer: its limits and leases hold.
+    known = next((peer.name for peer in peers.values() if peer.host == uri.host), uri.text)
+    return Target(name=known, uri=uri.text, host=uri.host)

@@ -393,6 +393,7 @@ class App:
             await self.migrations.load()
         except JournalError as error:
             log.error("journal cannot be read", detail=str(error))
+        self.migrations.loaded = True
         if not self.hypervisor.connected:
             self.migrations.connection_changed(connected=False)
 

@@ -221,6 +221,7 @@ class _Session:
             else:
                 self._asking.migrations.post(migration.id, ev.NotAdmitted(error.problem))
         else:
+            self._remembered_until = self._asking.now().mono + TTL_S
             self._apply(migration.id, answer)
             self._asking.migrations.pump()
 
@@ -313,7 +314,7 @@ class _Session:
                     lease, standing=Standing.WAITING, shortage=shortage, position=position
                 )
             case "refused":
-                problem = blocking(list(answer.findings), Code.REFUSED_BY_DESTINATION)
+                problem = blocking(list(answer.findings))
                 default = Problem(Code.REFUSED_BY_DESTINATION, f"{self.peer} gave no reason.")
                 self._asking.migrations.post(iden, ev.NotAdmitted(problem or default))
         self._gate.leases[iden] = lease

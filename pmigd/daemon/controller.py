@@ -117,6 +117,8 @@ class Controller:
         self._dirty: set[MigrationId] = set()
         self._closed_since_prune = 0
         self._stopping = False
+        self.loaded = False
+        """Whether the journal was read: before, nobody knows which migrations are others'."""
 
     # What there is
 

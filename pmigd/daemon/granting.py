@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 import structlog
 
 from pmigd.adapters.journal import Journal, JournalError
+from pmigd.core.finding import Finding
 from pmigd.core.holdings import Account, Limits, Phase, Shortage
 from pmigd.core.leases import Book, Lease
-from pmigd.core.model import Now
+from pmigd.core.model import Domain, Now
 from pmigd.core.problem import Code, refuse
 from pmigd.wire.peer import (
     LeaseAnswer,
@@ -36,7 +37,8 @@ log = structlog.get_logger()
 
 
 class Granting:
-    """The leases of `host`. `is_coming` tells of a domain's UUID whether it is on its way here.
+    """The leases of `host`. `is_coming` tells of a domain's UUID whether it is on its way here,
+    `objections` why a domain can never come.
 
     `changed` is told of the UUIDs whose lease came or went: who holds what may have changed hands.
     """
@@ -49,6 +51,7 @@ class Granting:
         *,
         limits: Callable[[], Limits],
         is_coming: Callable[[str], bool],
+        objections: Callable[[Domain], Awaitable[tuple[Finding, ...]]],
         changed: Callable[[str], None],
         now: Callable[[], Now],
     ) -> None:
@@ -57,6 +60,7 @@ class Granting:
         self._journal = journal
         self._limits = limits
         self._is_coming = is_coming
+        self._objections = objections
         self._changed = changed
         self._now = now
         self._wake = asyncio.Event()
@@ -89,7 +93,11 @@ class Granting:
             await self._grant()
 
     async def ask(self, peer: str, ask: LeaseAsk) -> LeaseAnswer:
-        """Grant a lease, or give it a place in the queue. Raises Refused."""
+        """Grant a lease, or give it a place in the queue, or say why never. Raises Refused."""
+        if self.book.get(ask.lease.id) is None:
+            objections = await self._objections(ask.lease.domain)
+            if objections:
+                return LeaseAnswer(state="refused", seq=ask.seq, findings=objections)
         self.book.ask(_lease(peer, ask, ask.lease), self._now().mono)
         await self._grant()
         return self._answers().get(ask.lease.id, _GONE)

@@ -24,8 +24,10 @@ from pmigd.adapters.pool import CallPool, Overdue
 from pmigd.api.guard import Guard
 from pmigd.api.peerbackend import Intrusion
 from pmigd.config.schema import Config
-from pmigd.core.model import Direction, Now, State
+from pmigd.core.finding import Finding, from_problem
+from pmigd.core.model import Direction, Domain, Now, State
 from pmigd.core.ports import Hypervisor
+from pmigd.core.problem import Code, Problem
 from pmigd.daemon.asking import Asking
 from pmigd.daemon.controller import Controller
 from pmigd.daemon.gate import Gate
@@ -79,6 +81,7 @@ class Peering:
             journal,
             limits=lambda: gate.limits,
             is_coming=self._is_coming,
+            objections=self._objections,
             changed=self._lease_changed,
             now=now,
         )
@@ -176,6 +179,17 @@ class Peering:
             and migration.direction is Direction.INCOMING
             and migration.state is not State.UNRESOLVED
         )
+
+    async def _objections(self, domain: Domain) -> tuple[Finding, ...]:
+        """Why a guest can never come: it is here already. What is not known is no objection."""
+        view, _ = await self._hypervisor.look_here(domain, completed=None)
+        if not view.alive:
+            return ()
+        problem = Problem(
+            Code.DESTINATION_HAS_DOMAIN,
+            f"{self._host} has '{domain.name}': it is {view.power} there.",
+        )
+        return (from_problem(problem, "destination"),)
 
     def _lease_changed(self, uuid: str) -> None:
         migration = self._migrations.of_domain(uuid)

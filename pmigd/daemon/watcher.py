@@ -49,6 +49,8 @@ class Watcher:
 
     def notice(self, notice: Notice) -> None:
         """An event of libvirt's about a domain."""
+        if not self._controller.loaded:
+            return  # it may be about one of ours: the first scan finds what is nobody's
         migration = self._controller.of_domain(notice.domain.uuid)
         late = notice.began is Direction.OUTGOING and self._controller.ended_within(
             notice.domain.uuid, LATE_EVENTS_S
@@ -82,7 +84,8 @@ class Watcher:
 
     def scan_now(self) -> None:
         """Look at all domains afresh; after a reconnect events were missed."""
-        if self._hypervisor.connected and (self._scan is None or self._scan.done()):
+        idle = self._scan is None or self._scan.done()
+        if self._hypervisor.connected and self._controller.loaded and idle:
             self._scan = _spawn("scan", self._scan_domains())
 
     async def _sample_one(self, migration: Migration) -> None:

@@ -138,7 +138,14 @@ def lab() -> Iterator[Lab]:
 
 @pytest.fixture(autouse=True)
 def _nothing_blocked_and_nothing_crashed(lab: Lab) -> Iterator[None]:
-    """No test may leave a traceback in a daemon's log: a blocking call on the loop makes one."""
+    """No test may leave a traceback in a daemon's log."""
+    with no_tracebacks(lab):
+        yield
+
+
+@contextlib.contextmanager
+def no_tracebacks(lab: Lab) -> Iterator[None]:
+    """Nothing in a daemon's log meanwhile; a blocking call on its loop makes a traceback, too."""
     before = [len(host.pmigd.log()) for host in lab.hosts]
     yield
     for host, length in zip(lab.hosts, before, strict=True):
@@ -245,6 +252,28 @@ def hold_prepare(hosts: tuple[Host, Host]) -> Iterator[Callable[[], None]]:
     release()
     hook.unlink()
     hosts[1].libvirtd.restart()
+
+
+SILENCE_S = 4
+"""How long hosta's libvirtd, if `impatient`, keeps a connection on which nothing comes back."""
+
+
+@pytest.fixture
+def impatient(hosts: tuple[Host, Host]) -> Iterator[None]:
+    """hosta's libvirtd misses a silent client or destination after `SILENCE_S` instead of 30 s."""
+    host = hosts[0]
+
+    def restart(**keepalive: int) -> None:
+        host.configure_libvirtd(keepalive)
+        host.configure_qemu(keepalive)
+        host.libvirtd.restart()
+        if host.pmigd.alive:
+            host.pmigd.stop()
+        start(host)
+
+    restart(keepalive_interval=1, keepalive_count=SILENCE_S - 1)
+    yield
+    restart()
 
 
 @dataclass

@@ -159,7 +159,7 @@ def test_list_is_made_of_what_runs_and_what_waits(a, slow, guest) -> None:
     a.submit(second)
     text = a.ctl("list").stdout
     assert re.search(rf"{first.name} .*precopy.*hosta->hostb.*%", text)
-    assert re.search(rf"{second.name} .*queued.*outgoing_slot", text)
+    assert re.search(rf"{second.name} .*queued.*an outgoing slot of hosta", text)
     shown = a.ctl("show", first.name)
     assert running["id"] in shown.stdout
     assert a.ctl("abort", second.name).returncode == 0

@@ -122,32 +122,6 @@ def test_an_option_alone_moves_the_guest_whole(a, b, guest, fields) -> None:
             assert m["request"][name] == value
 
 
-class TestStorage:
-    @pytest.mark.parametrize(
-        "fields",
-        [
-            {"copy_storage": "all"},
-            {"copy_storage": "all", "copy_storage_synchronous_writes": True},
-            {"copy_storage": "all", "disks_port": 49300},
-            {"copy_storage": "all", "disks_uri": "tcp://10.77.0.2:49301"},
-        ],
-        ids=str,
-    )
-    def test_disks_are_copied(self, a, b, guest, fields) -> None:
-        b.host.define_images_pool()
-        g = guest(disk_mib=16)
-        m = a.end(a.submit(g, **fields)["id"])
-        assert g.where() == [b.host]
-        assert m["result"]["transferred_bytes"] > 0
-        assert "vda" in b.host.virsh("domblklist", g.name)
-
-    def test_without_copying_libvirt_calls_it_unsafe(self, a, b, guest) -> None:
-        g = guest(disk_mib=8)
-        m = a.end(a.submit(g)["id"], "failed")
-        assert m["problem"]["code"] == "unsafe_storage"
-        assert g.where() == [a.host]
-
-
 class TestOffline:
     def test_of_an_inactive_domain_moves_its_definition(self, a, b, guest) -> None:
         g = guest()
@@ -350,9 +324,10 @@ class TestRefusals:
         g = guest()
         body = {"domain": g.name, "destination": "hostb"}
         found = a.call("POST", "/v1/check", body)
-        assert found == {"findings": [], "ready": True}
+        assert [f["level"] for f in found["findings"]] == ["info"]
+        assert found["ready"]
         found = a.call("POST", "/v1/check", {**body, "flow": "direct"})
-        assert [f["level"] for f in found["findings"]] == ["warn"]
+        assert sorted(f["level"] for f in found["findings"]) == ["info", "warn"]
         assert found["ready"]
         bad = {"domain": "nosuch", "destination": "hostb", "zerocopy": True, "tls": True}
         found = a.call("POST", "/v1/check", bad)

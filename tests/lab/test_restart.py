@@ -236,9 +236,9 @@ class TestLibvirtd:
         a.end(queued["id"])
 
     def test_frozen_for_long_at_the_finish_is_unresolved_until_the_destination_answers(
-        self, a, b, slow
+        self, a, b, slow, impatient
     ) -> None:
-        """libvirt itself gives up after 30 s; whether a copy was started there, nobody knows."""
+        """libvirt itself gives up in the end; whether a copy was started there, nobody knows."""
         g = slow(fill_mib=8)
         m = in_finishing(a, b, g)
         m = a.wait(m["id"], "unresolved", timeout=70)

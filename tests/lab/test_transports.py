@@ -104,35 +104,3 @@ def test_a_host_with_a_foreign_certificate_is_not_trusted(secure, source, vm) ->
     assert g.where() == [secure.hosts[0]]
     secure.hosts[1].use_own_certificate()
     source.end(source.submit(g, "hostb-tls")["id"])
-
-
-class TestDisks:
-    @pytest.mark.parametrize(
-        "fields",
-        [
-            {},
-            {"copy_storage_synchronous_writes": True},
-            {"tls": True},
-            {"bandwidth_mib_s": 200},
-        ],
-        ids=str,
-    )
-    def test_arrive_byte_by_byte(self, secure, source, vm, fields) -> None:
-        a, b = secure.hosts
-        disks = (Disk(mib=8, fill_mib=3), Disk(mib=4, target="vdb", format="raw"))
-        g = vm("loaded", disks=disks)
-        content = [g.disk_digest(a, disk.target) for disk in disks]
-        m = source.end(source.submit(g, "hostb-tls", copy_storage="all", **fields)["id"])
-        assert [g.disk_digest(b, disk.target) for disk in disks] == content
-        assert m["result"]["transferred_bytes"] > 4 << 20
-        assert arrived(secure, g)
-
-    def test_only_those_that_are_named_are_copied(self, secure, source, vm) -> None:
-        a, b = secure.hosts
-        disks = (Disk(mib=4), Disk(mib=4, target="vdb", shared=True))
-        g = vm("choosy", disks=disks)
-        content = g.disk_digest(a, "vda")
-        request = {"copy_storage": "all", "migrate_disks": ["vda"], "unsafe": True}
-        source.end(source.submit(g, "hostb-tls", **request)["id"])
-        assert g.disk_digest(b, "vda") == content
-        assert arrived(secure, g)

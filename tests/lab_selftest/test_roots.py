@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,21 +11,18 @@ import pytest
 
 from contrib.lab import Disk, Guest, Lab, LabError, LabUnavailable, available_roots, build_root
 from contrib.lab import roots as module
+from tests.support import newer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SUITE = "trixie"
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def mixed(able: None) -> Iterator[Lab]:
-    if SUITE not in available_roots():
-        if os.environ.get("PMIGD_MATRIX") != "1":
-            pytest.skip(f"no root of {SUITE}: python -m contrib.lab root {SUITE}")
-        build_root(SUITE)
-    with Lab(3, roots={"hostb": SUITE}, tls=True, ssh=True, name="mixed") as lab:
+    newer.require()
+    with Lab(3, roots={"hostb": newer.SUITE}, tls=True, ssh=True, name="mixed") as lab:
         yield lab
 
 
@@ -80,7 +76,7 @@ def test_a_guest_started_on_the_newer_host_has_a_machine_the_older_one_knows(mix
 @pytest.mark.timeout(900)
 def test_a_host_writes_to_its_files_and_not_to_the_root(mixed: Lab) -> None:
     b = mixed.hosts[1]
-    cached = available_roots()[SUITE]
+    cached = available_roots()[newer.SUITE]
     b.run([*b.root_prefix, "sh", "-c", "echo mine > /etc/mine; rm /etc/debian_version"])
     assert not (cached / "etc" / "mine").exists()
     assert (cached / "etc" / "debian_version").exists()

@@ -82,6 +82,16 @@ class TestWaiting:
         assert done == sorted(done)
 
 
+def test_a_destination_that_has_the_guest_refuses_and_says_so(a, b, guest):
+    g = guest()
+    b.host.write_file("/run/twin.xml", g.xml)
+    b.host.virsh("create", "/run/twin.xml")
+    m = a.end(a.submit(g)["id"], "failed")
+    assert m["problem"]["code"] == "destination_has_domain"
+    assert "hostb has" in m["problem"]["detail"]
+    b.host.virsh("destroy", g.name)
+
+
 class TestAPeerThatIsAway:
     def test_is_waited_for_with_that_reason(self, a, b, guest):
         b.host.pmigd.stop()
@@ -159,9 +169,8 @@ class TestStorm:
     def five_workers(self, a, b) -> Iterator[None]:
         def workers(number: int) -> None:
             for pmig in (a, b):
-                pmig.host.run(
-                    ["virt-admin", "server-threadpool-set", "libvirtd", "--max-workers", str(number)]
-                )
+                set_workers = ["virt-admin", "server-threadpool-set", "libvirtd", "--max-workers"]
+                pmig.host.run([*set_workers, str(number)])
                 until(
                     lambda pmig=pmig: number == limit_of(pmig, "worker"),
                     f"{number} workers seen",
