@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from contrib.lab import Lab
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from contrib.lab import Host, LabGuest
 
@@ -29,9 +29,24 @@ class Settings:
 
 
 @contextlib.contextmanager
-def stage() -> Iterator[Lab]:
-    """A fresh lab with pmigd on both hosts."""
-    with Lab(2, pmigd={"limits": {"max_outgoing": MAX_OUTGOING}}, name="bench") as lab:
+def stage(
+    hosts: int = 2,
+    *,
+    leases: bool = False,
+    libvirtd: Mapping[str, int] | None = None,
+    limits: Mapping[str, int] | None = None,
+    state_dir: str | None = None,
+) -> Iterator[Lab]:
+    """A fresh lab with pmigd on all hosts.
+
+    With `leases` every pmigd asks the others' before it starts anything. `state_dir` is where
+    their journals are, each in a directory of its own; by default that is in memory.
+    """
+    config: dict[str, object] = {"limits": {"max_outgoing": MAX_OUTGOING, **(limits or {})}}
+    with Lab(hosts, libvirtd=libvirtd, pmigd=config, leases=leases, name="bench") as lab:
+        if state_dir is not None:
+            for host in lab.hosts:
+                host.configure_pmigd({"daemon": {"state_dir": f"{state_dir}/{host.name}"}})
         start_pmigd(lab)
         yield lab
 

@@ -5,7 +5,7 @@ _pmigctl_place() {
     REPLY=
     case $1 in
         ' --socket') REPLY='files' ;;
-        ' 0') REPLY='=migrate check list show watch abort postcopy suspend recover set get resolve peers status completion' ;;
+        ' 0') REPLY='=migrate check list show watch abort postcopy suspend recover set get resolve limits peers status completion' ;;
         'migrate --parallel-connections') REPLY='' ;;
         'migrate --dname') REPLY='' ;;
         'migrate --xml') REPLY='files' ;;
@@ -35,6 +35,7 @@ _pmigctl_place() {
         'migrate --graphicsuri') REPLY='' ;;
         'migrate --listen-address') REPLY='' ;;
         'migrate --tls-destination') REPLY='' ;;
+        'migrate --priority') REPLY='' ;;
         'migrate --idempotency-key') REPLY='' ;;
         'migrate --socket') REPLY='files' ;;
         'migrate 0') REPLY='domains' ;;
@@ -68,6 +69,7 @@ _pmigctl_place() {
         'check --graphicsuri') REPLY='' ;;
         'check --listen-address') REPLY='' ;;
         'check --tls-destination') REPLY='' ;;
+        'check --priority') REPLY='' ;;
         'check --idempotency-key') REPLY='' ;;
         'check --socket') REPLY='files' ;;
         'check 0') REPLY='domains' ;;
@@ -92,6 +94,7 @@ _pmigctl_place() {
         'set --postcopy-bandwidth') REPLY='' ;;
         'set --compression-cache') REPLY='' ;;
         'set --timeout') REPLY='' ;;
+        'set --priority') REPLY='' ;;
         'set --socket') REPLY='files' ;;
         'set 0') REPLY='ids' ;;
         'get --socket') REPLY='files' ;;
@@ -99,6 +102,7 @@ _pmigctl_place() {
         'resolve --as') REPLY='=succeeded failed' ;;
         'resolve --socket') REPLY='files' ;;
         'resolve 0') REPLY='ids' ;;
+        'limits --socket') REPLY='files' ;;
         'peers --socket') REPLY='files' ;;
         'status --socket') REPLY='files' ;;
         'completion --socket') REPLY='files' ;;
@@ -111,8 +115,8 @@ _pmigctl_options() {
     REPLY=
     case $1 in
         '') REPLY='-h --help --socket --json --version' ;;
-        'migrate') REPLY='--live --no-live --offline --p2p --direct --tunnelled --tunneled --parallel --parallel-connections --zerocopy --rdma-pin-all --persistent --no-persistent --undefinesource --no-undefinesource --suspend --dname --xml --persistent-xml --copy-storage-all --copy-storage-inc --copy-storage-synchronous-writes --migrate-disks --migrate-disks-detect-zeroes --migrate-disks-target-zero --disks-port --disks-uri --max-downtime --auto-converge --auto-converge-initial --auto-converge-increment --postcopy --postcopy-after-precopy --recover-attempts --timeout --timeout-suspend --timeout-postcopy --on-timeout --bandwidth --postcopy-bandwidth --available-switchover-bandwidth --compressed --comp-methods --comp-mt-level --comp-mt-threads --comp-mt-dthreads --comp-xbzrle-cache --comp-zlib-level --comp-zstd-level --migrateuri --graphicsuri --listen-address --tls --no-tls --tls-destination --abort-on-error --change-protection --unsafe --detach --verbose --idempotency-key -h --help --socket --json' ;;
-        'check') REPLY='--live --no-live --offline --p2p --direct --tunnelled --tunneled --parallel --parallel-connections --zerocopy --rdma-pin-all --persistent --no-persistent --undefinesource --no-undefinesource --suspend --dname --xml --persistent-xml --copy-storage-all --copy-storage-inc --copy-storage-synchronous-writes --migrate-disks --migrate-disks-detect-zeroes --migrate-disks-target-zero --disks-port --disks-uri --max-downtime --auto-converge --auto-converge-initial --auto-converge-increment --postcopy --postcopy-after-precopy --recover-attempts --timeout --timeout-suspend --timeout-postcopy --on-timeout --bandwidth --postcopy-bandwidth --available-switchover-bandwidth --compressed --comp-methods --comp-mt-level --comp-mt-threads --comp-mt-dthreads --comp-xbzrle-cache --comp-zlib-level --comp-zstd-level --migrateuri --graphicsuri --listen-address --tls --no-tls --tls-destination --abort-on-error --change-protection --unsafe --detach --verbose --idempotency-key -h --help --socket --json' ;;
+        'migrate') REPLY='--live --no-live --offline --p2p --direct --tunnelled --tunneled --parallel --parallel-connections --zerocopy --rdma-pin-all --persistent --no-persistent --undefinesource --no-undefinesource --suspend --dname --xml --persistent-xml --copy-storage-all --copy-storage-inc --copy-storage-synchronous-writes --migrate-disks --migrate-disks-detect-zeroes --migrate-disks-target-zero --disks-port --disks-uri --max-downtime --auto-converge --auto-converge-initial --auto-converge-increment --postcopy --postcopy-after-precopy --recover-attempts --timeout --timeout-suspend --timeout-postcopy --on-timeout --bandwidth --postcopy-bandwidth --available-switchover-bandwidth --compressed --comp-methods --comp-mt-level --comp-mt-threads --comp-mt-dthreads --comp-xbzrle-cache --comp-zlib-level --comp-zstd-level --migrateuri --graphicsuri --listen-address --tls --no-tls --tls-destination --priority --abort-on-error --change-protection --unsafe --detach --verbose --idempotency-key -h --help --socket --json' ;;
+        'check') REPLY='--live --no-live --offline --p2p --direct --tunnelled --tunneled --parallel --parallel-connections --zerocopy --rdma-pin-all --persistent --no-persistent --undefinesource --no-undefinesource --suspend --dname --xml --persistent-xml --copy-storage-all --copy-storage-inc --copy-storage-synchronous-writes --migrate-disks --migrate-disks-detect-zeroes --migrate-disks-target-zero --disks-port --disks-uri --max-downtime --auto-converge --auto-converge-initial --auto-converge-increment --postcopy --postcopy-after-precopy --recover-attempts --timeout --timeout-suspend --timeout-postcopy --on-timeout --bandwidth --postcopy-bandwidth --available-switchover-bandwidth --compressed --comp-methods --comp-mt-level --comp-mt-threads --comp-mt-dthreads --comp-xbzrle-cache --comp-zlib-level --comp-zstd-level --migrateuri --graphicsuri --listen-address --tls --no-tls --tls-destination --priority --abort-on-error --change-protection --unsafe --detach --verbose --idempotency-key -h --help --socket --json' ;;
         'list') REPLY='--all --domain --state -h --help --socket --json' ;;
         'show') REPLY='-h --help --socket --json' ;;
         'watch') REPLY='-h --help --socket --json' ;;
@@ -120,9 +124,10 @@ _pmigctl_options() {
         'postcopy') REPLY='-h --help --socket --json' ;;
         'suspend') REPLY='-h --help --socket --json' ;;
         'recover') REPLY='-h --help --socket --json' ;;
-        'set') REPLY='--max-downtime --bandwidth --postcopy-bandwidth --compression-cache --timeout -h --help --socket --json' ;;
+        'set') REPLY='--max-downtime --bandwidth --postcopy-bandwidth --compression-cache --timeout --priority -h --help --socket --json' ;;
         'get') REPLY='-h --help --socket --json' ;;
         'resolve') REPLY='--as -h --help --socket --json' ;;
+        'limits') REPLY='-h --help --socket --json' ;;
         'peers') REPLY='-h --help --socket --json' ;;
         'status') REPLY='-h --help --socket --json' ;;
         'completion') REPLY='-h --help --socket --json' ;;

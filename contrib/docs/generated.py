@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from contrib.docs import commands, problems, request
+from contrib.docs import commands, parity, problems, request
 from pmigd.adapters.metrics import reference as metrics
 from pmigd.api.openapi import document
 from pmigd.cli import parser, shells
@@ -25,6 +25,7 @@ FILES: Final[dict[str, Callable[[], str]]] = {
     "docs/problems.md": problems.text,
     "docs/pmigctl.md": commands.text,
     "docs/request.md": request.text,
+    "docs/parity.md": parity.text,
     "contrib/completions/pmigctl.bash": lambda: shells.script("bash", parser.build()),
     "contrib/completions/_pmigctl": lambda: shells.script("zsh", parser.build()),
 }

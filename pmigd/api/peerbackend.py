@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from typing import Literal, Protocol
 
 from pmigd.wire.peer import (
+    Examination,
+    ExamineQuestion,
     Hello,
     LeaseAnswer,
     LeaseAnswers,
@@ -54,6 +56,9 @@ class PeerBackend(Protocol):
 
     async def look(self, peer: str, question: LookQuestion) -> LookAnswer:
         """This host's copy of a guest."""
+
+    async def examine(self, peer: str, question: ExamineQuestion) -> Examination:
+        """What only this host can see of itself."""
 
     def observe_peer(self, peer: str, request: str, seconds: float, *, failed: bool) -> None:
         """Count an answered request."""

@@ -55,6 +55,7 @@ ROWS: Final = (
     Row(wire.ASK, lambda backend, peer, ask: backend.ask(peer, ask)),
     Row(wire.REPORT, lambda backend, peer, report: backend.report(peer, report)),
     Row(wire.LOOK, lambda backend, peer, question: backend.look(peer, question)),
+    Row(wire.EXAMINE, lambda backend, peer, question: backend.examine(peer, question)),
 )
 
 

@@ -98,7 +98,7 @@ class PlainView:
             return
         if changed:
             waiting = migration.waiting()
-            suffix = f", waiting for {waiting}" if waiting else ""
+            suffix = f", waits for {waiting}" if waiting else ""
             self._output.line(f"{migration.domain}: {migration.state}{suffix}")
             return
         if not migration.progress and migration.waiting() is None:

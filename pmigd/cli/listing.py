@@ -15,11 +15,11 @@ COLUMNS: Final = (
     Column("ID"),
     Column("DOMAIN"),
     Column("STATE"),
-    Column("FROM->TO", drop=2),
+    Column("FROM->TO", drop=3),
     Column("PROGRESS", drop=1, right=True),
     Column("RATE", drop=4, right=True),
     Column("DIRTY", drop=6, right=True),
-    Column("ETA", drop=3, cut=20),
+    Column("ETA", drop=2, cut=24),
     Column("AGE", drop=5, right=True),
 )
 

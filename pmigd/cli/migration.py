@@ -7,9 +7,10 @@ final is the contract's list, not a guess.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
-from pmigd.cli import figures
+from pmigd.cli import figures, resources
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -114,25 +115,21 @@ class Migration:
             self.progress, "disk_remaining_bytes"
         )
 
-    def waiting(self) -> str | None:
-        """What it waits for, in one phrase, or None."""
+    def waiting(self, now: datetime | None = None) -> str | None:
+        """What it waits for, in one phrase, with ``now`` for how long already; or None."""
         waiting = self._object("waiting_for")
-        if not waiting:
-            return None
-        text = figures.plain(str(waiting.get("resource") or "?"))
-        if waiting.get("host"):
-            text += f" on {figures.plain(str(waiting['host']))}"
-        if waiting.get("used") is not None and waiting.get("limit") is not None:
-            text += f" ({waiting['used']} of {waiting['limit']} used)"
-        if waiting.get("position") is not None:
-            text += f", position {waiting['position']}"
-        return text
+        return resources.waited_for(waiting, now) if waiting else None
+
+    @property
+    def place(self) -> float:
+        """Its place in the line it waits in: 1 is next; infinite if it does not wait."""
+        return _number(self._object("waiting_for"), "position") or math.inf
 
     def eta(self) -> str:
         """What is left to wait, or what for; ``-`` when neither is known."""
         waiting = self.waiting()
         if waiting is not None:
-            return waiting
+            return waiting.removeprefix("a ").removeprefix("an ")
         eta_s = self.progress.get("eta_s")
         if self.terminal or not isinstance(eta_s, int | float):
             return "-"
@@ -186,7 +183,7 @@ def sample(migration: Migration) -> str:
     """Where it stands, in one line without the guest's name."""
     waiting = migration.waiting()
     if waiting is not None:
-        return f"waiting for {waiting}"
+        return f"waits for {waiting}"
     percent = migration.percent
     parts = [migration.state if percent is None else f"{percent}%"]
     progress = migration.progress

@@ -472,6 +472,19 @@ _REQUEST: Final[Table] = (
         ),
     ),
     (
+        Group("its turn", "it waits while either host does as much as its limits allow."),
+        (
+            Option(
+                ("--priority",),
+                "the highest of those that wait goes first, 50 where nothing is said; a point is"
+                " worth a minute of waiting, so that nobody waits for ever",
+                "priority",
+                "number",
+                metavar="0-100",
+            ),
+        ),
+    ),
+    (
         Group("caution", "what to watch for, and what to overlook."),
         (
             Option(
@@ -577,6 +590,13 @@ SET: Final[Table] = (
                 "timeout_s",
                 "number",
                 metavar="S",
+            ),
+            Option(
+                ("--priority",),
+                "its turn while it waits: the highest goes first, a point is worth a minute",
+                "priority",
+                "number",
+                metavar="0-100",
             ),
         ),
     ),

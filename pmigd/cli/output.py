@@ -27,7 +27,9 @@ STATE_STYLES = {
     "unresolved": "bold red",
     "postcopy_paused": "bold red",
     "queued": "dim",
+    "away:": "red",
 }
+"""The style of a table's cell by its first word."""
 
 LEVEL_STYLES = {"block": "bold red", "warn": "yellow", "info": "cyan"}
 

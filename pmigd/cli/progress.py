@@ -14,7 +14,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pmigd.cli import figures
 from pmigd.cli.output import STATE_STYLES
 
 if TYPE_CHECKING:
@@ -39,11 +38,9 @@ class ProgressLine:
         """Called by rich at each redraw, with the width the terminal has then."""
         migration = self._migration
         head = f"{migration.domain} {migration.state}"
-        waiting = migration.waiting()
-        elapsed = figures.age(migration.raw.get("created_at"), self._now)
-        percent = migration.percent
+        waiting, percent = migration.waiting(self._now), migration.percent
         if waiting is not None or percent is None:
-            text = f"{head}: waiting for {waiting}, {elapsed}" if waiting else f"{head} {elapsed}"
+            text = f"{head}: waits for {waiting}" if waiting else f"{head} {self._elapsed()}"
             yield Text(text, no_wrap=True, overflow="ellipsis")
             return
         # Room for the "^C" that the terminal echoes: it must not wrap, or the bar is not wiped.
@@ -79,8 +76,11 @@ class ProgressLine:
             if len(longer) > width:
                 break
             tail = longer
-        elapsed = figures.age(migration.raw.get("created_at"), self._now)
+        elapsed = self._elapsed()
         return f"{tail} {elapsed}" if len(tail) + len(elapsed) < width else tail
+
+    def _elapsed(self) -> str:
+        return self._migration.age(self._now)
 
 
 class Bar:

@@ -148,15 +148,23 @@ def _peers(config: Config) -> Iterator[Violation]:
         if peer.migrate_uri:
             yield from _migrate_uri(("peers", name, "migrate_uri"), peer.migrate_uri)
         if peer.pmigd:
-            path = ("peers", name, "pmigd")
-            faults = list(_parsed(path, peer.pmigd, parse_pmigd_url))
-            yield from faults
-            url = "" if faults else parse_pmigd_url(peer.pmigd).text
-            if url in first_url:
-                other = field_path(("peers", first_url[url], "pmigd"))
-                yield Violation(path, peer.pmigd, f"is also {other}", "each peer's own")
-            elif url:
-                first_url[url] = name
+            yield from _pmigd(name, peer.pmigd, own, first_url)
+
+
+def _pmigd(name: str, text: str, own_name: str, first: dict[str, str]) -> Iterator[Violation]:
+    path: Path = ("peers", name, "pmigd")
+    try:
+        url = parse_pmigd_url(text)
+    except UriRefused as refused:
+        yield Violation(path, text, refused.reason)
+        return
+    if is_loopback(url.host) or url.host == own_name:
+        yield Violation(path, text, "is this host; a host is not its own peer")
+    elif url.text in first:
+        other = field_path(("peers", first[url.text], "pmigd"))
+        yield Violation(path, text, f"is also {other}", "each peer's own")
+    else:
+        first[url.text] = name
 
 
 def _is_own(uri: PeerUri | LocalUri, own_name: str, own_libvirt: str) -> bool:

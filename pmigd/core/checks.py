@@ -343,6 +343,22 @@ class Destination:
     leads: Leads | None = None
 
 
+def check_pmigd(target: Target, libvirt: HostFacts, host_uuid: str) -> list[Finding]:
+    """Whether the destination's pmigd is on the host of its libvirt."""
+    if host_uuid == libvirt.host_uuid:
+        return []
+    return [
+        Finding(
+            "pmigd_elsewhere",
+            Level.BLOCK,
+            f"The pmigd of {target.name} is not on the host that {target.uri} leads to "
+            f"({libvirt.hostname}): its limits are another host's.",
+            f"Correct 'pmigd' or 'uri' of [peers.{target.name}].",
+            "destination",
+        )
+    ]
+
+
 def check_destination(
     request: Request,
     target: Target,

@@ -211,7 +211,8 @@ class LocalFacts:
 
     `memory_limit_bytes` is more than any process can map, None where there is no such bound.
     `busy_ports` are those asked for, or of the range for migrations, that something listens on.
-    The file system of what qemu.conf lists in shared_filesystems is "shared". `paths_missing` and `links_missing` are those asked for that do not exist.
+    `paths_missing` and `links_missing` are those asked for that do not exist. The file system of
+    what qemu.conf lists in shared_filesystems is "shared".
     """
 
     utc: datetime

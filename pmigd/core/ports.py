@@ -26,7 +26,7 @@ from pmigd.core.problem import Problem
 class OwnHost(Protocol):
     """The machine that pmigd runs on, beside its libvirt daemon. Nothing here raises."""
 
-    async def look(self, question: Question) -> LocalFacts | None:
+    async def look(self, question: Question, *, arriving: bool = False) -> LocalFacts | None:
         """What only the host itself can see; None if it takes too long."""
 
     async def where_leads(self, host: str) -> Leads | None:

@@ -303,10 +303,8 @@ def parse_allowed_name(untrusted_text: str) -> str:
 
 def parse_pmigd_url(untrusted_text: str) -> PmigdUrl:
     """Parse where a peer's pmigd listens, ``https://HOST[:PORT]``; else :class:`UriRefused`."""
-    text = _plain(untrusted_text, "URL")
-    _refuse_query(text)
-    scheme, separator, authority = text.partition("://")
-    if not separator or scheme != "https" or "/" in authority:
+    scheme, separator, authority = _plain(untrusted_text, "URL").partition("://")
+    if not separator or scheme != "https" or re.search(r"[/?#]", authority):
         raise UriRefused("a pmigd's URL must read https://HOST or https://HOST:PORT")
     user, host_text, port_text = _split_authority(authority)
     if user is not None:

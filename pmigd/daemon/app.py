@@ -267,7 +267,8 @@ class App:
         found = check_request(request)
         if (problem := await self._same_host(target)) is not None:
             return Checked([*found, from_problem(problem, "destination")])
-        checked = await check(self.hypervisor, request, target)
+        examine = self.peering.asking.examine
+        checked = await check(self.hypervisor, examine, request, target)
         return replace(checked, findings=found + checked.findings)
 
     def status(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import structlog
 from pmigd.adapters.peer.client import PeerAway, PeerChannel, PeerRefused
 from pmigd.core import events as ev
 from pmigd.core.admission import Door, Lease, Standing
-from pmigd.core.finding import blocking
+from pmigd.core.facts import Question
 from pmigd.core.holdings import Shortage, held_of, login_of, ports_of
 from pmigd.core.leases import RENEW_EVERY_S, TTL_S
 from pmigd.core.model import (
@@ -32,11 +32,14 @@ from pmigd.core.model import (
     Power,
     Sample,
     State,
+    Target,
     View,
 )
 from pmigd.core.problem import Code, Problem
 from pmigd.wire.host import PeerDaemon
 from pmigd.wire.peer import (
+    Examination,
+    ExamineQuestion,
     LeaseAnswer,
     LeaseAsk,
     LeaseEntry,
@@ -144,6 +147,17 @@ class Asking:
         if answer.view.power is Power.UNKNOWN:
             return None
         return answer.view, answer.completed
+
+    async def examine(self, target: Target, question: Question) -> Examination | None:
+        """What the destination's pmigd sees of its own host; None where nobody there can say."""
+        channel = self._channels.get(target.name)
+        if channel is None:
+            return None
+        try:
+            return await channel.examine(ExamineQuestion(question=question))
+        except (PeerAway, PeerRefused) as error:
+            log.debug("peer does not say", peer=target.name, detail=str(error))
+            return None
 
     async def meet(self) -> dict[str, PeerDaemon]:
         """Ask every peer's pmigd who it is, all at once."""
@@ -289,8 +303,10 @@ class _Session:
                 ready = lease.standing is not Standing.STEPPED_BACK
                 entries.append(_entry(migration, "ready" if ready else "not_ready"))
         for migration in migrations.running():
+            # Of an unresolved one nothing is held: if the guest is on its way, the peer sees that.
             ours = migration.direction is Direction.OUTGOING and not migration.external
-            if ours and migration.destination == self.peer:
+            known = migration.state is not State.UNRESOLVED
+            if ours and known and migration.destination == self.peer:
                 entries.append(_entry(migration, _phase(migration)))
         return entries
 
@@ -314,9 +330,7 @@ class _Session:
                     lease, standing=Standing.WAITING, shortage=shortage, position=position
                 )
             case "refused":
-                problem = blocking(list(answer.findings))
-                default = Problem(Code.REFUSED_BY_DESTINATION, f"{self.peer} gave no reason.")
-                self._asking.migrations.post(iden, ev.NotAdmitted(problem or default))
+                self._asking.migrations.post(iden, ev.NotAdmitted(_refusal(self.peer, answer)))
         self._gate.leases[iden] = lease
 
     def _idle(self) -> bool:
@@ -362,6 +376,15 @@ class _Session:
                 self._asking.migrations.post(entry.id, ev.NotAdmitted(problem))
 
 
+def _refusal(peer: str, answer: LeaseAnswer) -> Problem:
+    """Why a destination will never take a migration, in its words."""
+    problems = {finding.problem for finding in answer.findings}
+    known = problems.pop() if len(problems) == 1 else ""
+    code = Code(known) if known in Code.__members__.values() else Code.REFUSED_BY_DESTINATION
+    detail = " ".join(finding.detail for finding in answer.findings)
+    return Problem(code, detail or f"{peer} gave no reason.")
+
+
 def _entry(migration: Migration, phase: PhaseName) -> LeaseEntry:
     return LeaseEntry(
         id=migration.id,
@@ -374,6 +397,6 @@ def _entry(migration: Migration, phase: PhaseName) -> LeaseEntry:
 
 
 def _phase(migration: Migration) -> PhaseName:
-    """The phase of one that runs; of an unresolved one the last: the guest may be on its way."""
+    """The phase of one that runs."""
     held = held_of(migration)
-    return "finishing" if held is None or migration.state is State.UNRESOLVED else held.phase.value
+    return "finishing" if held is None else held.phase.value

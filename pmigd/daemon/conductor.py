@@ -8,9 +8,9 @@ both look again at what allows them right before they act.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Final, assert_never
+from typing import Any, Final, Protocol, assert_never
 
 import structlog
 
@@ -27,9 +27,11 @@ from pmigd.core.effects import (
     StartPostcopy,
     SuspendGuest,
 )
+from pmigd.core.facts import Question
 from pmigd.core.finding import Level, blocking
 from pmigd.core.model import (
     UNASKED,
+    Direction,
     Migration,
     Plan,
     Power,
@@ -43,6 +45,7 @@ from pmigd.core.problem import Code, Problem, Refused
 from pmigd.core.verdict import judge
 from pmigd.core.versions import cannot_recover
 from pmigd.daemon.preflight import examine
+from pmigd.wire.peer import Examination
 
 log = structlog.get_logger()
 
@@ -50,8 +53,14 @@ _Work = Callable[[], Coroutine[Any, Any, None]]
 _MISTAKE: Final = Problem(Code.INTERNAL, "The daemon's log has the details.")
 
 
-LookThere = Callable[[Migration], Awaitable[tuple[View, Sample | None]]]
-"""Asks the destination what it has of a guest, and for the figures of its arrival. Never raises."""
+class Peers(Protocol):
+    """The destinations' pmigd, where they have one: :class:`pmigd.daemon.asking.Asking`."""
+
+    async def look(self, migration: Migration) -> tuple[View, Sample | None] | None:
+        """What the destination's pmigd says it has of the guest; None where it cannot say."""
+
+    async def examine(self, target: Target, question: Question) -> Examination | None:
+        """What the destination's pmigd sees of its host; None where it cannot say."""
 
 
 class Conductor:
@@ -61,11 +70,11 @@ class Conductor:
         self,
         hypervisor: Hypervisor,
         report: Callable[[ev.Event], None],
-        look_there: LookThere,
+        peers: Peers,
     ) -> None:
         self._hypervisor = hypervisor
         self._report = report
-        self._look_there = look_there
+        self._peers = peers
         self._tasks: set[asyncio.Task[None]] = set()
         self._pending_look: asyncio.Task[None] | None = None
         self._ticket: Ticket | None = None
@@ -140,10 +149,10 @@ class Conductor:
         target = target_of(migration)
         request = migration.request
         here = await self._hypervisor.examine_guest(migration.domain.uuid, request.xml)
-        found = await examine(self._hypervisor, request, target, here)
-        if (problem := blocking(found)) is not None:
+        examined = await examine(self._hypervisor, self._peers.examine, request, target, here)
+        if (problem := blocking(examined.findings)) is not None:
             return ev.PrepareFailed(problem)
-        for finding in found:
+        for finding in examined.findings:
             if finding.level is Level.WARN:
                 log.warning(
                     "check", migration=migration.id, found=finding.code, detail=finding.detail
@@ -158,6 +167,7 @@ class Conductor:
             plan,
             because_before=here.view.because,
             paused_before=here.view.power is not Power.RUNNING,
+            destination_uuid=examined.destination.host_uuid if examined.destination else "",
         )
 
     async def _perform(self, migration: Migration, plan: Plan, *, resume: bool = False) -> None:
@@ -210,7 +220,7 @@ class Conductor:
     async def _resume(self, migration: Migration) -> None:
         # Proof, taken now: the copy here is paused without a job, and the destination answers
         # that it has none. Anything else goes back to the engine as a new look at both ends.
-        seen = await self._look_at_both(migration)
+        seen = await self._look_at_both(migration, by_libvirt=True)
         verdict = judge(
             migration.evidence, seen.source, seen.destination, suspended=migration.suspended
         )
@@ -229,13 +239,27 @@ class Conductor:
         self._pending_look = None
         self._report(await self._look_at_both(migration))
 
-    async def _look_at_both(self, migration: Migration) -> ev.Looked:
-        """Ask both ends at once; of a migration that others started only this end is known."""
+    async def _look_there(
+        self, migration: Migration, *, by_libvirt: bool
+    ) -> tuple[View, Sample | None]:
+        """Ask the destination's pmigd, or where that cannot say its libvirt. Never raises."""
+        told = None if by_libvirt else await self._peers.look(migration)
+        if told is not None:
+            return told
+        return await self._hypervisor.look_there(
+            target_of(migration), migration.domain, completed=Direction.INCOMING
+        )
+
+    async def _look_at_both(self, migration: Migration, *, by_libvirt: bool = False) -> ev.Looked:
+        """Ask both ends at once; of a migration that others started only this end is known.
+
+        `by_libvirt`: nobody else's word counts for what is about to be done.
+        """
         here = self._hypervisor.look_here(migration.domain, completed=migration.direction)
         if migration.external:
             view, final = await here
             return ev.Looked(view, UNASKED, final)
-        there = self._look_there(migration)
+        there = self._look_there(migration, by_libvirt=by_libvirt)
         (source, final), (destination, final_there) = await asyncio.gather(here, there)
         return ev.Looked(source, destination, final or final_there)
 

@@ -20,6 +20,7 @@ from pmigd.api.hub import Change, ChangeKind, Hub
 from pmigd.core import engine
 from pmigd.core import events as ev
 from pmigd.core.effects import Perform, Recover
+from pmigd.core.facts import Question
 from pmigd.core.model import (
     UNASKED,
     Abort,
@@ -31,16 +32,14 @@ from pmigd.core.model import (
     Now,
     Power,
     Request,
-    Sample,
     State,
     Target,
-    View,
     Waiting,
 )
 from pmigd.core.ports import DomainFacts, Hypervisor, Settings
 from pmigd.core.problem import Code, Problem, Refused, refuse
 from pmigd.core.settings import both, changed, each
-from pmigd.daemon.conductor import Conductor, check_recovery, target_of
+from pmigd.daemon.conductor import Conductor, Peers, check_recovery
 from pmigd.daemon.gate import Gate
 
 KEEP_CLOSED: Final = 1000
@@ -55,7 +54,7 @@ OnChange = Callable[[Migration | None, Migration], None]
 """Told of every step: the migration before (None: it is new) and after. Runs on the loop."""
 
 
-class Asker(Protocol):
+class Asker(Peers, Protocol):
     """Who speaks with the destinations' pmigd: :class:`pmigd.daemon.asking.Asking`."""
 
     def ask(self, migration: Migration) -> None:
@@ -67,8 +66,26 @@ class Asker(Protocol):
     def told(self, migration: Migration) -> None:
         """A migration is in another state, or ended."""
 
-    async def look(self, migration: Migration) -> tuple[View, Sample | None] | None:
-        """What the destination's pmigd says it has of the guest; None where it cannot say."""
+
+class _Alone:
+    """A host without peers: nobody is asked, and nobody has to be told."""
+
+    def ask(self, migration: Migration) -> None:
+        """Nobody has a lease to give."""
+
+    def step_back(self, migration: Migration) -> None:
+        """Nobody has given one."""
+
+    def told(self, migration: Migration) -> None:
+        """Nobody listens."""
+
+    async def look(self, migration: Migration) -> None:  # noqa: ARG002
+        """Nobody answers."""
+        return
+
+    async def examine(self, target: Target, question: Question) -> None:  # noqa: ARG002
+        """Nobody answers."""
+        return
 
 
 @dataclass(slots=True)
@@ -99,7 +116,7 @@ class Controller:
         self.host = host
         self.hub = Hub()
         self.queue_max = queue_max
-        self.asker: Asker | None = None
+        self.asker: Asker = _Alone()
         self._hypervisor = hypervisor
         self._journal = journal
         self._gate = gate
@@ -471,11 +488,10 @@ class Controller:
         for iden in decision.start:
             self._gate.take(iden)
             self.post(iden, ev.Admitted())
-        if self.asker is not None:
-            for iden in decision.ask:
-                self.asker.ask(self._all[iden])
-            for iden in decision.step_back:
-                self.asker.step_back(self._all[iden])
+        for iden in decision.ask:
+            self.asker.ask(self._all[iden])
+        for iden in decision.step_back:
+            self.asker.step_back(self._all[iden])
 
     def _actor(self, iden: MigrationId) -> _Actor:
         actor = self._actors.get(iden)
@@ -534,19 +550,10 @@ class Controller:
         if step.effects:
             if actor.conductor is None:
                 actor.conductor = Conductor(
-                    self._hypervisor, lambda event: self.post(iden, event), self._look_there
+                    self._hypervisor, lambda event: self.post(iden, event), self.asker
                 )
             for effect in step.effects:
                 actor.conductor.carry_out(effect, step.migration)
-
-    async def _look_there(self, migration: Migration) -> tuple[View, Sample | None]:
-        """Ask the destination's pmigd, or where it cannot say its libvirt."""
-        told = None if self.asker is None else await self.asker.look(migration)
-        if told is not None:
-            return told
-        return await self._hypervisor.look_there(
-            target_of(migration), migration.domain, completed=Direction.INCOMING
-        )
 
     async def _started(self, before: Migration, step: engine.Step, now: Now) -> engine.Step:
         """Journal the start of a queued migration; what cannot be journalled stays queued."""
@@ -589,8 +596,7 @@ class Controller:
         if after != before:
             self._announce(before, after)
         if after.state is not before.state:
-            if self.asker is not None:
-                self.asker.told(after)
+            self.asker.told(after)
             self.pump()
 
     def _announce(self, before: Migration | None, after: Migration) -> None:

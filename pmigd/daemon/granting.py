@@ -14,11 +14,9 @@ from typing import Final
 import structlog
 
 from pmigd.adapters.journal import Journal, JournalError
-from pmigd.core.finding import Finding
 from pmigd.core.holdings import Account, Limits, Phase, Shortage
 from pmigd.core.leases import Book, Lease
 from pmigd.core.model import Domain, Now
-from pmigd.core.problem import Code, refuse
 from pmigd.wire.peer import (
     LeaseAnswer,
     LeaseAnswers,
@@ -26,6 +24,7 @@ from pmigd.wire.peer import (
     LeaseEntry,
     LeaseEvent,
     LeaseReport,
+    PeerFinding,
     PeerWaiting,
 )
 
@@ -51,7 +50,7 @@ class Granting:
         *,
         limits: Callable[[], Limits],
         is_coming: Callable[[str], bool],
-        objections: Callable[[Domain], Awaitable[tuple[Finding, ...]]],
+        objections: Callable[[Domain], Awaitable[tuple[PeerFinding, ...]]],
         changed: Callable[[str], None],
         now: Callable[[], Now],
     ) -> None:
@@ -145,12 +144,14 @@ class Granting:
                     await self._journal.keep_lease(lease)
                 except JournalError as error:
                     # What runs already is only noted; what has not begun must not begin.
+                    log.error("lease not granted", lease=lease.id, detail=str(error))
                     if lease.phase.waits:
                         self.book.take_back(lease.id)
-                        raise refuse(Code.JOURNAL_UNAVAILABLE, str(error)) from error
-                else:
-                    self._durable.add(lease.id)
-                    self._changed(lease.domain.uuid)
+                    continue
+                self._durable.add(lease.id)
+                self._changed(lease.domain.uuid)
+                if self.book.get(lease.id) is None:
+                    await self._given_back([lease])  # while it was written
             self._tell()
 
     async def _given_back(self, leases: list[Lease]) -> None:
@@ -165,6 +166,9 @@ class Granting:
 
     def _answers(self) -> dict[str, LeaseAnswer]:
         why = self.book.why_waiting(self._limits(), self._host)
+        if not self._journal.writable:
+            journal = Shortage("journal", self._host, 0, 0)
+            why = {iden: (journal, position) for iden, (_, position) in why.items()}
         return {lease.id: _answer(lease, why.get(lease.id)) for lease in self.book}
 
     def _tell(self) -> None:

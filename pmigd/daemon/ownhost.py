@@ -21,13 +21,13 @@ class OwnHost:
         self._pool = pool
         self._utc_now = utc_now
 
-    async def look(self, question: Question) -> LocalFacts | None:
-        """What only the host itself can see."""
+    async def look(self, question: Question, *, arriving: bool = False) -> LocalFacts | None:
+        """What only the host itself can see, as the one where the guest is or where it arrives."""
         try:
             return await self._pool.call(
                 "look",
                 LOOK_DEADLINE_S,
-                lambda: hostfacts.look(question, self._utc_now(), arriving=False),
+                lambda: hostfacts.look(question, self._utc_now(), arriving=arriving),
             )
         except Overdue:
             return None

@@ -24,16 +24,17 @@ from pmigd.adapters.pool import CallPool, Overdue
 from pmigd.api.guard import Guard
 from pmigd.api.peerbackend import Intrusion
 from pmigd.config.schema import Config
-from pmigd.core.finding import Finding, from_problem
 from pmigd.core.model import Direction, Domain, Now, State
 from pmigd.core.ports import Hypervisor
-from pmigd.core.problem import Code, Problem
+from pmigd.core.problem import Code
 from pmigd.daemon.asking import Asking
 from pmigd.daemon.controller import Controller
 from pmigd.daemon.gate import Gate
 from pmigd.daemon.granting import Granting
 from pmigd.wire.peer import (
     PROTOCOL,
+    Examination,
+    ExamineQuestion,
     Hello,
     LeaseAnswer,
     LeaseAnswers,
@@ -42,6 +43,7 @@ from pmigd.wire.peer import (
     LeaseReport,
     LookAnswer,
     LookQuestion,
+    PeerFinding,
 )
 
 READ_DEADLINE_S: Final = 5.0
@@ -133,9 +135,10 @@ class Peering:
             fresh = Certificates(server_fault=str(error), client_fault=str(error))
         self.certificates = fresh.or_else(self.certificates)
         self.guard.context = self.certificates.server
-        for side, fault in (("server", fresh.server_fault), ("client", fresh.client_fault)):
-            if fault:
-                log.error("certificates cannot be used", side=side, detail=fault)
+        asked = config.peer.address is not None
+        asks = any(peer.pmigd_url for peer in config.peers.values())
+        for fault in {asked and fresh.server_fault, asks and fresh.client_fault} - {False, ""}:
+            log.error("certificates cannot be used", detail=fault)
 
     def hello(self) -> Hello:
         """Who this is."""
@@ -163,6 +166,11 @@ class Peering:
         uuid = self._hypervisor.facts.host_uuid
         return LookAnswer(view=view, completed=completed, host_uuid=uuid)
 
+    async def examine(self, peer: str, question: ExamineQuestion) -> Examination:  # noqa: ARG002
+        """What only this host can see of itself."""
+        local = await self._hypervisor.own_host.look(question.question, arriving=True)
+        return Examination(host_uuid=self._hypervisor.facts.host_uuid, local=local)
+
     def observe_peer(self, peer: str, request: str, seconds: float, *, failed: bool) -> None:
         """Count an answered request."""
         self._metrics.peer_request(peer, request, seconds, failed=failed)
@@ -180,16 +188,14 @@ class Peering:
             and migration.state is not State.UNRESOLVED
         )
 
-    async def _objections(self, domain: Domain) -> tuple[Finding, ...]:
+    async def _objections(self, domain: Domain) -> tuple[PeerFinding, ...]:
         """Why a guest can never come: it is here already. What is not known is no objection."""
         view, _ = await self._hypervisor.look_here(domain, completed=None)
         if not view.alive:
             return ()
-        problem = Problem(
-            Code.DESTINATION_HAS_DOMAIN,
-            f"{self._host} has '{domain.name}': it is {view.power} there.",
-        )
-        return (from_problem(problem, "destination"),)
+        code = Code.DESTINATION_HAS_DOMAIN
+        detail = f"{self._host} has '{domain.name}': it is {view.power} there."
+        return (PeerFinding(code=code, detail=detail, remedy=code.kind.remedy, problem=code),)
 
     def _lease_changed(self, uuid: str) -> None:
         migration = self._migrations.of_domain(uuid)

@@ -8,51 +8,77 @@ before every start, which is ended by what blocks. What they mean is decided in
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from pmigd.core import checks
 from pmigd.core.checks import Checked, Destination
-from pmigd.core.facts import DestinationFacts, GuestFacts, Question
+from pmigd.core.facts import DestinationFacts, GuestFacts, HostFacts, Question
 from pmigd.core.finding import Finding, from_problem
 from pmigd.core.model import Domain, Request, Target
 from pmigd.core.ports import Hypervisor
 from pmigd.core.problem import Problem, Refused
 from pmigd.core.versions import too_old
+from pmigd.wire.peer import Examination
+
+AskPmigd = Callable[[Target, Question], Awaitable[Examination | None]]
+"""Asks the destination's pmigd what only that sees; None where there is none that can say."""
 
 
-async def check(hypervisor: Hypervisor, request: Request, target: Target) -> Checked:
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What was found, and whose libvirt answered at the destination, if one did."""
+
+    findings: list[Finding]
+    destination: HostFacts | None = None
+
+
+async def check(
+    hypervisor: Hypervisor, ask_pmigd: AskPmigd, request: Request, target: Target
+) -> Checked:
     """Everything found; one look that fails never hides another."""
     try:
         guest = await hypervisor.examine_guest(request.domain, request.xml)
     except Refused as refused:
         missing = from_problem(refused.problem, "domain")
-        return Checked([missing, *await examine(hypervisor, request, target, None)])
-    found = await examine(hypervisor, request, target, guest)
-    return Checked(found, checks.predict(request, guest))
+        examined = await examine(hypervisor, ask_pmigd, request, target, None)
+        return Checked([missing, *examined.findings])
+    examined = await examine(hypervisor, ask_pmigd, request, target, guest)
+    return Checked(examined.findings, checks.predict(request, guest))
 
 
 async def examine(
-    hypervisor: Hypervisor, request: Request, target: Target, guest: GuestFacts | None
-) -> list[Finding]:
+    hypervisor: Hypervisor,
+    ask_pmigd: AskPmigd,
+    request: Request,
+    target: Target,
+    guest: GuestFacts | None,
+) -> Examined:
     """What speaks against moving `guest`; without one, against the destination alone."""
     if guest is None:
         question = Question(Domain(request.domain, ""), request.dname or request.domain)
     else:
         question = checks.ask(request, target, guest)
     source, own_host = hypervisor.facts, hypervisor.own_host
-    there, control, here = await asyncio.gather(
+    there, control, here, told = await asyncio.gather(
         _there(hypervisor, target, question),
         hypervisor.inspect_here(question),
         own_host.look(question),
+        ask_pmigd(target, question),
     )
     found = [] if guest is None else checks.check_guest(request, guest, source, here)
     if isinstance(there, Problem):
-        return [*found, from_problem(there, "destination")]
+        return Examined([*found, from_problem(there, "destination")])
+    local = None
+    if told is not None:
+        found += checks.check_pmigd(target, there.host, told.host_uuid)
+        local = told.local if told.host_uuid == there.host.host_uuid else None
     leads = None
     if checks.goes_by_hostname(request, target):
         leads = await own_host.where_leads(there.host.hostname)
-    destination = Destination(there, source, None, here, control, leads)
+    destination = Destination(there, source, local, here, control, leads)
     found += checks.check_destination(request, target, guest, question, destination)
-    return found + too_old(request, source, there.host)
+    return Examined(found + too_old(request, source, there.host), there.host)
 
 
 async def _there(

@@ -15,7 +15,7 @@ from typing import Annotated, Final, Generic, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from pmigd.core.finding import Finding
+from pmigd.core.facts import LocalFacts, Question
 from pmigd.core.model import Direction, Domain, Sample, View
 
 PROTOCOL: Final = 1
@@ -78,6 +78,15 @@ class LeaseReport(FromSource, frozen=True, kw_only=True):
     leases: Annotated[tuple[LeaseEntry, ...], Meta(max_length=MAX_LEASES)] = ()
 
 
+class PeerFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """A finding in plain text: another version may know codes that this one does not."""
+
+    code: str
+    detail: str
+    remedy: str = ""
+    problem: str = ""
+
+
 class PeerWaiting(msgspec.Struct, frozen=True, kw_only=True):
     """Why a lease is not granted yet: the resource of ``host`` that is lacking."""
 
@@ -98,7 +107,7 @@ class LeaseAnswer(msgspec.Struct, frozen=True, kw_only=True):
     state: Literal["granted", "waiting", "refused"]
     seq: int = 0
     waiting: PeerWaiting | None = None
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[PeerFinding, ...] = ()
 
 
 class LeaseAnswers(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +144,22 @@ class LookAnswer(msgspec.Struct, frozen=True, kw_only=True):
     completed: Sample | None = None
 
 
+class ExamineQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """What of this can only you see: could you take this guest?"""
+
+    question: Question
+
+
+class Examination(msgspec.Struct, frozen=True, kw_only=True):
+    """What only the host itself can see; null where it could not look.
+
+    ``host_uuid`` is that of its libvirt daemon.
+    """
+
+    host_uuid: str
+    local: LocalFacts | None
+
+
 Takes = TypeVar("Takes")
 Gives = TypeVar("Gives")
 
@@ -160,6 +185,7 @@ HELLO: Final[Exchange[None, Hello]] = Exchange("hello", "GET", "/peer/hello", No
 ASK: Final = Exchange("ask", "POST", "/peer/v1/leases", LeaseAsk, LeaseAnswer)
 REPORT: Final = Exchange("report", "PUT", "/peer/v1/leases", LeaseReport, LeaseAnswers)
 LOOK: Final = Exchange("look", "POST", "/peer/v1/look", LookQuestion, LookAnswer)
+EXAMINE: Final = Exchange("examine", "POST", "/peer/v1/examine", ExamineQuestion, Examination)
 EVENTS: Final[Exchange[None, LeaseEvent]] = Exchange(
     "events", "GET", "/peer/v1/events", None, LeaseEvent
 )

@@ -31,6 +31,7 @@ NOTHING: dict[str, Any] = {
     "copy_storage_synchronous_writes": False,
     "migrate_disks": [],
     "migrate_disks_detect_zeroes": [],
+    "migrate_disks_target_zero": [],
     "disks_port": None,
     "disks_uri": None,
     "migrate_uri": None,

@@ -15,7 +15,7 @@ import pytest
 from contrib.lab import Host, LabGuest
 from contrib.lab.deadlines import until
 from pmigd.api.door import HEAD_DEADLINE_S
-from pmigd.api.handlers import BODY_DEADLINE_S, STALLED_S
+from pmigd.api.exchange import BODY_DEADLINE_S, STALLED_S
 from pmigd.core.problem import Code
 from tests.api.client import PROMPT_S, UNKNOWN_ID, Answer, Api, open_socket, read_answer
 

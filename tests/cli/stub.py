@@ -59,6 +59,8 @@ def progress(percent: int = 45, **changes: Any) -> dict[str, Any]:
         "disk_processed_bytes": 0,
         "disk_remaining_bytes": 0,
         "bytes_per_second": 118 * 1024**2,
+        "memory_bytes_per_second": 118 * 1024**2,
+        "disk_bytes_per_second": None,
         "dirty_bytes_per_second": 12 * 1024**2,
         "iteration": 3,
         "throttle_percent": None,
@@ -98,6 +100,45 @@ PROBLEM = {
     "retryable": True,
     "errors": [],
 }
+
+
+LIMITS = {
+    "host": "hosta",
+    "queued": 0,
+    "resources": [],
+    "daemons": [],
+    "given": {"granted": 0, "waiting": 0},
+    "problems": [],
+}
+
+
+def waits(**changes: Any) -> dict[str, Any]:
+    """What a queued migration waits for."""
+    base: dict[str, Any] = {
+        "resource": "outgoing_slot",
+        "host": "hosta",
+        "used": 1,
+        "limit": 1,
+        "position": 3,
+        "since": "2026-11-21T10:00:00Z",
+        "detail": "",
+        "eta_s": None,
+    }
+    return {**base, **changes}
+
+
+def peer(name: str, **changes: Any) -> dict[str, Any]:
+    """A peer without a pmigd."""
+    base: dict[str, Any] = {
+        "name": name,
+        "uri": f"qemu+tls://{name}/system",
+        "migrate_uri": None,
+        "pmigd": None,
+        "queued": 0,
+        "running": 0,
+        "given": {"granted": 0, "waiting": 0},
+    }
+    return {**base, **changes}
 
 
 def event(kind: str, about: dict[str, Any]) -> dict[str, Any]:
@@ -258,11 +299,9 @@ class Stub:
     break_next: int = 0
     submitted: dict[str, str] = field(default_factory=dict)
     peers: list[dict[str, Any]] = field(
-        default_factory=lambda: [
-            {"name": "hostb", "uri": "qemu+tls://hostb/system", "migrate_uri": "tcp://10.0.0.2"},
-            {"name": "hostc", "uri": "qemu+tls://hostc/system", "migrate_uri": None},
-        ]
+        default_factory=lambda: [peer("hostb", migrate_uri="tcp://10.0.0.2"), peer("hostc")]
     )
+    limits: dict[str, Any] = field(default_factory=lambda: dict(LIMITS))
     domains: list[dict[str, Any]] = field(
         default_factory=lambda: [{"name": "web1", "uuid": "u1", "state": "running"}]
     )
@@ -337,6 +376,8 @@ class Stub:
                 return 200, self.migrations[one]
             case "GET", ["peers"]:
                 return 200, {"items": self.peers}
+            case "GET", ["limits"]:
+                return 200, self.limits
             case "GET", ["domains"]:
                 return 200, {"items": self.domains}
             case _:

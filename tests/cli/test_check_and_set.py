@@ -108,6 +108,7 @@ SETS = [
         "compression cache 64.0 MiB",
     ),
     ("--timeout 600", {"timeout_s": 600}, "timeout 10m00s"),
+    ("--priority 80", {"priority": 80}, "priority 80"),
     (
         "--timeout 0 --max-downtime 500",
         {"max_downtime_ms": 500, "timeout_s": 0},
@@ -134,7 +135,8 @@ def test_set_json_is_the_migration(stub: Stub, run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [[ONE], [ONE, "--bandwidth", "fast"], ["--bandwidth", "1"], [ONE, "--priority", "3"]]
+    "words",
+    [[ONE], [ONE, "--bandwidth", "fast"], ["--bandwidth", "1"], [ONE, "--priority", "high"]],
 )
 def test_set_of_nothing_or_of_nonsense_is_exit_2(stub: Stub, run: Run, words: list[str]) -> None:
     code, out, err = run("set", *words)

@@ -13,7 +13,7 @@ from pmigd.cli import feed
 from pmigd.cli.commands import migrate
 from pmigd.cli.main import main
 from tests.cli.conftest import Running
-from tests.cli.stub import CUT, PROBLEM, RESULT, Stub, event, migration, problem, progress
+from tests.cli.stub import CUT, PROBLEM, RESULT, Stub, event, migration, problem, progress, waits
 
 Run = Callable[..., tuple[int, str, str]]
 Start = Callable[..., Running]
@@ -134,7 +134,7 @@ def test_detach_with_json_prints_the_migration(stub: Stub, run: Run) -> None:
         ["migrate", "web1", "hostb", "--copy-storage-all", "--copy-storage-inc"],
         ["migrate", "web1", "hostb", "--p2p", "--direct"],
         ["migrate", "web1", "hostb", "--policy", "fast"],
-        ["migrate", "web1", "hostb", "--priority", "3"],
+        ["migrate", "web1", "hostb", "--priority", "high"],
         ["nonsense"],
         [],
     ],
@@ -309,10 +309,9 @@ def test_ctrl_c_in_a_pipe_leaves_it_running_and_says_so(stub: Stub, start: Start
 
 
 def test_waiting_actions_and_policy_reasons_are_told(stub: Stub, run: Run) -> None:
-    waits = {"resource": "outgoing", "host": "hosta", "used": 1, "limit": 1, "position": 3}
     acted = {"at": "2026-11-21T10:00:07Z", "action": "abort", "reason": "deadline", "by": "policy"}
     stub.say(
-        event("state", migration(1, state="queued", waiting_for=waits)),
+        event("state", migration(1, state="queued", waiting_for=waits())),
         event("action", migration(1, state="precopy", actions=[acted])),
         event("state", migration(1, state="cancelled", actions=[acted])),
     )
@@ -320,7 +319,7 @@ def test_waiting_actions_and_policy_reasons_are_told(stub: Stub, run: Run) -> No
     assert code == 4
     assert out.splitlines()[1:] == [
         "web1: queued",
-        "web1: waiting for outgoing on hosta (1 of 1 used), position 3",
+        "web1: waits for an outgoing slot of hosta (1 of 1 in use), 3rd in line",
         "web1: 10:00:07 abort by policy: deadline",
         "web1: precopy",
         "web1: cancelled",

@@ -44,6 +44,7 @@ FIELDS: list[tuple[str, dict[str, Any]]] = [
     ("--copy-storage-synchronous-writes", {"copy_storage_synchronous_writes": True}),
     ("--migrate-disks vda,vdb", {"migrate_disks": ["vda", "vdb"]}),
     ("--migrate-disks-detect-zeroes vda", {"migrate_disks_detect_zeroes": ["vda"]}),
+    ("--migrate-disks-target-zero vda,vdb", {"migrate_disks_target_zero": ["vda", "vdb"]}),
     ("--disks-port 49500", {"disks_port": 49500}),
     ("--disks-uri tcp://10.0.0.2:49500", {"disks_uri": "tcp://10.0.0.2:49500"}),
     ("--max-downtime 500", {"max_downtime_ms": 500}),
@@ -52,6 +53,8 @@ FIELDS: list[tuple[str, dict[str, Any]]] = [
     ("--auto-converge-increment 10", {"auto_converge": {"increment": 10}}),
     ("--postcopy", {"postcopy": "allowed"}),
     ("--postcopy-after-precopy", {"postcopy": "after_precopy"}),
+    ("--recover-attempts 3", {"recover_attempts": 3}),
+    ("--priority 80", {"priority": 80}),
     ("--timeout 600", {"timeout_s": 600}),
     ("--timeout-suspend", {"on_timeout": "suspend"}),
     ("--timeout-postcopy", {"on_timeout": "postcopy"}),
@@ -74,6 +77,7 @@ FIELDS: list[tuple[str, dict[str, Any]]] = [
     ("--graphicsuri spice://h:1/?tlsPort=2", {"graphics_uri": "spice://h:1/?tlsPort=2"}),
     ("--listen-address ::", {"listen_address": "::"}),
     ("--tls", {"tls": True}),
+    ("--no-tls", {"tls": False}),
     ("--tls-destination hostb", {"tls_destination": "hostb"}),
     ("--abort-on-error", {"abort_on_error": True}),
     ("--change-protection", {"change_protection": True}),
@@ -216,7 +220,6 @@ ELSEWHERE = {
     "--domain": "the first argument",
     "--desturi": "the second argument, a peer's name or a URI",
     "--postcopy-resume": "pmigctl recover",
-    "--migrate-disks-target-zero": "since libvirt 12.2; the API has no field for it",
 }
 """Options of virsh that pmigctl migrate has not, and why."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.cli.conftest import Terminal
-from tests.cli.stub import RESULT, Stub, event, finding, migration, problem, progress
+from tests.cli.stub import RESULT, Stub, event, finding, migration, problem, progress, waits
 
 Open = Callable[..., Terminal]
 ONE = migration(1)["id"]
@@ -142,10 +142,11 @@ def test_the_bar_is_one_line_at_any_width(stub: Stub, terminal: Open, columns: i
 
 
 def test_what_is_waited_for_stands_in_the_place_of_the_bar(stub: Stub, terminal: Open) -> None:
-    waits = {"resource": "outgoing", "host": "hosta", "used": 1, "limit": 1, "position": 3}
     screen = terminal("migrate", "web1", "hostb")
-    stub.say(event("state", migration(1, state="queued", waiting_for=waits)))
-    screen.wait_for(r"web1 queued: waiting for outgoing on hosta \(1 of 1 used\), position 3")
+    stub.say(event("state", migration(1, state="queued", waiting_for=waits())))
+    screen.wait_for(
+        r"web1 queued: waits for an outgoing slot of hosta \(1 of 1 in use\), 3rd in line for \d"
+    )
 
 
 def test_findings_are_coloured_by_level(stub: Stub, terminal: Open) -> None:

@@ -109,6 +109,14 @@ def leads_back(hosts: Hosts, g: LabGuest) -> None:
     hosts.a.reload({"peers": {"hostb": {"uri": f"qemu+tcp://{hosts.b.host.address}/system"}}})
 
 
+def no_certificates(hosts: Hosts) -> None:
+    """As on a host that nobody has set up for TLS."""
+    here, away = "/etc/pki/qemu", "/etc/pki/away"
+    if hosts.a.host.path(here).exists():
+        hosts.a.host.run(["mv", here, away])
+        hosts.undo.callback(hosts.a.host.run, ["mv", away, here])
+
+
 def most_memory() -> int:
     total = re.search(r"MemTotal: +(\d+)", Path("/proc/meminfo").read_text())
     assert total
@@ -260,7 +268,11 @@ CASES = {
         {"destination_hostname": "warn"}, "Connection refused", after=leads_back
     ),
     "TLS": Case(
-        {"tls_not_set_up": "block"}, "TLS|credentials", fields={"tls": True}, virsh=("--tls",)
+        {"tls_not_set_up": "block"},
+        "TLS|credentials",
+        before=no_certificates,
+        fields={"tls": True},
+        virsh=("--tls",),
     ),
 }
 

@@ -159,9 +159,36 @@ def test_list_is_made_of_what_runs_and_what_waits(a, slow, guest) -> None:
     a.submit(second)
     text = a.ctl("list").stdout
     assert re.search(rf"{first.name} .*precopy.*hosta->hostb.*%", text)
-    assert re.search(rf"{second.name} .*queued.*an outgoing slot of hosta", text)
+    assert re.search(rf"{second.name} .*queued.*outgoing slot of hosta", text)
     shown = a.ctl("show", first.name)
     assert running["id"] in shown.stdout
+    assert a.ctl("abort", second.name).returncode == 0
+    a.abort(running["id"])
+
+
+def test_limits_peers_and_status_agree_with_what_runs_and_waits(a, slow, guest) -> None:
+    a.reload({"limits": {"max_outgoing": 1}})
+    first, second = slow(), guest()
+    running = a.submit(first, bandwidth_mib_s=1)
+    a.wait(running["id"], "precopy", also=lambda m: m["progress"] is not None)
+    a.submit(second)
+    until(lambda: a.all(domain=second.name, state="queued"), "the second to wait", timeout=5)
+    limits = a.ctl("limits").stdout
+    assert re.search(r"^outgoing slot +1 +0 +0 +1 +0 +max_outgoing$", limits, re.MULTILINE)
+    assert re.search(
+        r"^libvirt worker +1 +\d+ +\d+ +20 +5 +libvirtd, \ds ago$", limits, re.MULTILINE
+    )
+    assert re.search(r"^libvirtd: clients \d+/5000, .* workers \d+/20 ", limits, re.MULTILINE)
+    assert re.search(r"^hostb +\S.* 1 +1 +0 ", a.ctl("peers").stdout, re.MULTILINE)
+    status = a.ctl("status").stdout
+    assert status.startswith("hosta: ready; ")
+    assert f"queued: 1; the first, {second.name}, waits for an outgoing slot of hosta" in status
+    assert a.metric("pmigd_admission_waiting", resource="outgoing_slot") == 1
+    assert a.metric("pmigd_reserved_workers") == 1
+    assert a.metric("pmigd_libvirtd_workers_limit") == 20
+    assert a.metric("pmigd_libvirtd_admin_up") == 1
+    assert a.ctl("set", second.name, "--priority", "90").returncode == 0
+    assert a.all(domain=second.name)[0]["request"]["priority"] == 90
     assert a.ctl("abort", second.name).returncode == 0
     a.abort(running["id"])
 

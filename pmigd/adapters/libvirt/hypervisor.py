@@ -19,15 +19,17 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import libvirt
-from lxml import etree
 
 from pmigd.adapters.libvirt import eventloop, translate
 from pmigd.adapters.libvirt.failures import peer_problem_of, problem_of, words_of
+from pmigd.adapters.libvirt.guest import guest_facts
+from pmigd.adapters.libvirt.inspect import host_facts, inspect
 from pmigd.adapters.libvirt.translate import Notice
 from pmigd.adapters.pool import CallPool, Observer, Overdue, run_in_thread
 from pmigd.core import events as ev
+from pmigd.core.facts import DestinationFacts, GuestFacts, Question
 from pmigd.core.model import Direction, Domain, Flow, Job, Plan, Power, Sample, Target, View
-from pmigd.core.ports import DomainFacts, HostFacts, Settings, Ticket
+from pmigd.core.ports import DomainFacts, HostFacts, OwnHost, Settings, Ticket
 from pmigd.core.problem import Code, Problem, Refused, refuse
 
 T = TypeVar("T")
@@ -74,9 +76,11 @@ class LocalHypervisor:
         notify: Callable[[Notice], None],
         connection_changed: Callable[[bool], None],
         utc_now: Callable[[], datetime],
+        own_host: OwnHost,
         observe: Observer | None = None,
     ) -> None:
         self.uri = uri
+        self.own_host = own_host
         self.reconnects = 0
         self.last_error = "not connected yet"
         self._notify = notify
@@ -167,7 +171,7 @@ class LocalHypervisor:
         connection = await self.control.call("open", CONNECT_DEADLINE_S, self._open)
         try:
             self._facts = await self.control.call(
-                "facts", CALL_DEADLINE_S, lambda: _host_facts(connection)
+                "facts", CALL_DEADLINE_S, lambda: host_facts(connection)
             )
             self._callback_ids = await self.control.call(
                 "register_events", CALL_DEADLINE_S, lambda: self._register(connection)
@@ -267,6 +271,27 @@ class LocalHypervisor:
             return DomainFacts(_identity(domain), _view(domain, with_job=True)[0])
 
         return await self._call("lookup", find, LOOKUP_DEADLINE_S)
+
+    async def examine_guest(self, name_or_uuid: str, arriving_xml: str | None) -> GuestFacts:
+        """Find a domain and look at it closely."""
+
+        def find(connection: libvirt.virConnect) -> GuestFacts:
+            domain = _find(connection, name_or_uuid)
+            known = DomainFacts(_identity(domain), _view(domain, with_job=True)[0])
+            return guest_facts(connection, domain, known, arriving_xml)
+
+        return await self._call("examine_guest", find, CALL_DEADLINE_S)
+
+    async def inspect_here(self, question: Question) -> DestinationFacts | None:
+        """This host's answer to what a destination is asked; None if there is none."""
+        try:
+            return await self._call("inspect", lambda c: inspect(c, question), CALL_DEADLINE_S)
+        except Refused:
+            return None
+
+    async def inspect_peer(self, target: Target, question: Question) -> DestinationFacts:
+        """The destination's answer, over one connection."""
+        return await self._ask_peer("peer_inspect", target, lambda c: inspect(c, question))
 
     async def domains(self) -> list[DomainFacts]:
         """All domains of this host; their jobs are not asked for."""
@@ -412,7 +437,7 @@ class LocalHypervisor:
         return await self._ask_peer(
             "peer_facts",
             target,
-            lambda c: (_host_facts(c), self._look(c, domain, completed=None)[0]),
+            lambda c: (host_facts(c), self._look(c, domain, completed=None)[0]),
         )
 
     async def look_there(
@@ -580,24 +605,6 @@ def _told(question: Callable[[], int | None]) -> int | None:
 def _limit(mib_s: int | None) -> int | None:
     """libvirt tells "unlimited" by the largest speed that it knows."""
     return 0 if mib_s is not None and mib_s >= UNLIMITED_MIB_S else mib_s
-
-
-def _host_facts(connection: libvirt.virConnect) -> HostFacts:
-    capabilities = etree.fromstring(
-        connection.getCapabilities().encode(),
-        etree.XMLParser(resolve_entities=False, no_network=True),
-    )
-    return HostFacts(
-        hostname=connection.getHostname(),
-        host_uuid=capabilities.findtext("host/uuid") or "",
-        libvirt_version=_version(connection.getLibVersion()),
-        hypervisor=connection.getType(),
-        hypervisor_version=_version(connection.getVersion()),
-    )
-
-
-def _version(number: int) -> str:
-    return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
 
 
 def _find(connection: libvirt.virConnect, name_or_uuid: str) -> libvirt.virDomain:

@@ -81,9 +81,6 @@ def sample_of(stats: Mapping[str, Any], at: datetime) -> Sample:
     dirty = stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_DIRTY_RATE)
     if not dirty and stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_ITERATION, 0) <= 1:
         dirty = None  # QEMU counts from the second pass on; before, its zero means nothing
-    memory_bps = stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_BPS)
-    disk_bps = stats.get(libvirt.VIR_DOMAIN_JOB_DISK_BPS)
-    rate = None if memory_bps is None and disk_bps is None else (memory_bps or 0) + (disk_bps or 0)
     return Sample(
         at=at,
         elapsed_ms=stats.get(libvirt.VIR_DOMAIN_JOB_TIME_ELAPSED, 0),
@@ -93,7 +90,8 @@ def sample_of(stats: Mapping[str, Any], at: datetime) -> Sample:
         disk_total_bytes=stats.get(libvirt.VIR_DOMAIN_JOB_DISK_TOTAL, 0),
         disk_processed_bytes=stats.get(libvirt.VIR_DOMAIN_JOB_DISK_PROCESSED, 0),
         disk_remaining_bytes=stats.get(libvirt.VIR_DOMAIN_JOB_DISK_REMAINING, 0),
-        bytes_per_second=rate,
+        memory_bytes_per_second=stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_BPS),
+        disk_bytes_per_second=stats.get(libvirt.VIR_DOMAIN_JOB_DISK_BPS),
         dirty_bytes_per_second=None if dirty is None else dirty * page,
         iteration=stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_ITERATION),
         throttle_percent=stats.get(libvirt.VIR_DOMAIN_JOB_AUTO_CONVERGE_THROTTLE),
@@ -163,6 +161,7 @@ PARAMS: Final[tuple[tuple[str, Callable[[Plan], Any]], ...]] = (
     ("listen_address", lambda p: p.request.listen_address),
     ("migrate_disks", lambda p: list(p.request.migrate_disks) or None),
     ("migrate_disks_detect_zeroes", lambda p: list(p.request.migrate_disks_detect_zeroes) or None),
+    ("migrate_disks_target_zero", lambda p: list(p.request.migrate_disks_target_zero) or None),
     ("disks_port", lambda p: p.request.disks_port),
     ("disks_uri", lambda p: p.request.disks_uri),
     ("compression", lambda p: list(_compression("methods")(p) or ()) or None),
@@ -199,9 +198,23 @@ def flags_of(plan: Plan) -> int:
 
 
 def params_of(plan: Plan) -> dict[str, Any]:
-    """The plan as typed parameters of migrateToURI3 and migrate3."""
+    """The plan as typed parameters of migrateToURI3 and migrate3.
+
+    Raises Refused for one that this binding would give a wrong type.
+    """
     found = ((name, value(plan)) for name, value in PARAMS)
-    return {name: value for name, value in found if value is not None}
+    params = {name: value for name, value in found if value is not None}
+    for name in _TYPED_SINCE_9_4 & params.keys():
+        # An older binding does not know that these are small numbers, and libvirt refuses others.
+        if not hasattr(libvirt, "VIR_MIGRATE_PARAM_COMPRESSION_ZSTD_LEVEL"):
+            raise refuse(
+                Code.UNSUPPORTED_BY_LIBVIRT,
+                f"'{name}' needs libvirt-python >= 9.4 on source; libvirt itself is new enough.",
+            )
+    return params
+
+
+_TYPED_SINCE_9_4: Final = frozenset({"compression.zlib.level", "compression.zstd.level"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,6 @@ all families is docs/metrics.md, printed by ``python -m pmigd.adapters.metrics.r
 """
 
 from pmigd.adapters.metrics.exporter import Metrics
-from pmigd.adapters.metrics.snapshot import PoolFigures, Snapshot
+from pmigd.adapters.metrics.snapshot import LeaseState, PoolFigures, Snapshot
 
-__all__ = ["Metrics", "PoolFigures", "Snapshot"]
+__all__ = ["LeaseState", "Metrics", "PoolFigures", "Snapshot"]

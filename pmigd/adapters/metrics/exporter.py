@@ -20,10 +20,11 @@ from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder
 from prometheus_client.registry import Collector
 
-from pmigd.adapters.metrics import live
+from pmigd.adapters.metrics import capacity, live, peers
 from pmigd.adapters.metrics.api import ApiMetrics
 from pmigd.adapters.metrics.host import HostMetrics
 from pmigd.adapters.metrics.migrations import MigrationFigures
+from pmigd.adapters.metrics.peers import PeerMetrics
 from pmigd.adapters.metrics.recent import Recent
 from pmigd.adapters.metrics.snapshot import Snapshot
 from pmigd.core.model import Migration
@@ -53,6 +54,7 @@ class Metrics:
         self._migrations = MigrationFigures(self.registry, mono)
         self._recent = Recent()
         self._api = ApiMetrics(self.registry)
+        self._peers = PeerMetrics(self.registry)
         self.registry.register(_FromMemory(snapshot, self._host, self._migrations, self._recent))
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -87,6 +89,17 @@ class Metrics:
     def api_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request was answered. `route` is the template ("/v1/migrations/{id}")."""
         self._api.request(method, route, status, seconds)
+
+    def peer_request(self, peer: str, request: str, seconds: float, *, failed: bool) -> None:  # noqa: ARG002
+        """A request of another host's pmigd was answered. `request` is the exchange's name.
+
+        `peer` is no label: over all hosts that would be as many series as hosts squared.
+        """
+        self._peers.request(request, seconds, failed=failed)
+
+    def peer_refused(self, why: str) -> None:
+        """Somebody was turned away from the listener for peers."""
+        self._peers.refused(why)
 
     def loop_lag(self, seconds: float) -> None:
         """The probe on the event loop woke up `seconds` late."""
@@ -133,5 +146,7 @@ class _FromMemory(Collector):
         """All families that are read from memory."""
         now = self._snapshot()
         yield from self._host.collect(now)
+        yield from capacity.collect(now)
+        yield from peers.collect(now)
         yield from live.collect(now.migrations, self._migrations.progressed_at)
         yield from self._recent.collect(now.now_mono)

@@ -67,9 +67,8 @@ ACTIVE: Final = Family(
 LIMIT: Final = Family(
     "pmigd_migrations_limit",
     "gauge",
-    "Migrations that may run at once (limits.max_outgoing).",
+    "Migrations that may run at once (limits.max_outgoing, limits.max_incoming).",
     ("direction",),
-    "direction=incoming: this release does not limit them",
 )
 QUEUED: Final = Family("pmigd_migrations_queued", "gauge", "Migrations that wait for their start.")
 OLDEST: Final = Family(
@@ -217,7 +216,7 @@ def _queue(now: Snapshot) -> Iterator[Metric]:
     for direction in Direction:
         running = sum(m.state.holds_slot and m.direction is direction for m in now.migrations)
         active.add_metric([str(direction)], running)
-    limit.add_metric([str(Direction.OUTGOING)], now.max_outgoing)
+        limit.add_metric([str(direction)], now.limits[direction])
     queued.add_metric([], now.queued)
     if now.waiting_oldest is not None:
         oldest.add_metric([], now.waiting_oldest.timestamp())

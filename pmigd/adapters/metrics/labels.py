@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pmigd.core.holdings import Resource
 from pmigd.core.model import Action, Direction, Migration, Mode, State, Transport
 from pmigd.core.problem import Reason
 
@@ -37,6 +38,27 @@ ACTIONS: Final = (
     "abort_timeout",
     "abort_stalled",
     "postcopy_recover",
+)
+LEASE_STATES: Final = ("granted", "waiting")
+WAITED: Final = (*(str(value) for value in Resource), "libvirt", "journal", "peer")
+PEER_REQUESTS: Final = ("hello", "ask", "report", "look", "events")
+PEER_REFUSALS: Final = (
+    "too_many",
+    "not_ready",
+    "gave_up",
+    "too_slow",
+    "plain_http",
+    "bad_tls",
+    "no_certificate",
+    "untrusted",
+    "expired",
+    "revoked",
+    "not_allowed",
+    "false_name",
+    "bad_http",
+    "too_large",
+    "malformed",
+    "unknown_resource",
 )
 OTHER: Final = "other"
 

@@ -64,7 +64,12 @@ DISK_REMAINING: Final = _gauge(
 TRANSFER: Final = _gauge(
     "memory_transfer_bytes_per_second",
     "Rate at which memory is sent, as QEMU measures it.",
-    f"{_UNTOLD}; while disks are copied too, as only the sum of both rates is known",
+    _UNTOLD,
+)
+DISK_TRANSFER: Final = _gauge(
+    "disk_transfer_bytes_per_second",
+    "Rate at which disks are copied, over the last seconds.",
+    _NO_DISKS,
 )
 DIRTY: Final = _gauge(
     "memory_dirty_bytes_per_second", "Rate at which the guest writes to its memory.", _UNTOLD
@@ -96,6 +101,7 @@ _FIGURES: Final = (
     DISK_PROCESSED,
     DISK_REMAINING,
     TRANSFER,
+    DISK_TRANSFER,
     DIRTY,
     ITERATION,
     EXPECTED,
@@ -175,8 +181,8 @@ def _sampled(sample: Sample) -> Iterator[tuple[Family, float | int | None]]:
         yield DISK_SIZE, sample.disk_total_bytes
         yield DISK_PROCESSED, sample.disk_processed_bytes
         yield DISK_REMAINING, sample.disk_remaining_bytes
-    else:
-        yield TRANSFER, sample.bytes_per_second
+        yield DISK_TRANSFER, sample.disk_bytes_per_second
+    yield TRANSFER, sample.memory_bytes_per_second
     yield DIRTY, sample.dirty_bytes_per_second
     yield ITERATION, sample.iteration
     yield EXPECTED, _seconds(sample.downtime_ms)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from pmigd.adapters.metrics import api, host, labels, live, migrations, recent
+from pmigd.adapters.metrics import api, capacity, host, labels, live, migrations, peers, recent
 from pmigd.adapters.metrics.family import Family
 
 _HEAD: Final = """\
@@ -40,8 +40,12 @@ _VALUES: Final = (
     ("method", (*labels.METHODS, labels.OTHER)),
     ("mode", labels.MODES),
     ("phase", labels.PHASES),
-    ("reason", labels.REASONS),
+    ("reason (migrations)", labels.REASONS),
+    ("reason (peers)", (*labels.PEER_REFUSALS, labels.OTHER)),
+    ("request", (*labels.PEER_REQUESTS, labels.OTHER)),
+    ("resource", (*labels.WAITED, labels.OTHER)),
     ("result", labels.RESULTS),
+    ("state", labels.LEASE_STATES),
     ("transport", labels.TRANSPORTS),
 )
 
@@ -84,6 +88,8 @@ SECTIONS: Final = (
     ("Migrations under way", live.FAMILIES),
     ("Migrations that ended lately", recent.FAMILIES),
     ("This host", host.FAMILIES),
+    ("Limits and leases", capacity.FAMILIES),
+    ("Peers", peers.FAMILIES),
     ("API", api.FAMILIES),
     ("Process", CLIENT_LIBRARY),
 )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
-from pmigd.core.model import Migration
+from pmigd.core.holdings import Resource
+from pmigd.core.limits import DaemonLimits
+from pmigd.core.model import Direction, Migration
+
+LeaseState = Literal["granted", "waiting"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +30,20 @@ class Snapshot:
     """This host at one moment.
 
     ``migrations`` are all that are not yet in a terminal state. ``waiting_oldest`` is when the
-    head of the queue was submitted (UTC), None when nothing waits. ``now_mono`` is in seconds.
+    head of the queue was submitted (UTC), None when nothing waits, and ``head_waits`` the resource
+    that it waits for. ``held`` is what migrations hold by the account, ``leases`` the number of
+    those in each state, ``peers_up`` whether each configured pmigd answered when it was asked last.
+    ``now_mono`` is in seconds.
     """
 
     migrations: Sequence[Migration]
     waiting_oldest: datetime | None
+    head_waits: str | None
     queued: int
-    max_outgoing: int
+    limits: Mapping[Direction, int]
+    daemons: Sequence[DaemonLimits]
+    held: Mapping[Resource, int]
+    leases: Mapping[tuple[Direction, LeaseState], int]
+    peers_up: Mapping[str, bool]
     pools: Sequence[PoolFigures]
     now_mono: float

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -27,10 +28,13 @@ from pmigd.wire.peer import (
     ASK,
     BODY_LIMIT_BYTES,
     EVENTS,
+    EXAMINE,
     HELLO,
     LOOK,
     PROTOCOL,
     REPORT,
+    Examination,
+    ExamineQuestion,
     Exchange,
     Hello,
     LeaseAnswer,
@@ -110,6 +114,10 @@ class PeerChannel:
         """Ask for the peer's copy of a guest."""
         return await self.call(LOOK, question)
 
+    async def examine(self, question: ExamineQuestion) -> Examination:
+        """Ask what only the peer can see of itself."""
+        return await self.call(EXAMINE, question)
+
     async def call(self, exchange: Exchange[Takes, Gives], body: Takes) -> Gives:
         """Ask anything that has an answer of its own."""
         with self._away():
@@ -148,9 +156,9 @@ class PeerChannel:
 
     async def close(self) -> None:
         """Close all connections; the next call opens them again."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
     async def _agree(self) -> Hello:
         self.known = None
@@ -291,7 +299,7 @@ def _why(error: Exception, *, agreed: bool) -> str:
         case aiohttp.ClientConnectorDNSError():
             return f"its name cannot be resolved: {error.os_error.strerror}"
         case aiohttp.ClientConnectorError():
-            return error.os_error.strerror or "it closed the connection before TLS was set up"
+            return _about_connection(error.os_error)
         case aiohttp.ConnectionTimeoutError():
             return f"no connection within {CONNECT_DEADLINE_S:g} s"
         case aiohttp.SocketTimeoutError():
@@ -314,6 +322,14 @@ def _why(error: Exception, *, agreed: bool) -> str:
 def _verdict(error: Exception) -> str:
     cause = getattr(error, "certificate_error", error)
     return getattr(cause, "verify_message", "") or str(cause)
+
+
+def _about_connection(error: OSError) -> str:
+    if error.errno:
+        return os.strerror(error.errno)
+    if isinstance(error, ConnectionError):
+        return "it closed the connection before TLS was set up"
+    return _shown(str(error))
 
 
 def _about_tls(reason: str | None) -> str:

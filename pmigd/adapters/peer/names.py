@@ -34,7 +34,7 @@ def certificate_names(certificate: Certificate) -> tuple[str, ...]:
 def covers(names: Iterable[str], claimed: str) -> bool:
     """Whether a host that calls itself `claimed` is one of `names`, or the first label of one."""
     wanted = claimed.lower()
-    return any(wanted in (name, _first_label(name)) for name in names)
+    return any(wanted in (name, *_first_label(name)) for name in names)
 
 
 class AllowedNames:
@@ -60,6 +60,6 @@ def _host(text: str) -> str:
         return ""
 
 
-def _first_label(name: str) -> str:
+def _first_label(name: str) -> tuple[str, ...]:
     # The first number of an address names nobody.
-    return "" if is_address(name) else name.partition(".")[0]
+    return () if is_address(name) else (name.partition(".")[0],)

@@ -86,12 +86,12 @@ def _load(context: ssl.SSLContext, files: PkiFiles, cert: Path, key: Path) -> No
     try:
         context.load_verify_locations(cafile=files.ca)
     except (ssl.SSLError, OSError) as error:
-        raise PkiUnusable(f"{files.ca} has no CA certificate that can be used") from error
+        raise PkiUnusable(f"{files.ca} has no certificate of an authority") from error
     if _is_there(files.crl, needed=False):
         try:
             context.load_verify_locations(cafile=files.crl)
         except (ssl.SSLError, OSError) as error:
-            raise PkiUnusable(f"{files.crl} has no list that can be used") from error
+            raise PkiUnusable(f"{files.crl} is not a list of revoked certificates") from error
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     try:
         # An enciphered key must not make OpenSSL ask for its password on the terminal.
@@ -114,4 +114,4 @@ def _is_there(file: Path, *, needed: bool) -> bool:
 def _about_pair(cert: Path, key: Path, error: OSError) -> str:
     if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
         return f"{key} is not the key of {cert}"
-    return f"{cert} and {key} are not a certificate and its key without a password"
+    return f"{cert} and {key} are not a certificate and a key without a password"

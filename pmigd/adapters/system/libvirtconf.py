@@ -15,7 +15,7 @@ Value = str | int | list[str]
 
 _TOKEN: Final = re.compile(
     r"""
-      (?P<space>  \s+ | \#[^\n]* )
+      (?P<space>  (?: \s+ | \#[^\n]* )+ )
     | (?P<string> \"\"\"(?P<long>.*?)\"\"\" | "(?P<double>[^"\n]*)" | '(?P<single>[^'\n]*)' )
     | (?P<number> [-+]?[0-9]+ )
     | (?P<name>   [A-Za-z][A-Za-z0-9_.-]* )
@@ -60,7 +60,7 @@ class _Reader:
         self._place = 0
         self._kind = ""
         self._token = ""
-        self._line = 1
+        self._begin = 0
         self._go_on()
 
     @property
@@ -71,7 +71,7 @@ class _Reader:
     def take(self, kind: str, token: str | None = None) -> str:
         """The next token, which must be this one."""
         if self._kind != kind or token not in (None, self._token):
-            raise MalformedError(f"line {self._line}: {token or kind} expected")
+            raise self._malformed(f"{token or kind} expected")
         taken = self._token
         self._go_on()
         return taken
@@ -91,6 +91,10 @@ class _Reader:
         self.take("sign", "]")
         return items
 
+    def _malformed(self, what: str) -> MalformedError:
+        line = self._text.count("\n", 0, self._begin) + 1
+        return MalformedError(f"line {line}: {what}")
+
     def _is(self, sign: str) -> bool:
         return self._kind == "sign" and self._token == sign
 
@@ -98,9 +102,9 @@ class _Reader:
         self._kind = ""
         while not self._kind and self._place < len(self._text):
             match = _TOKEN.match(self._text, self._place)
-            self._line = self._text.count("\n", 0, self._place) + 1
+            self._begin = self._place
             if match is None:
-                raise MalformedError(f"line {self._line}: {self._text[self._place]!r} not expected")
+                raise self._malformed(f"{self._text[self._place]!r} not expected")
             self._place = match.end()
             if match["string"] is not None:
                 self._kind = "string"

@@ -16,11 +16,21 @@ def leads_here(host: str) -> bool:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
     except OSError:
         return False
-    return any(_is_ours(family, address) for family, _, _, _, address in found)
+    return any(is_ours(family, address) for family, _, _, _, address in found)
 
 
-def _is_ours(family: int, address: tuple[object, ...]) -> bool:
+def is_ours(family: int, address: tuple[object, ...]) -> bool:
+    """Whether an address, as getaddrinfo gives it, is this host's."""
     with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.bind((address[0], 0, *address[2:]))
         return True
     return False
+
+
+def tcp_listener(host: str, port: int, *, backlog: int) -> socket.socket:
+    """A listening TCP socket; ``::`` is every IPv6 address and no IPv4 one. Raises OSError.
+
+    Blocks on the resolver where `host` is a name.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=backlog)

@@ -1,11 +1,14 @@
-"""Show the hosts that guests can be sent to."""
+"""Show the hosts that guests can be sent to, and how their pmigd and this host's get on.
+
+QUEUED and RUNNING are migrations from here to there, GIVEN the leases that the peer has here. CLOCK
+is the peer's time less this host's.
+"""
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from pmigd.cli import exits
+from pmigd.cli import exits, resources
 from pmigd.cli.command import Command
 from pmigd.cli.output import Column, one_line
 
@@ -13,7 +16,21 @@ if TYPE_CHECKING:
     import argparse
 
     from pmigd.cli.client import Client
+    from pmigd.cli.errors import JsonObject
     from pmigd.cli.output import Output
+
+CLOCKS_APART_S: Final = 1.0
+
+_COLUMNS: Final = (
+    Column("NAME"),
+    Column("PMIGD", cut=24),
+    Column("QUEUED", right=True),
+    Column("RUNNING", right=True),
+    Column("GIVEN", drop=1),
+    Column("CLOCK", drop=2),
+    Column("URI", drop=3),
+    Column("MIGRATE_URI", drop=4),
+)
 
 
 def add_arguments(_parser: argparse.ArgumentParser) -> None:
@@ -25,23 +42,71 @@ def run(_args: argparse.Namespace, client: Client, output: Output) -> int:
     if output.json:
         output.object(client.get("/v1/peers"))
         return exits.SUCCEEDED
-    items = list(client.items("/v1/peers"))
-    # Known columns first, whatever else the daemon says after them.
-    keys = list(dict.fromkeys(["name", "uri", "migrate_uri", *(k for item in items for k in item)]))
-    columns = [Column(k.upper(), drop=0 if k == "name" else i) for i, k in enumerate(keys)]
-    output.table(columns, [[_cell(item.get(k)) for k in keys] for item in items])
+    peers = list(client.items("/v1/peers"))
+    output.table(_COLUMNS, [_row(peer) for peer in peers])
+    for peer in peers:
+        for text in _advice(peer):
+            output.line(f"{_cell(peer.get('name'))}: {text}")
     return exits.SUCCEEDED
 
 
+def _row(peer: JsonObject) -> list[str]:
+    offset_s = _clock_offset_s(peer)
+    clock = "-" if offset_s is None else f"{offset_s:+.2f}s"
+    return [
+        _cell(peer.get("name")),
+        _daemon(peer.get("pmigd")),
+        _cell(peer.get("queued")),
+        _cell(peer.get("running")),
+        resources.leases(peer.get("given")),
+        f"{clock} (!)" if _apart(offset_s) else clock,
+        _cell(peer.get("uri")),
+        _cell(peer.get("migrate_uri")),
+    ]
+
+
+def _daemon(daemon: object) -> str:
+    if not isinstance(daemon, dict):
+        return "none: only this host's own limits"
+    if daemon.get("answers"):
+        return f"up {_cell(daemon.get('version'))}"
+    return f"away: {_cell(daemon.get('detail'))}"
+
+
+def _advice(peer: JsonObject) -> list[str]:
+    daemon, offset_s = peer.get("pmigd"), _clock_offset_s(peer)
+    lines = []
+    if isinstance(daemon, dict) and not daemon.get("answers"):
+        lines.append(
+            f"what is queued for it waits for its pmigd at {_cell(daemon.get('url'))}, and fails"
+            " if that stays away; what runs goes on. Is pmigd running there, and reachable?"
+        )
+    if offset_s is not None and _apart(offset_s):
+        word = "ahead of" if offset_s > 0 else "behind"
+        lines.append(
+            f"its clock is {abs(offset_s):.1f} s {word} this host's, and libvirt's downtime_ms"
+            " is off by as much. Let both hosts keep time by NTP."
+        )
+    return lines
+
+
+def _clock_offset_s(peer: JsonObject) -> float | None:
+    daemon = peer.get("pmigd")
+    offset_s = daemon.get("clock_offset_s") if isinstance(daemon, dict) else None
+    return float(offset_s) if isinstance(offset_s, int | float) else None
+
+
+def _apart(offset_s: float | None) -> bool:
+    return offset_s is not None and abs(offset_s) > CLOCKS_APART_S
+
+
 def _cell(value: object) -> str:
-    if value in (None, "", [], {}):
-        return "-"
-    return one_line(json.dumps(value) if isinstance(value, dict | list) else value)
+    return "-" if value in (None, "") else one_line(value)
 
 
 COMMAND = Command(
     name="peers",
-    help="the hosts that guests can be sent to",
+    help="the hosts that guests can be sent to, and whether their pmigd answer",
     description=__doc__,
     add_arguments=add_arguments,
     run=run,

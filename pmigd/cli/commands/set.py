@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from pmigd.cli.output import Output
 
 _EPILOG = """\
-example:
+examples:
   pmigctl set web1 --max-downtime 2000 --bandwidth 0
       it may pause for two seconds, and use all of the network
+  pmigctl set web1 --priority 100
+      it waits, and shall be the next to go
 """
 
 
@@ -45,7 +47,7 @@ def run(args: argparse.Namespace, client: Client, output: Output) -> int:
 
 COMMAND = Command(
     name="set",
-    help="change the limits of a migration that is running or queued",
+    help="change a migration that is running or queued",
     description=__doc__,
     add_arguments=add_arguments,
     run=run,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pmigd.cli import exits, ids
@@ -32,12 +33,12 @@ def run(args: argparse.Namespace, client: Client, output: Output) -> int:
     if output.json:
         output.object(found)
         return exits.SUCCEEDED
-    for text in describe(found):
+    for text in describe(found, datetime.now(UTC)):
         output.line(text)
     return exits.SUCCEEDED
 
 
-def describe(raw: JsonObject) -> list[str]:
+def describe(raw: JsonObject, now: datetime) -> list[str]:
     """The lines of one migration. Fields that are null are left out, unknown ones are shown."""
     migration = Migration(raw)
     own = {k: v for k, v in raw.items() if k not in _GROUPS and v not in (None, [], {})}
@@ -47,13 +48,8 @@ def describe(raw: JsonObject) -> list[str]:
     if migration.percent is not None:
         own["percent"] = migration.percent
     lines = groups(own)
-    if (waiting := migration.waiting()) is not None:
-        since = (raw.get("waiting_for") or {}).get("since")
-        lines += [
-            "",
-            "waiting for:",
-            f"  {waiting}" + (f", since {one_line(since)}" if since else ""),
-        ]
+    if (waiting := migration.waiting(now)) is not None:
+        lines += ["", "waits for:", f"  {waiting}"]
     for key in ("progress", "result"):
         values = raw.get(key)
         if isinstance(values, dict):

@@ -145,7 +145,7 @@ class _Lines:
         else:
             self._states[migration.id] = migration.state
         waiting = migration.waiting()
-        suffix = f" waiting for {waiting}" if waiting else ""
+        suffix = f" waits for {waiting}" if waiting else ""
         code = (migration.problem or {}).get("code")
         suffix += f" {code}" if code else ""
         external = " (external)" if migration.external else ""

@@ -215,3 +215,33 @@ def test_changes_that_need_a_restart_are_named() -> None:
         "metrics.listen",
     ]
     assert restart_needed(good(b""), good(b"[limits]\nmax_outgoing = 2\n")) == []
+    assert restart_needed(good(b""), good(b"[peer]\nlisten = '[::]:9717'\n")) == ["peer.listen"]
+    assert restart_needed(good(b""), good(b"[peer]\nallowed_names = ['hostb']\n")) == []
+
+
+PEERS = b"""
+[peers.b]
+uri = "qemu+tls://HostB.example.com:1/system"
+pmigd = "https://b.example.net"
+[peers.c]
+uri = "qemu+ssh://root@10.0.0.3/system"
+[peers.d]
+uri = "qemu+unix:///system?socket=/run/d"
+pmigd = "https://[FE80::1]:99"
+"""
+
+
+def test_the_hosts_of_the_peers_may_ask_and_nobody_else() -> None:
+    config = good(PEERS)
+    assert config.admitted_names == {"hostb.example.com", "b.example.net", "10.0.0.3", "fe80::1"}
+    urls = {name: peer.pmigd_url for name, peer in config.peers.items()}
+    assert {name: url.text for name, url in urls.items() if url is not None} == {
+        "b": "https://b.example.net:9717",
+        "d": "https://[fe80::1]:99",
+    }
+    assert good(b"").admitted_names == frozenset()
+
+
+def test_names_that_are_given_replace_those_of_the_peers() -> None:
+    given = b"[peer]\nallowed_names = ['*.Example.com', 'HostX', '[::1]']\n"
+    assert good(given + PEERS).admitted_names == {"*.example.com", "hostx", "::1"}

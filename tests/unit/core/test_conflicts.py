@@ -44,14 +44,21 @@ EXAMPLES = {
     "offline_timeout": {"offline": True, "on_timeout": OnTimeout.SUSPEND, "timeout_s": 1},
     "disks_without_copy": {"migrate_disks": ("vda",)},
     "zeroes_without_copy": {"migrate_disks_detect_zeroes": ("vda",)},
-    "target_zero_without_copy": {"migrate_disks_target_zero": ("vda",)},
+    "target_zero_without_copy": {
+        "migrate_disks_target_zero": ("vda",),
+        "copy_storage": CopyStorage.INC,
+    },
     "synchronous_without_copy": {"copy_storage_synchronous_writes": True},
     "disks_port_and_uri": COPY | {"disks_port": 4000, "disks_uri": "tcp://x:1"},
     "disks_address_without_copy": {"disks_port": 4000},
     "unix_needs_disks_uri": COPY | {"migrate_uri": "unix:///x"},
     "unix_listen_address": {"migrate_uri": "unix:///x", "listen_address": "::"},
     "unix_tls_needs_name": {"migrate_uri": "unix:///x", "tls": True},
-    "unix_tls_storage": COPY | {"migrate_uri": "unix:///x", "tls": True, "disks_uri": "unix:///y"},
+    "unix_tls_storage": COPY | {"tls": True, "disks_uri": "unix:///y"},
+    "unix_zerocopy": {"migrate_uri": "unix:///x", "parallel_connections": 2, "zerocopy": True},
+    "rdma_tls": {"migrate_uri": "rdma://x", "tls": True},
+    "rdma_parallel": {"migrate_uri": "rdma://x", "parallel_connections": 2},
+    "persistent_xml_unused": {"persistent_xml": "<x/>", "persistent": False},
     "zerocopy_needs_parallel": {"zerocopy": True},
     "zerocopy_tls": {"zerocopy": True, "parallel_connections": 2, "tls": True},
     "zerocopy_compression": {"zerocopy": True, "compression": Compression()},
@@ -119,6 +126,17 @@ def test_all_conflicts_are_found_at_once() -> None:
         {"auto_converge": AutoConverge(initial=40)},
         {"tls": True, "tls_destination": "h"},
         COPY | {"migrate_uri": "unix:///x", "disks_uri": "unix:///y"},
+        COPY
+        | {
+            "migrate_uri": "unix:///x",
+            "disks_uri": "tcp://h:1",
+            "tls": True,
+            "tls_destination": "h",
+        },
+        COPY | {"migrate_disks_target_zero": ("vda",)},
+        {"migrate_uri": "rdma://x", "rdma_pin_all": True},
+        {"migrate_uri": "unix:///x", "parallel_connections": 2},
+        {"persistent_xml": "<x/>"},
         {"offline": True},
         {"flow": Flow.DIRECT},
     ],
@@ -144,6 +162,14 @@ class TestVersions:
         fields = {"available_switchover_bandwidth_mib_s": 5}
         assert self.found(self.NEW, self.OLD, **fields) == []
         assert len(self.found(self.OLD, self.NEW, **fields)) == 2
+
+    def test_counts_on_both_libvirts_and_the_sources_qemu_to_skip_zeroing(self) -> None:
+        fields = COPY | {"migrate_disks_target_zero": ("vda",)}
+        newest = HostFacts("c", "w", "12.2.0", "QEMU", "10.1.0")
+        assert self.found(newest, newest, **fields) == []
+        (detail,) = self.found(newest, self.NEW, **fields)
+        assert "needs libvirt >= 12.2.0 on the destination" in detail
+        assert len(self.found(self.NEW, newest, **fields)) == 2
 
     def test_knows_what_newer_qemu_has_no_more_and_what_old_cannot_combine(self) -> None:
         assert len(self.found(self.OLD, self.NEW, compression=Compression(("mt",)))) == 1

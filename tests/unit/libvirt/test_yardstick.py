@@ -78,6 +78,7 @@ def test_each_field_sets_its_flag(fields: dict[str, object], flag: str) -> None:
         ({"listen_address": "::"}, "listen_address", "::"),
         ({"migrate_disks": ("vda", "vdb")}, "migrate_disks", ["vda", "vdb"]),
         ({"migrate_disks_detect_zeroes": ("vda",)}, "migrate_disks_detect_zeroes", ["vda"]),
+        ({"migrate_disks_target_zero": ("vda",)}, "migrate_disks_target_zero", ["vda"]),
         ({"disks_port": 49300}, "disks_port", 49300),
         ({"disks_uri": "unix:///x"}, "disks_uri", "unix:///x"),
         ({"compression": Compression(("mt", "xbzrle"))}, "compression", ["mt", "xbzrle"]),

@@ -6,18 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pmigd.core.holdings import Resource
+from pmigd.core.holdings import Account, Held, Phase, Resource
 from pmigd.core.limits import (
     DEFAULTS,
     LIVE_KEPT_S,
+    Allowance,
     DaemonLimits,
     Reading,
     Source,
+    admission_limits,
     bounds,
     daemon_limits,
     host_limits,
     usable,
 )
+from pmigd.core.model import Direction
 from tests.support.build import at
 
 USED = {"clients": 7, "anonymous_clients": 1, "workers": 6, "free_workers": 4, "queued_calls": 0}
@@ -141,3 +144,81 @@ def test_ports_are_counted_from_the_first_to_the_last() -> None:
     ports = bounds(host_limits([daemon()], wrong), **reserves)[Resource.MIGRATION_PORT]
     assert ports.limit == 1
     assert "qemu.conf" in ports.note
+
+
+def host(busy: int, clients: int = 7, anonymous: int = 1, workers: int = 20):
+    """A host whose one daemon has so much in use."""
+    live = Reading(
+        Source.VIRT_ADMIN,
+        at(0),
+        {
+            "max_workers": workers,
+            "clients": clients,
+            "anonymous_clients": anonymous,
+            "workers": busy + 2,
+            "free_workers": 2,
+            "queued_calls": 0,
+        },
+    )
+    return host_limits([daemon_limits("libvirtd", live=live, conf=None, now=at(0))], None)
+
+
+def test_admission_goes_by_the_configuration_and_the_daemons() -> None:
+    allowance = Allowance(
+        max_outgoing=3, max_incoming=4, max_preparing=5, ssh_startups=6, reserve_workers=7
+    )
+    found = admission_limits(host(0), allowance, Account())
+    assert found.usable == {
+        Resource.OUTGOING_SLOT: 3,
+        Resource.INCOMING_SLOT: 4,
+        Resource.PREPARING_SLOT: 5,
+        Resource.SSH_STARTUP: 6,
+        Resource.WORKER: 13,
+        Resource.CLIENT: 4900,
+        Resource.ANONYMOUS_CLIENT: 20,
+        Resource.CLIENT_REQUEST: 4,
+        Resource.MIGRATION_PORT: 64,
+    }
+    assert found.workers == 20
+
+
+def test_whatever_migrations_do_not_hold_is_others() -> None:
+    account = Account()
+    account.put("1", Held(Direction.OUTGOING))
+    account.put("2", Held(Direction.INCOMING))
+    account.put("3", Held(Direction.INCOMING, Phase.TRANSFER))
+    found = admission_limits(host(0, clients=9, anonymous=3), Allowance(), account)
+    assert found.others == {
+        Resource.WORKER: 0,
+        Resource.CLIENT: 6,
+        Resource.ANONYMOUS_CLIENT: 2,
+    }
+    # Not all that is accounted for is connected yet.
+    found = admission_limits(host(0, clients=1, anonymous=0), Allowance(), account)
+    assert set(found.others.values()) == {0}
+
+
+def test_a_worker_is_others_only_from_the_second_reading_on() -> None:
+    account = Account()
+    account.put("1", Held(Direction.OUTGOING))
+    seen = [0]
+    limits = None
+    for busy in (5, 3, 1, 4, 4):
+        limits = admission_limits(host(busy), Allowance(), account, limits)
+        assert limits.busy == busy - 1
+        seen.append(limits.others[Resource.WORKER])
+    assert seen == [0, 0, 2, 0, 0, 3]
+
+
+def test_nothing_is_others_where_no_daemon_says_what_it_has_in_use() -> None:
+    silent = host_limits([daemon(max_workers=9)], None)
+    found = admission_limits(silent, Allowance(), Account())
+    assert set(found.others.values()) == {0}
+    assert (found.workers, found.usable[Resource.WORKER], found.busy) == (9, 4, 0)
+
+
+def test_of_two_daemons_the_busier_one_counts() -> None:
+    both = host_limits([*host(3, clients=2).daemons, *host(1, clients=30).daemons], None)
+    before = admission_limits(both, Allowance(), Account())
+    found = admission_limits(both, Allowance(), Account(), before)
+    assert (found.others[Resource.WORKER], found.others[Resource.CLIENT]) == (3, 30)

@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 from prometheus_client.samples import Sample as Series
 
-from pmigd.adapters.metrics import Metrics, PoolFigures, Snapshot
+from pmigd.adapters.metrics import LeaseState, Metrics, PoolFigures, Snapshot
 from pmigd.core import engine
 from pmigd.core import events as ev
+from pmigd.core.holdings import Resource
+from pmigd.core.limits import DaemonLimits, Reading, Source, daemon_limits
 from pmigd.core.model import (
     UNASKED,
     Because,
@@ -46,6 +48,11 @@ class World:
     mono: float = 1000.0
     queued: int = 0
     waiting_oldest: datetime | None = None
+    head_waits: str | None = None
+    daemons: tuple[DaemonLimits, ...] = ()
+    held: dict[Resource, int] = field(default_factory=dict)
+    leases: dict[tuple[Direction, LeaseState], int] = field(default_factory=dict)
+    peers_up: dict[str, bool] = field(default_factory=dict)
     pools: tuple[PoolFigures, ...] = ()
     open: dict[MigrationId, Migration] = field(default_factory=dict)
 
@@ -70,8 +77,13 @@ class World:
         return Snapshot(
             migrations=list(self.open.values()),
             waiting_oldest=self.waiting_oldest,
+            head_waits=self.head_waits,
             queued=self.queued,
-            max_outgoing=4,
+            limits={Direction.OUTGOING: 4, Direction.INCOMING: 3},
+            daemons=self.daemons,
+            held=self.held,
+            leases=self.leases,
+            peers_up=self.peers_up,
             pools=self.pools,
             now_mono=self.mono,
         )
@@ -155,6 +167,28 @@ class World:
             for s in self.series()
             if s.name == name and s.value
         }
+
+
+def told(daemon: str, mono: float, **figures: int) -> DaemonLimits:
+    """A daemon that said its figures at that time; they are libvirt's defaults when idle."""
+    idle = {
+        "max_clients": 5000,
+        "clients": 1,
+        "anonymous_clients": 0,
+        "max_workers": 20,
+        "workers": 5,
+        "free_workers": 5,
+        "queued_calls": 0,
+    }
+    at = Now(mono, BEGAN)
+    return daemon_limits(
+        daemon, live=Reading(Source.VIRT_ADMIN, at, idle | figures), conf=None, now=at
+    )
+
+
+def untold(daemon: str) -> DaemonLimits:
+    """A daemon that says nothing: only its file or the defaults are known."""
+    return daemon_limits(daemon, live=None, conf=None, now=Now(0.0, BEGAN))
 
 
 def lost_looks(m: Migration) -> list[ev.Event]:

@@ -16,7 +16,7 @@ from pmigd.core import events as ev
 from pmigd.core.model import Abort, Direction, Request
 from pmigd.core.ports import HostFacts
 from pmigd.core.problem import Code, Problem
-from tests.unit.metrics.story import GIB, ID, World, lost_looks
+from tests.unit.metrics.story import GIB, ID, World, lost_looks, told
 
 DELIVERED = Path(__file__).parents[3] / "docs" / "metrics.md"
 # What Prometheus 2.42 sends.
@@ -31,16 +31,23 @@ def busy() -> World:
     """A host on which everything that pmigd measures has happened."""
     world = World(queued=2, pools=(PoolFigures("control", 1, 4, 0, 0),))
     world.waiting_oldest = world.now.utc
+    world.head_waits = "incoming_slot"
+    world.daemons = (told("libvirtd", world.mono),)
+    world.leases = {(Direction.INCOMING, "granted"): 1}
+    world.peers_up = {"hostb": True}
     world.metrics.libvirt_changed(True, HostFacts("a", "b", "9.0.0", "QEMU", "7.2"), 1)
     world.metrics.libvirt_call("job_stats", 0.1, False)
     world.metrics.api_request("GET", "/v1/status", 200, 0.01)
     world.metrics.loop_lag(0.2)
     world.metrics.rejected(Code.QUEUE_FULL)
     world.metrics.log_message("info")
+    world.metrics.peer_request("hostb", "ask", 0.01, failed=False)
+    world.metrics.peer_refused("untrusted")
     figures = {
         "memory_processed_bytes": GIB,
         "memory_remaining_bytes": GIB,
-        "bytes_per_second": 1,
+        "memory_bytes_per_second": 1,
+        "disk_bytes_per_second": 1,
         "dirty_bytes_per_second": 1,
         "iteration": 2,
         "throttle_percent": 20,

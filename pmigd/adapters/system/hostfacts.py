@@ -1,0 +1,187 @@
+"""Looks at this host for what only it can see: its qemu.conf, ports, files, devices and clock.
+
+Reads only, and never connects to a port: a QEMU that waits for a migration would take the first
+connection for it. Blocks on the disk and, for names, on the resolver. Every look stands alone; one
+that fails is named in ``unknown``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Final, TypeVar
+
+from pmigd.adapters.system import libvirtconf
+from pmigd.adapters.system.libvirtconf import Value
+from pmigd.adapters.system.network import is_ours
+from pmigd.adapters.system.x509 import expires
+from pmigd.core.facts import Leads, LocalFacts, Question, TlsFiles, Userfaultfd
+
+T = TypeVar("T")
+
+QEMU_CONF: Final = Path("/etc/libvirt/qemu.conf")
+QEMU_USER: Final = "libvirt-qemu"
+PORTS: Final = (49152, 49215)
+TLS_DIRECTORY: Final = "/etc/pki/qemu"
+MIGRATE_TLS_DIRECTORY: Final = "/etc/pki/libvirt-migrate"
+"""Taken instead if it exists and qemu.conf names no directory."""
+
+_LISTENING: Final = "0A"
+_MEMINFO: Final = re.compile(r"^(MemTotal|SwapTotal): +(\d+) kB$", re.MULTILINE)
+_OVERCOMMITS_ALL: Final = "1"
+
+
+def look(
+    question: Question, utc_now: datetime, *, arriving: bool, qemu_conf: Path = QEMU_CONF
+) -> LocalFacts:
+    """This host, as far as `question` is about it.
+
+    `arriving`: it is the destination; otherwise its ports, of which nobody needs any, are left
+    alone, for the kernel's list of them is slow.
+    """
+    unknown: list[str] = []
+    nothing: dict[str, Value] = {}
+
+    def attempt(what: str, function: Callable[[], T], otherwise: T) -> T:
+        try:
+            return function()
+        except (OSError, ValueError) as error:
+            unknown.append(f"{what} ({error})")
+            return otherwise
+
+    conf = attempt("qemu.conf", lambda: libvirtconf.read(qemu_conf), nothing)
+    first = _number(conf, "migration_port_min", PORTS[0])
+    last = _number(conf, "migration_port_max", PORTS[1])
+    asked = {*range(first, last + 1), *question.ports}
+    directory = _tls_directory(conf)
+    shared = conf.get("shared_filesystems", [])
+    wants = question.wants
+    links = wants.links if wants is not None else ()
+    return LocalFacts(
+        utc=utc_now,
+        qemu_user=_text(conf, "user") or QEMU_USER,
+        migration_host=_text(conf, "migration_host"),
+        migration_ports=(first, last),
+        busy_ports=attempt("ports", lambda: _listening(asked), ()) if arriving else (),
+        tls_forced=bool(_number(conf, "migrate_tls_force", 0)),
+        tls_verifies_clients=bool(
+            _number(conf, "migrate_tls_x509_verify", _number(conf, "default_tls_x509_verify", 1))
+        ),
+        tls_client=attempt("TLS files", lambda: _tls_files(directory, "client"), TlsFiles()),
+        tls_server=attempt("TLS files", lambda: _tls_files(directory, "server"), TlsFiles()),
+        userfaultfd=attempt("userfaultfd", _userfaultfd, Userfaultfd.EVERYBODY),
+        memory_limit_bytes=attempt("memory", _memory_limit, None),
+        links_missing=tuple(name for name in links if not Path("/sys/class/net", name).exists()),
+        paths_missing=tuple(path for path in question.paths if _missing(Path(path))),
+        filesystems=attempt("mounts", lambda: _filesystems(question.paths, shared), ()),
+        unknown=tuple(dict.fromkeys(unknown)),
+    )
+
+
+def where_leads(host: str) -> Leads:
+    """Where a name leads to from this host. Blocks on the resolver."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    except OSError:
+        return Leads.NOWHERE
+    ours = all(is_ours(family, address) for family, _, _, _, address in found)
+    return Leads.HERE if ours else Leads.ELSEWHERE
+
+
+def _text(conf: dict[str, Value], name: str) -> str:
+    value = conf.get(name, "")
+    return value if isinstance(value, str) else ""
+
+
+def _number(conf: dict[str, Value], name: str, default: int) -> int:
+    value = conf.get(name, default)
+    return value if isinstance(value, int) else default
+
+
+def _tls_directory(conf: dict[str, Value]) -> Path:
+    named = _text(conf, "migrate_tls_x509_cert_dir")
+    if named:
+        return Path(named)
+    own = Path(MIGRATE_TLS_DIRECTORY)
+    if own.exists():
+        return own
+    return Path(_text(conf, "default_tls_x509_cert_dir") or TLS_DIRECTORY)
+
+
+def _tls_files(directory: Path, role: str) -> TlsFiles:
+    names = ("ca-cert.pem", f"{role}-cert.pem", f"{role}-key.pem")
+    missing = tuple(name for name in names if not (directory / name).exists())
+    expiries = [
+        expires(directory / name)
+        for name in names
+        if name.endswith("cert.pem") and name not in missing
+    ]
+    return TlsFiles(str(directory), missing, min(expiries, default=None))
+
+
+def _missing(path: Path) -> bool:
+    """Whether there surely is no such file: one that may not be looked at is not missing."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _listening(asked: Iterable[int]) -> tuple[int, ...]:
+    """Which TCP ports have a listener, on whatever address."""
+    busy = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with suppress(FileNotFoundError):
+            for line in Path(table).read_text(encoding="ascii").splitlines()[1:]:
+                _slot, local, _remote, state = line.split()[:4]
+                if state == _LISTENING:
+                    busy.add(int(local.rpartition(":")[2], 16))
+    return tuple(sorted(busy & set(asked)))
+
+
+def _userfaultfd() -> Userfaultfd:
+    with suppress(FileNotFoundError):
+        if Path("/proc/sys/vm/unprivileged_userfaultfd").read_text(encoding="ascii").strip() == "1":
+            return Userfaultfd.EVERYBODY
+        return Userfaultfd.DEVICE if Path("/dev/userfaultfd").exists() else Userfaultfd.ROOT
+    return Userfaultfd.NOBODY  # a kernel without it has no such setting
+
+
+def _memory_limit() -> int | None:
+    """RAM and swap: by default the kernel refuses a mapping that is larger."""
+    overcommit = Path("/proc/sys/vm/overcommit_memory").read_text(encoding="ascii").strip()
+    if overcommit == _OVERCOMMITS_ALL:
+        return None
+    sizes = _MEMINFO.findall(Path("/proc/meminfo").read_text(encoding="ascii"))
+    return sum(int(kib) * 1024 for _name, kib in sizes)
+
+
+def _filesystems(paths: Iterable[str], shared: Value) -> tuple[tuple[str, str], ...]:
+    """The type of the file system that each path is on.
+
+    libvirt (10.8 and newer) takes what is below the `shared` directories for shared.
+    """
+    believed = [Path(path) for path in shared] if isinstance(shared, list) else []
+    mounts: dict[str, str] = {}
+    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
+        mount, _, rest = line.partition(" - ")
+        # Blanks in a mount point are octal.
+        point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), mount.split()[4])
+        mounts[point] = rest.split()[0]
+    found = []
+    for path in paths:
+        real = Path(os.path.realpath(path))
+        point = next((str(p) for p in (real, *real.parents) if str(p) in mounts), "")
+        if any(real.is_relative_to(directory) for directory in believed):
+            found.append((path, "shared"))
+        else:
+            found.append((path, mounts.get(point, "")))
+    return tuple(found)

@@ -1,0 +1,85 @@
+"""A host's resources in words: what limits count, and what a queued migration waits for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pmigd.cli import figures
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pmigd.cli.errors import JsonObject
+
+COUNTED: Final = {
+    "outgoing_slot": "an outgoing slot",
+    "incoming_slot": "an incoming slot",
+    "preparing_slot": "a preparing slot",
+    "client": "a libvirt client",
+    "anonymous_client": "an anonymous client",
+    "worker": "a libvirt worker",
+    "client_request": "a client request",
+    "migration_port": "a migration port",
+    "ssh_startup": "an ssh login",
+}
+"""What there is only so much of."""
+
+MISSING: Final = {
+    "libvirt": "libvirt of {}, which is away",
+    "journal": "the journal of {}, which cannot be written",
+    "peer": "pmigd of {}, which does not answer",
+}
+"""What has to be there: how much of it is in use says nothing."""
+
+
+def name(resource: object) -> str:
+    """A resource without an article, for the head of a line."""
+    words = COUNTED.get(str(resource))
+    return _unknown(resource) if words is None else words.partition(" ")[2]
+
+
+def waited_for(waiting: JsonObject, now: datetime | None = None) -> str:
+    """What a queued migration waits for, its place in line, and with ``now`` for how long already.
+
+    ``an incoming slot of hostb (2 of 2 in use), 3rd in line for 40s, about 2m05s to go``
+    """
+    resource = str(waiting.get("resource") or "?")
+    host = figures.plain(str(waiting.get("host") or "?"))
+    more = []
+    if resource in MISSING:
+        text = MISSING[resource].format(host)
+    else:
+        text = f"{COUNTED.get(resource) or _unknown(resource)} of {host}"
+        if waiting.get("used") is not None and waiting.get("limit") is not None:
+            more.append(f"{waiting['used']} of {waiting['limit']} in use")
+    if waiting.get("detail"):
+        more.append(figures.plain(str(waiting["detail"])))
+    if more:
+        text += f" ({'; '.join(more)})"
+    position, eta_s = waiting.get("position"), waiting.get("eta_s")
+    if isinstance(position, int):
+        text += f", {_ordinal(position)} in line"
+    if now is not None and waiting.get("since"):
+        text += f" for {figures.age(waiting['since'], now)}"
+    if isinstance(eta_s, int | float):
+        text += f", about {figures.duration(int(eta_s))} to go"
+    return text
+
+
+def leases(counts: object) -> str:
+    """How many leases are in force, and how many are waited for: ``1 (+2 waiting)``."""
+    if not isinstance(counts, dict):
+        return "-"
+    waiting = f" (+{counts['waiting']} waiting)" if counts.get("waiting") else ""
+    return figures.by_unit("granted", counts.get("granted")) + figures.plain(waiting)
+
+
+def _ordinal(position: int) -> str:
+    if position == 1:
+        return "next"
+    last = 0 if position % 100 in (11, 12, 13) else position % 10
+    return str(position) + {1: "st", 2: "nd", 3: "rd"}.get(last, "th")
+
+
+def _unknown(resource: object) -> str:
+    return figures.plain(str(resource).replace("_", " "))

@@ -1,0 +1,57 @@
+"""Where a request says nothing the configuration does, as far as that makes sense."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pmigd.core.conflicts import find_conflicts
+from pmigd.core.model import OnTimeout, Request, Transport
+from pmigd.wire.request import Defaults, parse_request
+
+ENCRYPTED = Defaults(tls=True)
+
+
+def request(defaults: Defaults, **fields: Any) -> Request:
+    return parse_request({"domain": "web1", "destination": "hostb", **fields}, defaults)
+
+
+def conflicts(wanted: Request) -> list[str]:
+    return [finding.code for finding in find_conflicts(wanted)]
+
+
+def test_a_request_that_says_nothing_gets_what_is_configured() -> None:
+    defaults = Defaults(transport="tunnelled", timeout_s=60, on_timeout="continue")
+    wanted = request(defaults)
+    assert wanted.transport is Transport.TUNNELLED
+    assert (wanted.timeout_s, wanted.on_timeout) == (60, OnTimeout.CONTINUE)
+    wanted = request(defaults, transport="native", timeout_s=0, on_timeout="abort")
+    assert wanted.transport is Transport.NATIVE
+    assert (wanted.timeout_s, wanted.on_timeout) == (0, OnTimeout.ABORT)
+
+
+class TestTls:
+    def test_is_used_where_the_request_leaves_it_open(self) -> None:
+        assert request(ENCRYPTED).tls
+        assert request(ENCRYPTED, tls=None).tls
+        assert not request(Defaults()).tls
+
+    def test_is_what_a_request_says_exactly(self) -> None:
+        assert not request(ENCRYPTED, tls=False).tls
+        assert request(Defaults(), tls=True).tls
+
+    @pytest.mark.parametrize("fields", [{"transport": "tunnelled"}, {"offline": True}], ids=str)
+    def test_is_not_for_what_qemu_does_not_send_itself(self, fields: dict[str, Any]) -> None:
+        wanted = request(ENCRYPTED, **fields)
+        assert not wanted.tls
+        assert conflicts(wanted) == []
+
+    def test_that_is_asked_for_in_a_tunnel_stays_a_conflict(self) -> None:
+        wanted = request(ENCRYPTED, transport="tunnelled", tls=True)
+        assert conflicts(wanted) == ["tunnelled_tls"]
+
+    def test_is_not_given_up_in_silence_for_an_option_that_it_excludes(self) -> None:
+        fast = {"zerocopy": True, "parallel_connections": 2}
+        assert conflicts(request(ENCRYPTED, **fast)) == ["zerocopy_tls"]
+        assert conflicts(request(ENCRYPTED, **fast, tls=False)) == []
