@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from contrib.lab import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from contrib.lab import Host
 
@@ -25,9 +27,9 @@ def call(host: Host, method: str, path: str, body: object = None) -> Any:
     return answer
 
 
-def submit(host: Host, guest: str, to: Host, **fields: object) -> str:
+def submit(host: Host, guest: str, destination: str, **fields: object) -> str:
     """Submit a migration; its id."""
-    body = {"domain": guest, "destination": to.name, **fields}
+    body = {"domain": guest, "destination": destination, **fields}
     return str(call(host, "POST", "/v1/migrations", body)["id"])
 
 
@@ -37,14 +39,19 @@ def migration(host: Host, iden: str) -> dict[str, Any]:
     return found
 
 
-def end(host: Host, iden: str, *, timeout: float = 60.0) -> dict[str, Any]:
-    """One migration at its end, told as soon as it is there. `timeout` in seconds."""
+def end(host: Host, iden: str, *states: str, timeout: float = 60.0) -> dict[str, Any]:
+    """One migration at its end, told as soon as it is there; the end must be one of `states`.
+
+    `timeout` is in seconds; without `states` any end will do.
+    """
     deadline = time.monotonic() + timeout
     while True:
         left = max(1, min(_WAIT_S, round(deadline - time.monotonic())))
         found: dict[str, Any] = call(host, "GET", f"/v1/migrations/{iden}?wait={left}")
-        if found["state"] in TERMINAL:
+        if found["state"] in (states or TERMINAL):
             return found
+        if found["state"] in TERMINAL:
+            raise LabError(f"not {'/'.join(states)}: {found}\n{host.pmigd.log_tail()}")
         if time.monotonic() > deadline:
             raise LabError(f"no end within {timeout:g} s: {found}\n{host.pmigd.log_tail()}")
 
@@ -65,10 +72,22 @@ def moment(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def handovers(ended: Iterable[dict[str, Any]]) -> list[float]:
-    """Milliseconds from the end of each migration to the start of the one after it."""
-    in_turn = sorted(ended, key=lambda m: moment(m["started_at"]))
+def handovers(ended: Iterable[dict[str, Any]], *sources: Host) -> list[float]:
+    """Milliseconds from the end of each migration to the start of the one after it.
+
+    A start is the line in its source's log that is written when the journal has it, which is later
+    than `started_at`.
+    """
+    started = {iden: at for source in sources for iden, at in _started(source)}
+    in_turn = sorted(ended, key=lambda m: started[m["id"]])
     return [
-        (moment(after["started_at"]) - moment(before["finished_at"])) * 1000
-        for before, after in zip(in_turn, in_turn[1:], strict=False)
+        (started[after["id"]] - moment(before["finished_at"])) * 1000
+        for before, after in pairwise(in_turn)
     ]
+
+
+def _started(source: Host) -> Iterator[tuple[str, float]]:
+    for text in source.pmigd.log().splitlines():
+        line = json.loads(text) if text.startswith("{") else {}
+        if line.get("event") == "migration" and line["state"] == "preparing":
+            yield line["migration"], moment(line["timestamp"])

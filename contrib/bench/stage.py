@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from contrib.lab import Lab
+from contrib.lab.config_text import merge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -33,20 +34,15 @@ def stage(
     hosts: int = 2,
     *,
     leases: bool = False,
-    libvirtd: Mapping[str, int] | None = None,
-    limits: Mapping[str, int] | None = None,
-    state_dir: str | None = None,
+    libvirtd: Mapping[str, Any] | None = None,
+    pmigd: Mapping[str, Any] | None = None,
 ) -> Iterator[Lab]:
-    """A fresh lab with pmigd on all hosts.
+    """A fresh lab with pmigd on all hosts; `libvirtd` and `pmigd` change their configuration.
 
-    With `leases` every pmigd asks the others' before it starts anything. `state_dir` is where
-    their journals are, each in a directory of its own; by default that is in memory.
+    With `leases` every pmigd asks the others' before it starts anything.
     """
-    config: dict[str, object] = {"limits": {"max_outgoing": MAX_OUTGOING, **(limits or {})}}
+    config = merge({"limits": {"max_outgoing": MAX_OUTGOING}}, pmigd or {})
     with Lab(hosts, libvirtd=libvirtd, pmigd=config, leases=leases, name="bench") as lab:
-        if state_dir is not None:
-            for host in lab.hosts:
-                host.configure_pmigd({"daemon": {"state_dir": f"{state_dir}/{host.name}"}})
         start_pmigd(lab)
         yield lab
 

@@ -25,6 +25,10 @@ PATIENCE_S: Final = 60.0
 """After so long a wait at its destination, the next free slot here is kept for a migration."""
 
 
+ANSWER: Final = "lease"
+"""What a migration waits for whose destination was asked and has not answered yet."""
+
+
 class Standing(StrEnum):
     """How a queued migration stands with its destination's pmigd."""
 
@@ -171,6 +175,8 @@ def why_waiting(
         shortage = Shortage(s.blocked, s.host, s.account.used(slots), s.limits.usable.get(slots, 0))
     elif door.shut is not None:
         shortage = door.shut
+    elif lease is not None and lease.standing is Standing.ASKING:
+        shortage = Shortage(ANSWER, entry.destination, 0, 0)
     elif lease is not None and lease.standing is Standing.WAITING and lease.shortage is not None:
         shortage, position = lease.shortage, lease.position
     else:

@@ -39,6 +39,7 @@ from pmigd.core.canonical import migration_line
 from pmigd.core.checks import Checked
 from pmigd.core.destination import find_target
 from pmigd.core.finding import blocking, from_problem
+from pmigd.core.holdings import Limits as InForce
 from pmigd.core.holdings import Resource
 from pmigd.core.limits import Allowance, admission_limits
 from pmigd.core.model import Direction, Migration, Now, Request, State, Target
@@ -99,6 +100,7 @@ class App:
         self._runners: list[web.AppRunner] = []
         self._bound: BoundSocket | None = None
         self._connected = asyncio.Event()
+        self._before_reading: InForce | None = None
         self.metrics = Metrics(
             version=__version__,
             snapshot=self._snapshot,
@@ -117,7 +119,7 @@ class App:
         self.mirror = Limits(
             read_conf=libvirtconf.read,
             now=self._now,
-            on_change=lambda _: self._apply_limits(),
+            on_read=lambda _: self._limits_read(),
             socket_dir=_socket_dir(config.libvirt.local_uri),
         )
         self.gate = Gate(
@@ -504,11 +506,15 @@ class App:
         self.gate.window = limits.max_outgoing
         self._apply_limits()
 
+    def _limits_read(self) -> None:
+        self._before_reading = self.gate.limits
+        self._apply_limits()
+
     def _apply_limits(self) -> None:
-        """Go by the limits as they are now."""
+        """Go by the limits as they were last read, and by the configuration."""
         gate = self.gate
         gate.limits = admission_limits(
-            self.mirror.current, self._allowance, gate.account, gate.limits
+            self.mirror.current, self._allowance, gate.account, self._before_reading
         )
         self.migrations.pump()
         self.peering.granting.pump()

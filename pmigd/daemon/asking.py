@@ -302,11 +302,16 @@ class _Session:
             if migration is not None and migration.destination == self.peer:
                 ready = lease.standing is not Standing.STEPPED_BACK
                 entries.append(_entry(migration, "ready" if ready else "not_ready"))
+        for iden in self._gate.taking:
+            migration = migrations.get(iden)
+            if migration is not None and migration.destination == self.peer:
+                entries.append(_entry(migration, "preparing"))
         for migration in migrations.running():
             # Of an unresolved one nothing is held: if the guest is on its way, the peer sees that.
             ours = migration.direction is Direction.OUTGOING and not migration.external
             known = migration.state is not State.UNRESOLVED
-            if ours and known and migration.destination == self.peer:
+            new = migration.id not in self._gate.taking
+            if ours and known and new and migration.destination == self.peer:
                 entries.append(_entry(migration, _phase(migration)))
         return entries
 
@@ -350,10 +355,19 @@ class _Session:
         if self._shut_since is None:
             self._shut_since = self._asking.now().mono
             log.warning("peer does not answer", peer=self.peer, detail=detail)
+        # What it granted may be over by the time it answers again.
+        for iden in [x for x, lease in self._gate.leases.items() if self._may_be_over(x, lease)]:
+            lease = self._gate.leases[iden]
+            self._gate.leases[iden] = replace(lease, standing=Standing.STEPPED_BACK)
         shortage = Shortage(PEER, self.peer, 0, 0)
         self._gate.doors[self.peer] = Door(leases=True, shut=shortage, detail=detail)
         # Others may go where this one cannot.
         self._asking.migrations.pump()
+
+    def _may_be_over(self, iden: MigrationId, lease: Lease) -> bool:
+        migration = self._asking.migrations.get(iden)
+        to_this_peer = migration is not None and migration.destination == self.peer
+        return to_this_peer and lease.standing is Standing.GRANTED
 
     def _give_up_on_the_patient(self) -> None:
         """What has waited too long for a pmigd that does not answer fails."""

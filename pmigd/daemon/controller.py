@@ -595,7 +595,7 @@ class Controller:
             self._forget_old()
         if after != before:
             self._announce(before, after)
-        if after.state is not before.state:
+        if after.state is not before.state or after.request is not before.request:
             self.asker.told(after)
             self.pump()
 

@@ -35,7 +35,8 @@ class Gate:
         self.window = 1
         self.doors: dict[str, Door] = {}
         self.leases: dict[MigrationId, Lease] = {}
-        self._taking: set[MigrationId] = set()
+        self.taking: set[MigrationId] = set()
+        """Those that leave the queue just now, and whose start is not durable yet."""
         self._host = host
         self._blocked = blocked
         self._covered = covered
@@ -43,7 +44,7 @@ class Gate:
 
     def settle(self, migration: Migration) -> None:
         """Make queue and account agree with what has become of a migration."""
-        if migration.id in self._taking:
+        if migration.id in self.taking:
             return  # about to start: it holds its slot until that is done, whatever comes between
         if migration.state is State.QUEUED:
             self.account.drop(migration.id)
@@ -65,11 +66,11 @@ class Gate:
         self.queue.drop(iden)
         self.leases.pop(iden, None)
         self.account.put(iden, Held(Direction.OUTGOING))
-        self._taking.add(iden)
+        self.taking.add(iden)
 
     def taken(self, migration: Migration) -> None:
         """Its start was made, or came to nothing."""
-        self._taking.discard(migration.id)
+        self.taking.discard(migration.id)
         self.settle(migration)
 
     def decide(self) -> Decision:

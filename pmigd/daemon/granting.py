@@ -99,23 +99,20 @@ class Granting:
                 return LeaseAnswer(state="refused", seq=ask.seq, findings=objections)
         self.book.ask(_lease(peer, ask, ask.lease), self._now().mono)
         await self._grant()
-        return self._answers().get(ask.lease.id, _GONE)
+        return self._told.get(ask.lease.id, _GONE)
 
     async def report(self, peer: str, report: LeaseReport) -> LeaseAnswers:
         """Make the book equal to what `peer` reports."""
         leases = [_lease(peer, report, entry) for entry in report.leases]
-        known = {lease.id for lease in self.book if lease.granted}
+        known = {lease.id: lease.phase for lease in self.book if lease.granted}
         given_back = self.book.report(peer, report.seq, leases, self._now().mono)
         await self._given_back(given_back)
         for lease in leases:
             found = self.book.get(lease.id)
-            if found is not None and found.granted and found.id not in known:
+            if found is not None and found.granted and found.phase != known.get(found.id):
                 self._changed(found.domain.uuid)
         await self._grant()
-        answers = self._answers()
-        return LeaseAnswers(
-            leases={lease.id: answers.get(lease.id, _GONE) for lease in leases},
-        )
+        return LeaseAnswers(leases={x.id: self._told.get(x.id, _GONE) for x in leases})
 
     async def events(self, peer: str) -> AsyncIterator[LeaseEvent]:
         """Changes of `peer`'s leases from now on."""
@@ -172,6 +169,7 @@ class Granting:
         return {lease.id: _answer(lease, why.get(lease.id)) for lease in self.book}
 
     def _tell(self) -> None:
+        """Note what is to be said of each lease, and tell whoever listens what is new."""
         answers = self._answers()
         for lease in self.book:
             answer = answers.get(lease.id)

@@ -100,7 +100,7 @@ async def test_a_migration_is_seen_to_hold_a_worker(host, mirror, slow, a) -> No
 
 async def test_a_change_in_the_running_daemon_is_seen_and_told(host, mirror) -> None:
     told: list[HostLimits] = []
-    limits = mirror(on_change=told.append)
+    limits = mirror(on_read=told.append)
     await limits.refresh()
     figures = limits.current.daemons[0]
     virt_admin(
@@ -217,7 +217,7 @@ async def test_the_owners_task_sees_a_change_by_itself(host, mirror, monkeypatch
     monkeypatch.setattr("pmigd.adapters.limits.mirror.REFRESH_S", 0.05)
     seen = asyncio.Event()
     limits = mirror(
-        on_change=lambda now: seen.set() if now.daemons[0].max_workers.value == 19 else None
+        on_read=lambda now: seen.set() if now.daemons[0].max_workers.value == 19 else None
     )
     task = asyncio.create_task(limits.run())
     virt_admin(host, "server-threadpool-set libvirtd --max-workers 19")

@@ -31,7 +31,7 @@ BANDWIDTH_MIB_S = 16  # so that the transfer lasts long enough to abort it
 VIRSH_SECONDS = 60.0
 PMIGD_SECONDS = 240.0
 ABORT_SECONDS = 10.0
-_SLOTS = {"max_outgoing": 20, "max_incoming": 20}  # only the workers are to be scarce
+_LIMITS = {"max_outgoing": 20, "max_incoming": 20}  # only the workers are to be scarce
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def _abort_one(moves: Sequence[_Move]) -> str:
 
 
 def _by_pmigd(size: int) -> _Outcome:
-    with stage(leases=True, libvirtd={"max_workers": WORKERS}, limits=_SLOTS) as lab:
+    with stage(leases=True, libvirtd={"max_workers": WORKERS}, pmigd={"limits": _LIMITS}) as lab:
         moves = _begin(lab, size)
         outcome = _Outcome()
         began = time.monotonic()
@@ -210,7 +210,7 @@ def _by_pmigd(size: int) -> _Outcome:
 
 def _send(move: _Move) -> str:
     return api.submit(
-        move.source, move.guest.name, move.destination, bandwidth_mib_s=BANDWIDTH_MIB_S
+        move.source, move.guest.name, move.destination.name, bandwidth_mib_s=BANDWIDTH_MIB_S
     )
 
 

@@ -26,8 +26,8 @@ READ_DEADLINE_S: Final = 3 * DEADLINE_S
 class Limits:
     """This host's limits: libvirt's defaults until :meth:`refresh`, by itself or from :meth:`run`.
 
-    `socket_dir` holds libvirt's sockets, `conf_dir` its configuration files. `on_change` runs on
-    the loop when anything but the age of the figures has changed, their use included.
+    `socket_dir` holds libvirt's sockets, `conf_dir` its configuration files. `on_read` runs on the
+    loop after every reading, and only then.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Limits:
         *,
         read_conf: ReadConf,
         now: Callable[[], Now],
-        on_change: Callable[[HostLimits], None] = lambda _: None,
+        on_read: Callable[[HostLimits], None] = lambda _: None,
         source: LimitSource = LimitSource.AUTO,
         daemon_conf: Path | None = None,
         socket_dir: Path = Path("/run/libvirt"),
@@ -44,7 +44,7 @@ class Limits:
         self.pool = CallPool("limits", 1)
         self._reader = Reader(read_conf, now, socket_dir=socket_dir, conf_dir=conf_dir)
         self._now = now
-        self._on_change = on_change
+        self._on_read = on_read
         self._source = source
         self._daemon_conf = daemon_conf
         self._one_at_a_time = asyncio.Lock()
@@ -90,9 +90,8 @@ class Limits:
             else:
                 self._read_at = self._now()
                 self._live |= {n: a.live for n, a in self._host.daemons.items() if a.live}
-            before, self._current = self._current, self._compose(problem)
-        if self._current != before:
-            self._on_change(self._current)
+            self._current = self._compose(problem)
+        self._on_read(self._current)
         return self._current
 
     def stop(self) -> None:

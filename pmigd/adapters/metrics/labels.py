@@ -41,7 +41,7 @@ ACTIONS: Final = (
 )
 LEASE_STATES: Final = ("granted", "waiting")
 WAITED: Final = (*(str(value) for value in Resource), "libvirt", "journal", "peer")
-PEER_REQUESTS: Final = ("hello", "ask", "report", "look", "events")
+PEER_REQUESTS: Final = ("hello", "ask", "report", "look", "examine", "events")
 PEER_REFUSALS: Final = (
     "too_many",
     "not_ready",

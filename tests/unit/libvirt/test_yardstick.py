@@ -9,6 +9,7 @@ import pytest
 
 from pmigd.adapters.libvirt.translate import FLAGS, PARAMS, flags_of, params_of
 from pmigd.core.model import AutoConverge, Compression, CopyStorage, Flow, Postcopy, Transport
+from pmigd.core.problem import Refused
 from tests.support.build import PLAN
 
 NOT_REQUESTED = {
@@ -86,8 +87,6 @@ def test_each_field_sets_its_flag(fields: dict[str, object], flag: str) -> None:
         ({"compression": Compression(mt_threads=2)}, "compression.mt.threads", 2),
         ({"compression": Compression(mt_dthreads=2)}, "compression.mt.dthreads", 2),
         ({"compression": Compression(xbzrle_cache_bytes=9)}, "compression.xbzrle.cache", 9),
-        ({"compression": Compression(zlib_level=1)}, "compression.zlib.level", 1),
-        ({"compression": Compression(zstd_level=1)}, "compression.zstd.level", 1),
         ({"auto_converge": AutoConverge(initial=30)}, "auto_converge.initial", 30),
         ({"auto_converge": AutoConverge(increment=5)}, "auto_converge.increment", 5),
         ({"parallel_connections": 4}, "parallel.connections", 4),
@@ -97,6 +96,16 @@ def test_each_field_sets_its_flag(fields: dict[str, object], flag: str) -> None:
 def test_each_field_gives_its_parameter(fields, name, value) -> None:
     assert params_of(plan(**fields))[name] == value
     assert name not in params_of(PLAN)
+
+
+@pytest.mark.parametrize("method", ["zlib", "zstd"])
+def test_a_level_is_given_only_by_a_binding_that_knows_its_type(method: str) -> None:
+    wanted = plan(compression=Compression(**{f"{method}_level": 1}))
+    if hasattr(libvirt, "VIR_MIGRATE_PARAM_COMPRESSION_ZSTD_LEVEL"):
+        assert params_of(wanted)[f"compression.{method}.level"] == 1
+    else:
+        with pytest.raises(Refused, match=r"needs libvirt-python >= 9\.4"):
+            params_of(wanted)
 
 
 def test_the_plain_plan_asks_for_nothing_special() -> None:

@@ -62,19 +62,19 @@ async def test_until_the_first_read_the_defaults_count(mirror) -> None:
     assert limits.age_s == 0
 
 
-async def test_a_change_is_told_and_what_is_merely_older_is_not(mirror) -> None:
+async def test_every_reading_is_told_and_its_age_is_no_difference(mirror) -> None:
     told: list[HostLimits] = []
     seconds, settings = 0.0, {"max_workers": 9}
-    limits = mirror(lambda path: settings, on_change=told.append, now=lambda: at(seconds))
+    limits = mirror(lambda path: settings, on_read=told.append, now=lambda: at(seconds))
     await limits.refresh()
     assert told == [limits.current]
     seconds = 5.0
     await limits.refresh()
-    assert len(told) == 1
+    assert told == [limits.current, limits.current]
     assert limits.current.daemons[0].max_workers.read_at == at(5.0)
     settings["max_workers"] = 8
     await limits.refresh()
-    assert [told_limits.daemons[0].max_workers.value for told_limits in told] == [9, 8]
+    assert [told_limits.daemons[0].max_workers.value for told_limits in told] == [9, 9, 8]
 
 
 async def test_a_read_that_does_not_end_is_said_and_keeps_the_figures(mirror, monkeypatch) -> None:

@@ -10,7 +10,7 @@ from pmigd.adapters.metrics import labels
 from pmigd.api.peerbackend import Intrusion
 from pmigd.core.holdings import Resource
 from pmigd.core.model import Direction
-from pmigd.wire.peer import ASK, EVENTS, HELLO, LOOK, REPORT
+from pmigd.wire import peer
 from tests.unit.metrics.story import World, told, untold
 
 CAPACITY = (
@@ -128,6 +128,6 @@ def test_every_request_and_reason_that_there_is_stands_at_zero_from_the_start(
     def shown(name: str, label: str) -> set[str]:
         return {s.labels[label] for s in world.series() if s.name == name} - {labels.OTHER}
 
-    kinds = {exchange.name for exchange in (HELLO, ASK, REPORT, LOOK, EVENTS)}
+    kinds = {x.name for x in vars(peer).values() if isinstance(x, peer.Exchange)}
     assert shown("pmigd_peer_request_errors_total", "request") == kinds
     assert shown("pmigd_peer_refusals_total", "reason") == set(get_args(Intrusion))
