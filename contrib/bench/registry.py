@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from contrib.bench.measurements import cpu, listing, migration, resident
+from contrib.bench.measurements import (
+    cpu,
+    handover,
+    leaks,
+    listing,
+    migration,
+    queued,
+    resident,
+    storm,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,4 +39,8 @@ MEASUREMENTS = (
     Measurement("writing", "migration of a guest that writes", migration.writing),
     Measurement("cpu", "CPU time of watching one throttled migration", cpu.run),
     Measurement("rss", "memory of pmigd", resident.run),
+    Measurement("storm", "two full hosts that send each other everything", storm.run),
+    Measurement("queue", "many migrations that wait", queued.run),
+    Measurement("handover", "from a free slot to the next start", handover.run),
+    Measurement("leases", "leases left by daemons that were killed", leaks.run),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,6 +26,11 @@ def summary(samples: Sequence[float]) -> Summary | None:
     if not samples:
         return None
     return Summary(statistics.median(samples), min(samples), max(samples), len(samples))
+
+
+def percentile(samples: Sequence[float], percent: int) -> float:
+    """The smallest sample that at least `percent` of a hundred do not exceed."""
+    return sorted(samples)[math.ceil(len(samples) * percent / 100) - 1]
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
@@ -56,6 +62,11 @@ class Figure:
     theirs: Sequence[float] = ()
     paired: bool = True
     note: str = ""
+
+    @classmethod
+    def left_out(cls, name: str, unit: str) -> Figure:
+        """A line for what is too long for a first glance."""
+        return cls(name=name, unit=unit, ours=(), note="left out: --quick")
 
     @property
     def ratios(self) -> list[float]:

@@ -247,7 +247,6 @@ class _Session:
                     async with self.channel.events() as events:
                         await self._report()
                         attempt = 0
-                        self._open()
                         await self._talk(events)
                 except* (PeerAway, PeerRefused) as group:
                     self._shut(str(group.exceptions[0]))
@@ -291,7 +290,7 @@ class _Session:
         self._remembered_until = self._asking.now().mono + TTL_S if entries else 0.0
         for iden, answer in answers.leases.items():
             self._apply(MigrationId(iden), answer)
-        self._asking.migrations.pump()
+        self._open()
 
     def _entries(self) -> list[LeaseEntry]:
         """Everything that this host has or wants there."""
@@ -324,6 +323,8 @@ class _Session:
         lease = self._gate.leases.get(iden)
         if lease is None or lease.standing is Standing.STEPPED_BACK or answer.seq < lease.seq:
             return
+        if not self._goes_there(iden):
+            return  # nobody may speak for another host
         match answer.state:
             case "granted":
                 lease = replace(lease, standing=Standing.GRANTED, shortage=None)
@@ -348,7 +349,8 @@ class _Session:
         if self._gate.door(self.peer).shut is not None:
             log.info("peer answers again", peer=self.peer)
         self._shut_since = None
-        self._gate.doors[self.peer] = Door(leases=True)
+        if self.peer in self._gate.doors:
+            self._gate.doors[self.peer] = Door(leases=True)
         self._asking.migrations.pump()
 
     def _shut(self, detail: str) -> None:
@@ -365,9 +367,11 @@ class _Session:
         self._asking.migrations.pump()
 
     def _may_be_over(self, iden: MigrationId, lease: Lease) -> bool:
+        return lease.standing is Standing.GRANTED and self._goes_there(iden)
+
+    def _goes_there(self, iden: MigrationId) -> bool:
         migration = self._asking.migrations.get(iden)
-        to_this_peer = migration is not None and migration.destination == self.peer
-        return to_this_peer and lease.standing is Standing.GRANTED
+        return migration is not None and migration.destination == self.peer
 
     def _give_up_on_the_patient(self) -> None:
         """What has waited too long for a pmigd that does not answer fails."""

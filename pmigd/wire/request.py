@@ -31,6 +31,8 @@ T = TypeVar("T", bound=msgspec.Struct)
 # Patterns end in (?![\s\S]): unlike '$' it does not let a last newline through, in any dialect.
 
 BODY_LIMIT_BYTES: Final = 1024 * 1024
+PRIORITY: Final = 50
+"""Of a request that gives none."""
 MAX_BANDWIDTH_MIB_S: Final = 8_796_093_022_207
 """libvirt's own limit, (2^63 - 1) bytes in MiB."""
 
@@ -236,13 +238,12 @@ class MigrationRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True,
         ),
     ] = None
     priority: Annotated[
-        int,
+        Annotated[int, Meta(ge=0, le=100)] | None,
         Meta(
-            ge=0,
-            le=100,
-            description="Who waits starts by priority and age; a point is worth one minute.",
+            description="Who waits starts by priority and age; a point is worth one minute."
+            " null is 50."
         ),
-    ] = 50
+    ] = None
 
 
 class ResolveRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
@@ -291,6 +292,7 @@ _CONVERTED: Final = frozenset(
         "timeout_s",
         "on_timeout",
         "recover_attempts",
+        "priority",
     }
 )
 """Fields that differ between the wire and the core: null there is a value here, text an enum."""
@@ -349,6 +351,7 @@ def parse_request(untrusted_body: object, defaults: Defaults) -> Request:
             if wanted.recover_attempts is None
             else wanted.recover_attempts
         ),
+        priority=PRIORITY if wanted.priority is None else wanted.priority,
     )
 
 

@@ -14,7 +14,7 @@ from tests.api.client import Api, fields_of
 
 pytestmark = pytest.mark.hypervisor
 
-SOMETHING: dict[str, Any] = {"policy": "gentle", "priority": 50}
+SOMETHING: dict[str, Any] = {"policy": "gentle"}
 
 NOTHING: dict[str, Any] = {
     "transport": None,
@@ -55,6 +55,7 @@ NOTHING: dict[str, Any] = {
     "max_downtime_ms": None,
     "timeout_s": 0,
     "on_timeout": None,
+    "recover_attempts": None,
     "priority": None,
 }
 """Every field of the contract with a value that means nothing special."""

@@ -39,7 +39,7 @@ for method, path, body in json.load(sys.stdin):
         answers.append([0, type(error).__name__])
 print(json.dumps(answers))
 """
-READS = ("/v1/status", "/v1/peers", "/v1/domains", "/v1/migrations", "/metrics")
+READS = ("/v1/status", "/v1/limits", "/v1/peers", "/v1/domains", "/v1/migrations", "/metrics")
 
 
 def ask_as(

@@ -126,11 +126,13 @@ def metric(text: str, name: str, **labels: str) -> float:
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
-    lacking = missing()
+    lacking = missing(tls=True)
     if lacking:
         pytest.fail("no lab here: " + "; ".join(lacking))
     strict = [sys.executable, "-m", "tests.support.strict"]
-    with Lab(name="pmigd", pmigd={"limits": {"max_outgoing": 8}}, pmigd_argv=strict) as lab:
+    with Lab(
+        name="pmigd", tls=True, pmigd={"limits": {"max_outgoing": 8}}, pmigd_argv=strict
+    ) as lab:
         for host in lab.hosts:
             start(host)
         yield lab
