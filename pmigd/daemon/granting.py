@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Final
 
 import structlog
@@ -93,17 +93,19 @@ class Granting:
 
     async def ask(self, peer: str, ask: LeaseAsk) -> LeaseAnswer:
         """Grant a lease, or give it a place in the queue, or say why never. Raises Refused."""
-        if self.book.get(ask.lease.id) is None:
-            objections = await self._objections(ask.lease.domain)
-            if objections:
-                return LeaseAnswer(state="refused", seq=ask.seq, findings=objections)
-        self.book.ask(_lease(peer, ask, ask.lease), self._now().mono)
+        lease = _lease(peer, ask, ask.lease)
+        refusals = await self._refusals([lease])
+        if lease.id in refusals:
+            return refusals[lease.id]
+        self.book.ask(lease, self._now().mono)
         await self._grant()
         return self._told.get(ask.lease.id, _GONE)
 
     async def report(self, peer: str, report: LeaseReport) -> LeaseAnswers:
         """Make the book equal to what `peer` reports."""
         leases = [_lease(peer, report, entry) for entry in report.leases]
+        refusals = await self._refusals(leases)
+        leases = [lease for lease in leases if lease.id not in refusals]
         known = {lease.id: lease.phase for lease in self.book if lease.granted}
         given_back = self.book.report(peer, report.seq, leases, self._now().mono)
         await self._given_back(given_back)
@@ -112,7 +114,20 @@ class Granting:
             if found is not None and found.granted and found.phase != known.get(found.id):
                 self._changed(found.domain.uuid)
         await self._grant()
-        return LeaseAnswers(leases={x.id: self._told.get(x.id, _GONE) for x in leases})
+        answers = {lease.id: self._told.get(lease.id, _GONE) for lease in leases}
+        return LeaseAnswers(leases=answers | refusals)
+
+    async def _refusals(self, leases: Iterable[Lease]) -> dict[str, LeaseAnswer]:
+        """The answers to those that are new, have not begun, and can never be granted."""
+        refusals = {}
+        for lease in leases:
+            if lease.phase.waits and self.book.get(lease.id) is None:
+                findings = await self._objections(lease.domain)
+                if findings:
+                    refusals[lease.id] = LeaseAnswer(
+                        state="refused", seq=lease.seq, findings=findings
+                    )
+        return refusals
 
     async def events(self, peer: str) -> AsyncIterator[LeaseEvent]:
         """Changes of `peer`'s leases from now on."""
