@@ -98,6 +98,20 @@ class Decision:
 _LEAVING: Final = Held(Direction.OUTGOING)
 
 
+def leaving(entry: Entry) -> Held:
+    """What a queued migration holds from the moment on that it starts."""
+    return Held(Direction.OUTGOING, login=entry.login, to=entry.destination)
+
+
+def _too_many_logins(account: Account, entry: Entry, s: Situation) -> Shortage | None:
+    """Whether a destination's sshd would turn it away. One with a pmigd counts by itself."""
+    limit = s.limits.usable.get(Resource.SSH_STARTUP)
+    if limit is None or entry.login != "ssh" or s.doors.get(entry.destination, OPEN).leases:
+        return None
+    used = account.startups(entry.destination)
+    return Shortage(Resource.SSH_STARTUP, entry.destination, used, limit) if used >= limit else None
+
+
 def decide(queue: Queue, situation: Situation) -> Decision:
     """Go through the queue in its order for as long as there is room."""
     s = situation
@@ -110,6 +124,9 @@ def decide(queue: Queue, situation: Situation) -> Decision:
         for entry in queue.in_turn(shut):
             if lacking(account, s.limits, s.host, _LEAVING) is not None:
                 break
+            if _too_many_logins(account, entry, s) is not None:
+                shut.add(entry.destination)
+                continue
             standing = _standing(entry, s)
             if standing is Standing.WAITING:
                 waiting[entry.destination] += 1
@@ -121,7 +138,7 @@ def decide(queue: Queue, situation: Situation) -> Decision:
                 start.append(entry.id)
             elif standing is not Standing.ASKING:
                 ask.append(entry.id)
-            account.put(entry.id, _LEAVING)
+            account.put(entry.id, leaving(entry))
     stays = set(start)
     stays.update(iden for iden in _granted(s) if iden not in stays and _keeps(queue, iden, s))
     step_back = tuple(iden for iden in _granted(s) if iden not in stays)
@@ -181,6 +198,8 @@ def why_waiting(
         shortage, position = lease.shortage, lease.position
     else:
         shortage = lacking(s.account, s.limits, s.host, _LEAVING)
+    if shortage is None:
+        shortage = _too_many_logins(s.account, entry, s)
     if shortage is None:
         shortage = _ahead(queue, entry, s)
     return Waiting(

@@ -64,12 +64,20 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One migration in the account. `ports` and `login` matter at the destination only."""
+    """One migration in the account. `ports` matters at the destination, `to` (the destination's
+    name) at the source only.
+    """
 
     direction: Direction
     phase: Phase = Phase.PREPARING
     ports: int = 1
     login: Login = "tls"
+    to: str = ""
+
+    @property
+    def logs_in_by_ssh(self) -> bool:
+        """Its connection between the hosts is being set up by ssh."""
+        return self.login == "ssh" and (self.phase.waits or self.phase is Phase.PREPARING)
 
 
 def needs(held: Held) -> Mapping[Resource, int]:
@@ -84,7 +92,7 @@ def needs(held: Held) -> Mapping[Resource, int]:
         Resource.ANONYMOUS_CLIENT: int(preparing),
         Resource.WORKER: int(held.phase is not Phase.TRANSFER),
         Resource.MIGRATION_PORT: held.ports,
-        Resource.SSH_STARTUP: int(preparing and held.login == "ssh"),
+        Resource.SSH_STARTUP: int(held.logs_in_by_ssh),
     }
 
 
@@ -120,6 +128,7 @@ class Account:
         self._held: dict[str, Held] = {}
         self._used: Counter[tuple[Direction, Resource]] = Counter()
         self._number: Counter[Direction] = Counter()
+        self._startups: Counter[str] = Counter()
 
     def __contains__(self, key: str) -> bool:
         return key in self._held
@@ -134,6 +143,10 @@ class Account:
     def number(self, direction: Direction) -> int:
         """How many migrations in that direction hold something."""
         return self._number[direction]
+
+    def startups(self, to: str) -> int:
+        """How many connections are being set up by ssh from here to that destination."""
+        return self._startups[to]
 
     def put(self, key: str, held: Held) -> None:
         """`key` holds this from now on, instead of what it held before."""
@@ -156,6 +169,8 @@ class Account:
 
     def _count(self, held: Held, sign: int) -> None:
         self._number[held.direction] += sign
+        if held.direction is Direction.OUTGOING:
+            self._startups[held.to] += sign * held.logs_in_by_ssh
         for resource, number in needs(held).items():
             self._used[held.direction, resource] += sign * number
 
@@ -216,6 +231,7 @@ def held_of(migration: Migration) -> Held | None:
         phase,
         ports=ports_of(migration),
         login=login_of(migration.target.uri if migration.target else ""),
+        to=migration.destination,
     )
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from heapq import merge
 from typing import Final
 
+from pmigd.core.holdings import Login, login_of
 from pmigd.core.model import Migration, MigrationId
 
 AGE_S_PER_POINT: Final = 60.0
@@ -22,17 +23,22 @@ AGE_S_PER_POINT: Final = 60.0
 
 @dataclass(frozen=True, slots=True, order=True)
 class Entry:
-    """A waiting migration. Entries compare by their turn; ids break ties in submission order."""
+    """A waiting migration. Entries compare by their turn; ids break ties in submission order.
+
+    `login` is how libvirt will connect to the destination.
+    """
 
     turn: float
     id: MigrationId
     destination: str
+    login: Login = field(default="tls", compare=False)
 
 
 def entry_of(migration: Migration) -> Entry:
     """The entry of a queued migration."""
     turn = migration.created_at.timestamp() - AGE_S_PER_POINT * migration.request.priority
-    return Entry(turn, migration.id, migration.destination)
+    uri = migration.target.uri if migration.target else ""
+    return Entry(turn, migration.id, migration.destination, login_of(uri))
 
 
 class Queue:

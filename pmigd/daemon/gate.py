@@ -8,8 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from pmigd.core.admission import OPEN, Decision, Door, Lease, Situation, decide, why_waiting
-from pmigd.core.holdings import Account, Held, Limits, held_of
+from pmigd.core.admission import (
+    OPEN,
+    Decision,
+    Door,
+    Lease,
+    Situation,
+    decide,
+    leaving,
+    why_waiting,
+)
+from pmigd.core.holdings import Account, Limits, held_of
 from pmigd.core.model import Direction, Migration, MigrationId, Now, State, Waiting
 from pmigd.core.queue import Queue, entry_of
 
@@ -63,9 +72,12 @@ class Gate:
 
     def take(self, iden: MigrationId) -> None:
         """One that may start leaves the queue and holds what it needs, in one step."""
+        entry = self.queue.get(iden)
+        if entry is None:
+            return
         self.queue.drop(iden)
         self.leases.pop(iden, None)
-        self.account.put(iden, Held(Direction.OUTGOING))
+        self.account.put(iden, leaving(entry))
         self.taking.add(iden)
 
     def taken(self, migration: Migration) -> None:

@@ -188,6 +188,13 @@ def test_it_does_its_work_in_the_sandbox(pmigd: Installed) -> None:
     assert code == 3
     assert json.loads(said)["code"] == "domain_not_found"
 
+    code, said = outcome(pmigd, "pmigctl", "--json", "limits")
+    assert code == 0, said
+    limits = json.loads(said)
+    assert limits["problems"] == []
+    workers = next(row for row in limits["resources"] if row["resource"] == "worker")
+    assert workers["source"] == "virt-admin"
+
     state = pmigd.machine.root / "var/lib/pmigd"
     journal = state / "journal.sqlite"
     assert stat.S_IMODE(state.stat().st_mode) == 0o700

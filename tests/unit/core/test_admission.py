@@ -215,6 +215,24 @@ def test_starts_in_turn_as_long_as_there_are_slots() -> None:
     )
 
 
+def test_a_plain_host_gets_only_so_many_logins_by_ssh_at_once() -> None:
+    queue = Queue()
+    for number, (to, login) in enumerate([("hostb", "ssh")] * 3 + [("hostc", "ssh")]):
+        queue.put(Entry(float(number), iden(number), to, login))
+    few = limits(20, 15, outgoing=9, incoming=9)
+    few = replace(few, usable={**few.usable, Resource.SSH_STARTUP: 2})
+    s = at_hosta(by=few, doors={})
+    assert numbers(decide(queue, s).start) == [0, 1, 3]
+    account = Account()
+    for number in (0, 1):
+        queue.drop(iden(number))
+        account.put(iden(number), Held(Direction.OUTGOING, login="ssh", to="hostb"))
+    third = queue.get(iden(2))
+    assert third is not None
+    found = why_waiting(queue, third, replace(s, account=account), T0)
+    assert (found.resource, found.host, found.used, found.limit) == ("ssh_startup", "hostb", 2, 2)
+
+
 def test_asks_first_and_starts_with_the_lease() -> None:
     queue = queue_of("hostb", "hostc", "hostb")
     assert decide(queue, at_hosta()) == Decision(ask=(iden(0), iden(1)))

@@ -283,7 +283,7 @@ def test_a_lower_limit_holds_back_and_a_missing_one_does_not() -> None:
 )
 def test_what_is_held_follows_the_state(state: State, phase: Phase | None) -> None:
     held = held_of(build.migration(state=state))
-    assert held == (None if phase is None else Held(OUT, phase))
+    assert held == (None if phase is None else Held(OUT, phase, to="hostb"))
 
 
 def test_what_is_held_tells_the_direction_the_ports_and_the_login() -> None:
@@ -294,8 +294,19 @@ def test_what_is_held_tells_the_direction_the_ports_and_the_login() -> None:
         target=target,
         request={"copy_storage": CopyStorage.INC},
     )
-    assert held_of(migration) == Held(IN, Phase.TRANSFER, ports=2, login="ssh")
-    assert held_of(replace(migration, target=None)) == Held(IN, Phase.TRANSFER, ports=2)
+    held = Held(IN, Phase.TRANSFER, ports=2, login="ssh", to="hostb")
+    assert held_of(migration) == held
+    assert held_of(replace(migration, target=None)) == replace(held, login="tls")
+
+
+def test_logins_by_ssh_are_counted_by_destination_while_they_are_made() -> None:
+    account = Account()
+    account.put("a", Held(OUT, login="ssh", to="hostb"))
+    account.put("b", Held(OUT, login="tls", to="hostb"))
+    account.put("c", Held(OUT, Phase.TRANSFER, login="ssh", to="hostb"))
+    assert (account.startups("hostb"), account.startups("hostc")) == (1, 0)
+    account.put("a", Held(OUT, Phase.TRANSFER, login="ssh", to="hostb"))
+    assert account.startups("hostb") == 0
 
 
 @pytest.mark.parametrize(
