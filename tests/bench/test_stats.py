@@ -56,6 +56,21 @@ def test_an_amount_is_scaled_to_a_minute() -> None:
     assert stats.per_minute(0.5, 15.0) == 2.0
 
 
+@pytest.mark.parametrize(
+    ("samples", "percent", "expected"),
+    [([5.0], 50, 5.0), ([3.0, 1.0, 2.0], 50, 2.0), ([*range(1, 201)], 99, 198), ([1, 2], 100, 2)],
+)
+def test_a_percentile_is_a_sample_that_so_many_do_not_exceed(
+    samples: list[float], percent: int, expected: float
+) -> None:
+    assert stats.percentile(samples, percent) == expected
+
+
+def test_what_is_left_out_has_a_line_that_says_so() -> None:
+    _, line = report.table([Figure.left_out("storm", "s")]).splitlines()
+    assert line.split() == ["storm", "s", "0", "left", "out:", "--quick"]
+
+
 FIGURES = [
     Figure(name="time", unit="s", ours=[1.0, 2.0, 3.0], theirs=[1.0, 1.0, 4.0], note="well"),
     Figure(name="memory", unit="MiB", ours=[66.25]),
