@@ -149,8 +149,10 @@ class Granting:
         asks meanwhile waits until it is known whether the journal has it.
         """
         async with self._granting:
-            self.book.grant(self._limits(), self._host)
-            fresh = [x for x in self.book if x.granted and x.id not in self._durable]
+            fresh: list[Lease] = []
+            if self._journal.writable:
+                self.book.grant(self._limits(), self._host)
+                fresh = [x for x in self.book if x.granted and x.id not in self._durable]
             for lease in fresh:
                 try:
                     await self._journal.keep_lease(lease)

@@ -92,6 +92,20 @@ def test_a_destination_that_has_the_guest_refuses_and_says_so(a, b, guest):
     b.host.virsh("destroy", g.name)
 
 
+def test_a_destination_that_cannot_write_its_journal_grants_nothing_until_it_can(a, b, guest):
+    g = guest()
+    b.host.pmigd.stop()
+    b.host.state_dir_read_only(True)
+    start(b.host, wait_ready=False)
+    try:
+        m = a.submit(g)
+        waits_for(a, m["id"], "journal", "hostb")
+        assert given(b)[0] == 0
+    finally:
+        b.host.state_dir_read_only(False)
+    a.end(m["id"])
+
+
 class TestAPeerThatIsAway:
     def test_is_waited_for_with_that_reason(self, a, b, guest):
         b.host.pmigd.stop()
