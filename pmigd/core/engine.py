@@ -198,8 +198,9 @@ def step(migration: Migration, event: ev.Event, now: Now) -> Step:
             return _ended_by_event(replace(m, evidence=replace(m.evidence, ended=True)))
         case ev.Arrived():
             if m.direction is Direction.INCOMING:
-                # Look once more: the local daemon may still have the final statistics.
-                return Step(_move(m, State.FINISHING), (Look(),))
+                # Look once more: the local daemon may still have the final statistics. The looks
+                # of before were at something else, and must not make the next ones rare.
+                return _look_again(replace(_move(m, State.FINISHING), looks=0))
             return Step(m)
         case ev.Completed(sample):
             m = replace(m, completed=sample, evidence=replace(m.evidence, left=True))

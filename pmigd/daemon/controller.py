@@ -205,7 +205,7 @@ class Controller:
         facts = await self._hypervisor.lookup(request.domain)
         if facts.view.gone and not request.offline:
             raise refuse(Code.DOMAIN_NOT_RUNNING, f"'{facts.domain.name}' is {facts.view.power}.")
-        await self._look_at_arrival(facts.domain)
+        await self.look_at_arrival(facts.domain)
         self._check_idle(facts)
         if (first := self._known(key, request)) is not None:
             return first
@@ -448,12 +448,13 @@ class Controller:
         if len(self._gate.queue) >= self.queue_max:
             raise refuse(Code.QUEUE_FULL, f"{len(self._gate.queue)} migrations wait already.")
 
-    async def _look_at_arrival(self, domain: Domain) -> None:
-        """A guest that has just arrived may go on at once: let what brought it here end first."""
+    async def look_at_arrival(self, domain: Domain) -> None:
+        """Let what brought a guest here end now, if the guest has arrived, not at the next look."""
         other = self.of_domain(domain.uuid)
         if other is not None and other.external and other.direction is Direction.INCOMING:
             view, final = await self._hypervisor.look_here(domain, completed=other.direction)
-            await self.apply(other.id, ev.Looked(view, UNASKED, final))
+            with contextlib.suppress(Refused):  # pmigd is stopping
+                await self.apply(other.id, ev.Looked(view, UNASKED, final))
 
     def _check_idle(self, facts: DomainFacts) -> None:
         other = self.of_domain(facts.domain.uuid)

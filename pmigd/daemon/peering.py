@@ -77,6 +77,7 @@ class Peering:
         self.certificates = Certificates()
         self.guard = Guard(observe=self.observe_intruder)
         self._channels: dict[str, PeerChannel] = {}
+        self._looks: set[asyncio.Task[None]] = set()
         self.granting = Granting(
             host,
             gate.account,
@@ -201,4 +202,10 @@ class Peering:
         migration = self._migrations.of_domain(uuid)
         if migration is not None and migration.direction is Direction.INCOMING:
             self._gate.settle(migration)
+            if self.granting.book.granted_for(uuid) is None:
+                # Its source has ended it. What holds its slot here ends as soon as that is seen.
+                loop = asyncio.get_running_loop()
+                task = loop.create_task(self._migrations.look_at_arrival(migration.domain))
+                self._looks.add(task)
+                task.add_done_callback(self._looks.discard)
         self._migrations.pump()

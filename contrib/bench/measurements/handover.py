@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 GUESTS = 10
 QUICK_GUESTS = 3
+LONG_GUESTS = 5
+LONG_FILL_MIB = 36
+LONG_BANDWIDTH_MIB_S = 3  # so that it takes longer than hostb leaves between two scans of libvirt
 _ONE_SLOT = {"limits": {"max_outgoing": 1, "max_incoming": 1}}
 _MANY_SLOTS = {"limits": {"max_outgoing": 20, "max_incoming": 20}}
 
@@ -38,9 +41,7 @@ def run(settings: Settings) -> list[Figure]:
         b.configure_pmigd(_ONE_SLOT | {"security": {"allow_uris": [_unleased(a), _unleased(c)]}})
         start_pmigd(lab)
         for name in names:
-            guest = lab.guest(
-                Guest(name=name, tick_hz=19, dirty_pages_per_tick=0), on=b, start=not offline
-            )
+            guest = lab.guest(_guest(name), on=b, start=not offline)
             if offline:
                 b.virsh("define", "/dev/stdin", input=guest.xml)
             else:
@@ -51,12 +52,27 @@ def run(settings: Settings) -> list[Figure]:
         across = _come((a, c), b, names, offline)
         settings.tell("handover: hostb's own slot, peers asked for a lease")
         leased = _leave(b, (a.name, c.name), names, offline)
+        after_long = []
+        if not settings.quick:
+            settings.tell("handover: hostb's slot, asked for by two other hosts, long transfers")
+            names = [f"long{number}" for number in range(LONG_GUESTS)]
+            for name, source in zip(names, cycle((a, c)), strict=False):
+                settle(lab.guest(_guest(name, LONG_FILL_MIB), on=source), source)
+            after_long = _come((a, c), b, names, offline, LONG_BANDWIDTH_MIB_S)
     note = "offline migrations: --quick" if offline else ""
+    long = "next start, slot at the destination, long transfers"
     return [
         Figure(name="next start, slot at home", unit="ms", ours=alone, note=note),
         Figure(name="next start, slot at home, then a lease", unit="ms", ours=leased),
         Figure(name="next start, slot at the destination", unit="ms", ours=across),
+        Figure(name=long, unit="ms", ours=after_long)
+        if after_long
+        else Figure.left_out(long, "ms"),
     ]
+
+
+def _guest(name: str, fill_mib: int = 0) -> Guest:
+    return Guest(name=name, tick_hz=19, dirty_pages_per_tick=0, fill_mib=fill_mib)
 
 
 def _unleased(host: Host) -> str:
@@ -75,18 +91,31 @@ def _leave(
 
 
 def _come(
-    sources: Sequence[Host], destination: Host, names: Sequence[str], offline: bool
+    sources: Sequence[Host],
+    destination: Host,
+    names: Sequence[str],
+    offline: bool,
+    bandwidth_mib_s: int = 0,
 ) -> list[float]:
     submitted = [
-        (source, _submit(source, name, destination.name, offline))
+        (source, _submit(source, name, destination.name, offline, bandwidth_mib_s))
         for name, source in zip(names, cycle(sources), strict=False)
     ]
     return api.handovers([_arrived(source, iden) for source, iden in submitted], *sources)
 
 
-def _submit(source: Host, name: str, destination: str, offline: bool) -> str:
-    return api.submit(source, name, destination, live=not offline, offline=offline)
+def _submit(
+    source: Host, name: str, destination: str, offline: bool, bandwidth_mib_s: int = 0
+) -> str:
+    return api.submit(
+        source,
+        name,
+        destination,
+        live=not offline,
+        offline=offline,
+        bandwidth_mib_s=bandwidth_mib_s,
+    )
 
 
 def _arrived(source: Host, iden: str) -> dict[str, Any]:
-    return api.end(source, iden, "succeeded")
+    return api.end(source, iden, "succeeded", timeout=120)

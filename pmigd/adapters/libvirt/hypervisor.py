@@ -294,15 +294,23 @@ class LocalHypervisor:
         return await self._ask_peer("peer_inspect", target, lambda c: inspect(c, question))
 
     async def domains(self) -> list[DomainFacts]:
-        """All domains of this host; their jobs are not asked for."""
+        """All domains of this host; their jobs are not asked for.
+
+        Only active ones are asked one by one: a host may have thousands of definitions.
+        """
 
         def listing(connection: libvirt.virConnect) -> list[DomainFacts]:
-            found = []
-            for domain in connection.listAllDomains(0):
+            found = {}
+            for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
                 # One that ended or left since the list was made is simply not in it.
                 with contextlib.suppress(libvirt.libvirtError):
-                    found.append(DomainFacts(_identity(domain), _view(domain, with_job=False)[0]))
-            return found
+                    identity, (view, _) = _identity(domain), _view(domain, with_job=False)
+                    found[identity.uuid] = DomainFacts(identity, view)
+            shutoff = View(Power.SHUTOFF, persistent=True)
+            for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_INACTIVE):
+                identity = _identity(domain)
+                found.setdefault(identity.uuid, DomainFacts(identity, shutoff))
+            return list(found.values())
 
         return await self._call("list_domains", listing, LOOKUP_DEADLINE_S)
 
