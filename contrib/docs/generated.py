@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from contrib.docs import commands, parity, problems, request
+from contrib.docs import catalog, commands, parity, problems, request
 from pmigd.adapters.metrics import reference as metrics
 from pmigd.api.openapi import document
 from pmigd.cli import parser, shells
@@ -18,6 +18,7 @@ from pmigd.core.states import diagram
 
 FILES: Final[dict[str, Callable[[], str]]] = {
     "etc/pmigd.toml": config.reference_text,
+    "systemd/pmigd.catalog": catalog.text,
     "docs/metrics.md": metrics.reference_text,
     "docs/openapi.json": lambda: (
         msgspec.json.format(msgspec.json.encode(document()), indent=2).decode() + "\n"

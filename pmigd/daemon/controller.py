@@ -399,8 +399,15 @@ class Controller:
 
     async def keep_journal(self) -> None:
         """Write again what could not be written, until cancelled."""
+        broken = not self._journal.writable  # said by who opened it
         while True:
             await asyncio.sleep(JOURNAL_RETRY_S)
+            if broken is self._journal.writable:
+                broken = not broken
+                if broken:
+                    log.error("journal cannot be written", detail=self._journal.error)
+                else:
+                    log.info("journal can be written again")
             if self._journal.writable and not self._dirty:
                 continue
             dirty = [self._all[iden] for iden in self._dirty if iden in self._all]

@@ -17,6 +17,7 @@ import structlog
 
 from pmigd import __version__
 from pmigd.adapters.system import logs
+from pmigd.adapters.system.journald import Journald, leads_to_journald
 from pmigd.adapters.system.listenfds import ListenDescriptorsUnusable, passed_sockets
 from pmigd.adapters.system.sdnotify import Notifier, watchdog_interval_s
 from pmigd.adapters.system.unixsocket import SocketUnusable
@@ -103,6 +104,9 @@ async def _serve(path: Path | None, config: Config) -> int:
         stream=sys.stderr,
         is_tty=sys.stderr.isatty(),
         count=app.metrics.log_message,
+        journald=Journald(app.metrics.log_unsent)
+        if leads_to_journald(os.environ, sys.stderr.fileno())
+        else None,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)

@@ -78,6 +78,15 @@ def _says_journal(api: Api) -> None:
     assert api.ask("GET", "/healthz").status == 200
 
 
+def _is_logged(host: Host, event: str, since: int) -> None:
+    until(
+        lambda: f'"event": "{event}"' in host.pmigd.log()[since:],
+        f"a line that says: {event}",
+        timeout=5,
+        evidence=host.pmigd.log_tail,
+    )
+
+
 def _is_watched(api: Api, iden: str) -> None:
     first = api.migration(iden)
     assert first["state"] == "precopy"
@@ -112,6 +121,7 @@ def test_without_a_journal_new_work_is_refused_and_running_work_goes_on(
 def test_new_work_is_taken_again_without_a_restart_and_the_end_was_not_forgotten(
     api: Api, hosta: Host, slow: dict[str, Any], heavies: list[LabGuest], trouble: str
 ) -> None:
+    logged = len(hosta.pmigd.log())
     if trouble == "full":
         hosta.fill_state_dir()
     else:
@@ -121,6 +131,7 @@ def test_new_work_is_taken_again_without_a_restart_and_the_end_was_not_forgotten
         until(lambda: _answers(api), "an answer", timeout=10, evidence=hosta.pmigd.log_tail)
     try:
         _refuses_new_work(api, heavies[1])
+        _is_logged(hosta, "journal cannot be written", logged)
         pid = hosta.pmigd.pid
         api.abort(slow["id"])
     finally:
@@ -129,6 +140,7 @@ def test_new_work_is_taken_again_without_a_restart_and_the_end_was_not_forgotten
         else:
             hosta.state_dir_read_only(False)
     _ready(api)
+    _is_logged(hosta, "journal can be written again", logged)
     assert hosta.pmigd.pid == pid
     migration = api.submit(heavies[1].name, bandwidth_mib_s=1)
     api.reaches(migration["id"], "precopy")

@@ -79,6 +79,15 @@ class Installed:
         argv = ["journalctl", "-u", SERVICE, "-o", "cat", "--no-pager", "-q", *matches]
         return self.machine.run(*argv).stdout.splitlines()
 
+    def entries(self, *matches: str) -> list[dict[str, Any]]:
+        """The same with all their fields."""
+        return [json.loads(line) for line in self.log("-o", "json", *matches)]
+
+    def explained(self, entry: dict[str, Any]) -> str:
+        """What `journalctl -x` shows of an entry."""
+        argv = ["journalctl", "-x", "--no-pager", "-q", f"--cursor={entry['__CURSOR']}", "-n1"]
+        return self.machine.run(*argv).stdout
+
 
 @pytest.fixture(scope="session")
 def booted() -> Iterator[Machine]:

@@ -162,6 +162,7 @@ class Machine:
                 "etc/systemd/system/pmigd.service": (text("pmigd.service"), 0o644),
                 "etc/systemd/system/pmigd.socket": (text("pmigd.socket"), 0o644),
                 "usr/lib/sysusers.d/pmigd.conf": (text("pmigd.sysusers"), 0o644),
+                "usr/lib/systemd/catalog/pmigd.catalog": (text("pmigd.catalog"), 0o644),
                 "usr/bin/pmigd": (_ENTRY.format(module="pmigd.daemon.main"), 0o755),
                 "usr/bin/pmigctl": (_ENTRY.format(module="pmigd.cli.main"), 0o755),
                 CONFIG[1:]: ("", 0o644),
@@ -205,6 +206,7 @@ class Machine:
             raise MachineError(f"units failed at boot:\n{failed}{self.console()}")
         self.run("/usr/lib/pmigd/venv/bin/python", "-m", "compileall", "-q", "/usr/lib/pmigd/site")
         self.run("systemd-sysusers", "/usr/lib/sysusers.d/pmigd.conf")
+        self.run("journalctl", "--update-catalog")
         for program in ("pmigd", "pmigctl"):
             self.run(program, "--version")
 

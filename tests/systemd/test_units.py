@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 import stat
 import time
 
 import pytest
 
+from pmigd.core.messages import HOST, MIGRATION
+from pmigd.core.model import State
 from tests.systemd.conftest import (
     MEMBER,
     PEER,
@@ -24,6 +27,8 @@ pytestmark = pytest.mark.systemd
 
 CAP_CHOWN = 1 << 0
 EXPOSURE_MAX = 2.5
+GUEST = """<domain type='qemu'><name>web1</name><memory unit='MiB'>16</memory>
+<os><type arch='x86_64'>hvm</type></os></domain>"""
 BAD = PEER + "[limits]\nmax_outgoing = 0\nnonsense = 1\n"
 
 
@@ -113,7 +118,7 @@ def test_a_stop_takes_less_than_five_seconds_and_leaves_the_socket(pmigd: Instal
     assert took < 5
     assert pmigd.show("Result") == "success"
     assert pmigd.show("ActiveState", SOCKET) == "active"
-    assert any('"event": "stopped"' in line for line in pmigd.log())
+    assert "stopped" in pmigd.log()
     assert pmigd.status()["ready"]
 
 
@@ -288,7 +293,7 @@ def test_a_reload_refuses_a_bad_config_and_says_so(pmigd: Installed) -> None:
     # The same without systemd's help: the daemon itself refuses.
     pmigd.systemctl("kill", "--kill-whom=main", "--signal=HUP", SERVICE)
     until(
-        lambda: any('"configuration not reloaded"' in line for line in pmigd.log()),
+        lambda: any("configuration was not reloaded" in line for line in pmigd.log()),
         "the refusal in the log",
         within_s=3,
     )
@@ -354,12 +359,47 @@ def test_a_stranger_is_kept_out(pmigd: Installed) -> None:
 # The log
 
 
-def test_the_log_arrives_as_json_lines(pmigd: Installed) -> None:
+def test_the_log_arrives_as_fields(pmigd: Installed) -> None:
     pmigd.systemctl("start", SERVICE)
     main = pmigd.main_pid
     pmigd.status()
-    lines = [json.loads(line) for line in pmigd.log(f"_PID={main}")]
-    assert {"libvirt connected", "ready"} <= {line["event"] for line in lines}
-    for line in lines:
-        assert list(line)[:3] == ["timestamp", "level", "event"]
-        assert line["level"] in {"debug", "info", "warning", "error", "critical"}
+    entries = pmigd.entries(f"_PID={main}")
+    # Nothing of it came as text on stderr.
+    assert {entry["_TRANSPORT"] for entry in entries} == {"journal"}
+    assert {entry["SYSLOG_IDENTIFIER"] for entry in entries} == {"pmigd"}
+    (connected,) = pmigd.entries(f"MESSAGE_ID={HOST['libvirt connected'].id}")
+    assert connected["MESSAGE"].startswith("libvirt is connected uri=qemu:///system version=")
+    assert (connected["PRIORITY"], connected["PMIGD_URI"]) == ("6", "qemu:///system")
+
+
+def test_a_migration_is_found_by_its_guest_down_to_its_last_line(pmigd: Installed) -> None:
+    pmigd.machine.run("bash", "-c", f"virsh define /dev/stdin <<< {shlex.quote(GUEST)}")
+    try:
+        # There is no way to the peer, so this fails at once.
+        code, said = outcome(
+            pmigd, "pmigctl", "migrate", "--offline", "--persistent", "web1", "hostb"
+        )
+        assert code == 1, said
+        entries = pmigd.entries("PMIGD_DOMAIN=web1")
+    finally:
+        pmigd.machine.run("virsh", "undefine", "web1")
+    states = [entry["PMIGD_STATE"] for entry in entries]
+    assert [states[0], states[-1]] == ["queued", "failed"]
+    assert [entry["MESSAGE_ID"] for entry in entries] == [MIGRATION[State(s)].id for s in states]
+    last = entries[-1]
+    assert last["MESSAGE"].startswith("The migration of web1 has failed ")
+    assert (last["PMIGD_PEER"], last["PRIORITY"]) == ("hostb", "4")
+    assert last["PMIGD_REASON"] == "destination_unreachable"
+    assert float(last["PMIGD_DURATION_S"]) >= 0
+    assert f"Reason: {last['PMIGD_REASON']}. docs/problems.md" in pmigd.explained(last)
+
+
+def test_the_journal_explains_what_it_shows(pmigd: Installed) -> None:
+    pmigd.systemctl("start", SERVICE)
+    pmigd.configure(BAD)
+    pmigd.systemctl("kill", "--kill-whom=main", "--signal=HUP", SERVICE)
+    event = f"MESSAGE_ID={HOST['configuration not reloaded'].id}"
+    (entry,) = until(lambda: pmigd.entries(event), "the refusal in the log", within_s=3)
+    shown = pmigd.explained(entry)
+    assert "Subject: The configuration was not reloaded" in shown
+    assert "Put the file right, then `systemctl reload pmigd`." in shown

@@ -5,15 +5,21 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TextIO
 
 import pytest
 import structlog
 
 from pmigd.adapters.system import logs
+from pmigd.adapters.system.journald import Journald
 from pmigd.core.canonical import migration_line
+from pmigd.core.messages import HOST, MIGRATION
 from pmigd.core.model import (
     Direction,
     Domain,
@@ -45,8 +51,14 @@ def configure(out: io.StringIO, counted: list[str]) -> Iterator[Configure]:
     root = logging.getLogger()
     level, handlers = root.level, list(root.handlers)
 
-    def configure(level: str = "info", *, is_tty: bool = False) -> None:
-        logs.configure(level, stream=out, is_tty=is_tty, count=counted.append)
+    def configure(
+        level: str = "info",
+        *,
+        is_tty: bool = False,
+        journald: Journald | None = None,
+        stream: TextIO = out,
+    ) -> None:
+        logs.configure(level, stream=stream, is_tty=is_tty, count=counted.append, journald=journald)
 
     yield configure
     structlog.reset_defaults()
@@ -199,6 +211,111 @@ def test_configuring_again_replaces_the_first_one(configure: Configure, out: io.
     assert [line["event"] for line in lines(out)] == ["first", "second", "third"]
 
 
+# systemd's journal
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        journal.bind(str(tmp_path / "socket"))
+        journal.settimeout(5)
+        yield journal
+
+
+@pytest.fixture
+def journald(tmp_path: Path) -> Journald:
+    return Journald(lambda: None, tmp_path / "socket")
+
+
+def test_the_journal_gets_a_sentence_with_everything_and_a_field_for_each_value(
+    configure: Configure,
+    out: io.StringIO,
+    counted: list[str],
+    journald: Journald,
+    journal: socket.socket,
+) -> None:
+    configure(journald=journald)
+    structlog.get_logger().error("libvirt lost", detail="end of file", tries=2, at=None, ok=True)
+    assert journal.recv(1 << 16).decode().splitlines() == [
+        "MESSAGE=libvirt is away detail='end of file' tries=2 ok=true",
+        "PRIORITY=3",
+        "SYSLOG_IDENTIFIER=pmigd",
+        f"MESSAGE_ID={HOST['libvirt lost'].id}",
+        "PMIGD_DETAIL=end of file",
+        "PMIGD_TRIES=2",
+        "PMIGD_OK=true",
+    ]
+    assert (out.getvalue(), counted) == ("", ["error"])
+
+
+def test_the_journal_gets_what_libraries_log_too(
+    configure: Configure, out: io.StringIO, journald: Journald, journal: socket.socket
+) -> None:
+    configure(journald=journald)
+    logging.getLogger("asyncio").warning("slow")
+    assert journal.recv(1 << 16).decode().splitlines() == [
+        "MESSAGE=slow logger=asyncio",
+        "PRIORITY=4",
+        "SYSLOG_IDENTIFIER=pmigd",
+        "PMIGD_LOGGER=asyncio",
+    ]
+    assert out.getvalue() == ""
+
+
+def test_each_state_of_a_migration_has_its_own_message_in_the_journal(
+    configure: Configure, journald: Journald, journal: socket.socket
+) -> None:
+    configure(journald=journald)
+    for state in State:
+        structlog.get_logger().info(**migration_line(None, replace(QUEUED, state=state), at(0)))
+        fields = journal.recv(1 << 16).decode().splitlines()
+        assert f"MESSAGE_ID={MIGRATION[state].id}" in fields
+        assert {"PMIGD_DOMAIN=vm1", "PMIGD_PEER=hostb", f"PMIGD_STATE={state}"} <= set(fields)
+
+
+def test_a_traceback_in_the_journal_is_text_without_local_variables(
+    configure: Configure, journald: Journald, journal: socket.socket
+) -> None:
+    configure(journald=journald)
+
+    def fail(password: str) -> None:
+        raise KeyError("no such peer")
+
+    try:
+        fail("hunter" + "2")
+    except KeyError:
+        structlog.get_logger().exception("failed")
+    entry = journal.recv(1 << 16)
+    assert entry.startswith(b"MESSAGE\n")
+    assert b"failed\nTraceback" in entry
+    assert b"KeyError: 'no such peer'" in entry
+    assert b"hunter2" not in entry
+
+
+def test_nothing_that_would_hide_the_line_gets_into_the_message(
+    configure: Configure, journald: Journald, journal: socket.socket
+) -> None:
+    configure(journald=journald)
+    structlog.get_logger().info("check", domain="vm\x1b[2J1")
+    message, *_ = journal.recv(1 << 16).decode().splitlines()
+    assert message == "MESSAGE=check domain='vm\\x1b[2J1'"
+
+
+@pytest.mark.timeout(10)
+def test_what_the_journal_does_not_take_goes_to_stderr_as_long_as_that_takes_it(
+    configure: Configure, journald: Journald
+) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb", 0) as reader, os.fdopen(writing, "w") as stderr:
+        configure(journald=journald, stream=stderr)
+        structlog.get_logger().error("libvirt lost", detail="gone")
+        assert os.read(reading, 4096) == b"<3>libvirt is away detail=gone\n"
+        # Nobody reads any more: who waited for the pipe would wait for ever.
+        for _ in range(2000):
+            structlog.get_logger().error("libvirt lost", detail="x" * 100)
+        assert reader.read(100)
+
+
 # The canonical line
 
 BEGAN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -274,3 +391,11 @@ def test_the_line_is_plain_data_that_the_log_writes_as_it_is(
     structlog.get_logger().info(**expected)
     (line,) = lines(out)
     assert expected.items() <= line.items()
+
+
+def test_the_line_never_holds_what_was_asked_for() -> None:
+    secret = "<domain><secret>hunter2</secret></domain>"
+    request = Request("vm1", "hostb", xml=secret, persistent_xml=secret, disks_uri="tcp://hunter2")
+    for state in State:
+        migration = replace(QUEUED, request=request, state=state, result=Result(1.0))
+        assert "hunter2" not in str(migration_line(None, migration, at(1)))

@@ -113,6 +113,10 @@ class Metrics:
         """A line was logged."""
         self._host.log_message(level)
 
+    def log_unsent(self) -> None:
+        """A line was not taken by journald."""
+        self._host.log_unsent()
+
     def render(self, accept: str) -> tuple[bytes, str]:
         """The exposition and its content type, in the format that an Accept header asks for."""
         try:

@@ -119,6 +119,11 @@ RELOADED: Final = Family(
 LOG: Final = Family(
     "pmigd_log_messages_total", "counter", "Lines written to the log, by level.", ("level",)
 )
+LOG_UNSENT: Final = Family(
+    "pmigd_log_unsent_total",
+    "counter",
+    "Lines that systemd's journal did not take at once; they went to stderr, if that took them.",
+)
 
 FAMILIES: Final = (
     BUILD,
@@ -140,6 +145,7 @@ FAMILIES: Final = (
     RELOAD_OK,
     RELOADED,
     LOG,
+    LOG_UNSENT,
 )
 
 
@@ -165,6 +171,7 @@ class HostMetrics:
         self._log = LOG.counter(registry)
         for level in labels.LEVELS:
             self._log.labels(level)
+        self._log_unsent = LOG_UNSENT.counter(registry)
         self.config_reloaded(True)  # the daemon starts only with a good configuration
 
     def libvirt_call(self, name: str, seconds: float, failed: bool) -> None:
@@ -193,6 +200,10 @@ class HostMetrics:
     def log_message(self, level: str) -> None:
         """A line was logged. A level that is not one of ours counts as info."""
         self._log.labels(member(level, labels.LEVELS, "info")).inc()
+
+    def log_unsent(self) -> None:
+        """A line was not taken by journald."""
+        self._log_unsent.inc()
 
     def collect(self, now: Snapshot) -> Iterator[Metric]:
         """The families that are read from memory as of now."""

@@ -1,4 +1,4 @@
-"""How pmigd writes its log: for people on a terminal, else one JSON object a line.
+"""How pmigd writes its log: as fields to journald, for people on a terminal, else JSON lines.
 
 pmigd's own loggers are structlog's; what aiohttp and asyncio say through ``logging`` comes out the
 same way. No line may fail the work it reports on: when the stream is gone, lines are dropped. Local
@@ -10,7 +10,9 @@ Loggers are not cached, so that a second :func:`configure` reaches those that mo
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
+import select
 import threading
 from collections.abc import Callable
 from datetime import datetime
@@ -18,10 +20,19 @@ from typing import Any, Final, TextIO
 
 import structlog
 from structlog.dev import ConsoleRenderer, plain_traceback
-from structlog.processors import ExceptionRenderer, JSONRenderer, TimeStamper, add_log_level
+from structlog.processors import (
+    ExceptionRenderer,
+    JSONRenderer,
+    TimeStamper,
+    add_log_level,
+    format_exc_info,
+)
 from structlog.stdlib import ProcessorFormatter
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from pmigd.adapters.system.journald import Journald
+from pmigd.core.messages import filled, journal_field, message_of
 
 _LEVELS: Final = {
     "debug": logging.DEBUG,
@@ -30,13 +41,24 @@ _LEVELS: Final = {
     "error": logging.ERROR,
     "critical": logging.CRITICAL,
 }
+_PRIORITIES: Final = {"debug": "7", "info": "6", "warning": "4", "error": "3", "critical": "2"}
+_UNSENT_MAX: Final = 1000
+"""Characters: so few that a stream which takes anything takes them all (PIPE_BUF bytes)."""
 
 
-def configure(level: str, *, stream: TextIO, is_tty: bool, count: Callable[[str], None]) -> None:
-    """Send everything that is logged in this process to `stream`.
+def configure(
+    level: str,
+    *,
+    stream: TextIO,
+    is_tty: bool,
+    count: Callable[[str], None],
+    journald: Journald | None = None,
+) -> None:
+    """Send everything that is logged in this process to `stream`, or to `journald` if given.
 
     `level` is the least important one that is written: debug, info, warning, error or critical.
-    `is_tty` chooses the form for people. `count` is told the level of every line written.
+    `is_tty` chooses the form for people. `count` is told the level of every line written. What
+    `journald` does not take goes to `stream`, or nowhere if that would mean to wait.
     """
     set_level(level)
     lines = _Lines(stream)
@@ -45,9 +67,11 @@ def configure(level: str, *, stream: TextIO, is_tty: bool, count: Callable[[str]
         structlog.contextvars.merge_contextvars,
         add_log_level,
         _Named(count),
-        TimeStamper(fmt="iso", utc=True, key="timestamp"),
     ]
-    render = _for_people() if is_tty else _for_machines()
+    if journald is not None:
+        render = _for_journald(journald, stream)
+    else:
+        render = [_stamp, *(_for_people() if is_tty else _for_machines())]
     structlog.configure(
         processors=[_threshold, *both, *render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
@@ -74,6 +98,9 @@ def set_level(level: str) -> None:
         raise ValueError(f"no such log level: {level!r}")
     _threshold.least = _LEVELS[level]
     logging.getLogger().setLevel(_LEVELS[level])
+
+
+_stamp: Final = TimeStamper(fmt="iso", utc=True, key="timestamp")
 
 
 class _Threshold:
@@ -131,6 +158,61 @@ def _for_machines() -> list[Processor]:
     return [ExceptionRenderer(tracebacks), _in_order, JSONRenderer(default=_plain)]
 
 
+def _for_journald(journald: Journald, stream: TextIO) -> list[Processor]:
+    return [format_exc_info, _ToJournald(journald, stream)]
+
+
+class _ToJournald:
+    """The end of each event that journald takes; the others become lines for the stream.
+
+    An event becomes a sentence that has everything in it, for ``journalctl``, and one field for
+    each of its values, to look for.
+    """
+
+    def __init__(self, journald: Journald, stream: TextIO) -> None:
+        self._journald = journald
+        self._stream = stream
+
+    def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> str:
+        message = message_of(event)
+        priority = _PRIORITIES[event.pop("level")]
+        traceback = event.pop("exception", None)
+        said = event.pop("event")
+        values = {key: _text(value) for key, value in event.items() if value is not None}
+        words = {key: _word(value) for key, value in values.items()}
+        start = filled(message.sentence, lambda key: words.get(key, "?")) if message else said
+        line = " ".join([_text(start), *(f"{key}={word}" for key, word in words.items())])
+        fields = [
+            ("MESSAGE", f"{line}\n{traceback}" if traceback else line),
+            ("PRIORITY", priority),
+            ("SYSLOG_IDENTIFIER", "pmigd"),
+            *([("MESSAGE_ID", message.id)] if message else []),
+            *((journal_field(key), value) for key, value in values.items()),
+        ]
+        if self._journald.send(fields) or not _takes_more(self._stream):
+            raise structlog.DropEvent
+        return f"<{priority}>{line}"[:_UNSENT_MAX]
+
+
+def _takes_more(stream: TextIO) -> bool:
+    """Whether a line can be written to `stream` without waiting for its reader."""
+    try:
+        poll = select.poll()
+        poll.register(stream, select.POLLOUT)
+        return any(found & select.POLLOUT for _, found in poll.poll(0))
+    except (OSError, ValueError):
+        return False
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=_plain)
+
+
+def _word(value: str) -> str:
+    """`value` so that its end is seen, and without what journalctl would hide the line for."""
+    return value if value.isprintable() and " " not in value and value else repr(value)
+
+
 def _in_order(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     first = {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event}
     return {**first, **event}
@@ -171,5 +253,7 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._lines.write(self.format(record))
+        except structlog.DropEvent:
+            pass  # journald has it
         except Exception:  # noqa: BLE001 - a line that cannot be formatted must not fail its author
             self.handleError(record)

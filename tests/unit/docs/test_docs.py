@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from contrib.docs.generated import outdated
+from pmigd.core.messages import HOST, MIGRATION
 from pmigd.core.model import State
 from pmigd.core.problem import KINDS, Code, Reason
 
@@ -60,6 +61,31 @@ def test_every_code_that_leaves_a_migration_unresolved_has_a_row_in_the_runbook(
         Code.LIBVIRT_UNAVAILABLE,
     ):
         assert f"`{code}`" in runbook
+
+
+def test_every_state_and_every_message_has_an_id_of_its_own() -> None:
+    messages = [*MIGRATION.values(), *HOST.values()]
+    assert list(MIGRATION) == list(State)
+    assert all(re.fullmatch("[0-9a-f]{32}", message.id) for message in messages)
+    assert len({message.id for message in messages}) == len(messages)
+    assert [message.sentence for message in messages if not message.text + message.runbook] == []
+
+
+def test_every_message_about_the_host_is_said_somewhere() -> None:
+    code = "".join(path.read_text() for path in (ROOT / "pmigd/daemon").glob("*.py"))
+    said = set(re.findall(r'\blog\.\w+\(\s*"([^"]+)"', code))
+    assert set(HOST) - said == set()
+
+
+def test_the_catalog_is_text_without_markdown_in_which_only_fields_are_replaced() -> None:
+    catalog = (ROOT / "systemd/pmigd.catalog").read_text()
+    assert not re.search(r"\*\*|\]\(|^\|", catalog, re.MULTILINE)
+    assert set(re.findall("@[^@]*@", catalog)) == {
+        "@PMIGD_DOMAIN@",
+        "@PMIGD_MIGRATION@",
+        "@PMIGD_PEER@",
+        "@PMIGD_REASON@",
+    }
 
 
 def test_the_readme_shows_the_two_commands_first() -> None:

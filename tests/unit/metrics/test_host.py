@@ -89,6 +89,12 @@ def test_log_lines_are_counted_by_level(world: World) -> None:
     assert world.values("pmigd_log_messages_total") == {"info": 3, "error": 1}
 
 
+def test_lines_that_the_journal_did_not_take_are_counted(world: World) -> None:
+    assert world.value("pmigd_log_unsent_total") == 0
+    world.metrics.log_unsent()
+    assert world.value("pmigd_log_unsent_total") == 1
+
+
 def test_the_lag_of_the_loop_is_observed(world: World) -> None:
     world.metrics.loop_lag(0.03)
     assert world.value("pmigd_event_loop_lag_seconds_bucket", {"le": "0.05"}) == 1
