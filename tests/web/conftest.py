@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,6 +20,16 @@ from contrib.lab.deadlines import until
 from tests.support.certificates import Authority, Pair
 
 PASSWORD: Final = "open sesame"
+_AS_SYSTEMD: Final = """
+import fcntl, os, sys
+given = [fcntl.fcntl(int(n), fcntl.F_DUPFD, 100) for n in sys.argv[1].split(",")]
+for number, descriptor in enumerate(given, start=3):
+    os.dup2(descriptor, number)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(given))}
+os.environ["LISTEN_FDNAMES"] = ":".join(["metrics"] * len(given))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Put sockets where systemd puts them, and become the command."""
 
 
 def hashed(password: str, cost: int = 5) -> str:
@@ -67,12 +77,18 @@ class Daemon:
             f'[metrics]\nlisten = {json.dumps(listen)}\nweb_config = "{self.web}"\n'
         )
 
-    def start(self) -> None:
+    def start(self, passed: Sequence[socket.socket] = ()) -> None:
+        """Start it as systemd does, with these sockets for the metrics."""
+        command = [sys.executable, "-m", "pmigd.daemon.main", "--config", str(self.config)]
+        if passed:
+            given = [str(sock.fileno()) for sock in passed]
+            command = [sys.executable, "-c", _AS_SYSTEMD, ",".join(given), *command]
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "pmigd.daemon.main", "--config", str(self.config)],
+                command,
                 stderr=log,
                 env={**os.environ, "NOTIFY_SOCKET": ""},
+                pass_fds=[sock.fileno() for sock in passed],
             )
         until(lambda: '"ready"' in self.log(), "the start", timeout=20, evidence=self.log)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import signal
 import socket
 import ssl
 import subprocess
@@ -138,6 +139,50 @@ def test_the_file_and_its_certificates_are_taken_up_when_they_change(
     assert ask(port, tls=tls, login=("ann", PASSWORD)).status == 401
     body = ask(port, tls=tls, login=("eve", PASSWORD)).body
     assert _sample(body, "pmigd_web_config_last_reload_successful") == 1
+
+
+def test_a_reload_takes_up_another_file_and_never_a_bad_one(
+    daemon: Daemon, pki: Pki, tmp_path: Path
+) -> None:
+    daemon.write(_file(pki.server))
+    port, tls, login = daemon.ports[0], _trusting(pki), ("ann", PASSWORD)
+    before, other = daemon.config.read_text(), tmp_path / "other.yml"
+
+    def reload(text: str, said: str) -> None:
+        seen = daemon.log().count(said)
+        daemon.config.write_text(text)
+        daemon.process.send_signal(signal.SIGHUP)
+        until(lambda: daemon.log().count(said) > seen, said, timeout=5, evidence=daemon.log)
+
+    other.write_text("basic_auth_users: {ann: x}\n")
+    reload(before.replace(str(daemon.web), str(other)), "configuration not reloaded")
+    assert ask(port, tls=tls, login=login).status == 200
+    other.write_text("")
+    reload(before.replace(str(daemon.web), str(other)), '"configuration reloaded"')
+    assert ask(port).status == 200
+    reload(before.replace(f'"{daemon.web}"', '""'), '"configuration reloaded"')
+    assert "\npmigd_web_config_last_reload_successful " not in ask(port).body
+    reload(before, '"configuration reloaded"')
+    assert ask(port, tls=tls, login=login).status == 200
+
+
+def test_each_socket_that_systemd_passes_is_served_as_the_file_says(
+    tmp_path: Path, pki: Pki
+) -> None:
+    daemon = Daemon(tmp_path)
+    daemon.web.write_text(_file(pki.server))
+    passed = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    try:
+        daemon.start(passed)
+        for sock in passed:
+            answer = ask(sock.getsockname()[1], tls=_trusting(pki), login=("ann", PASSWORD))
+            assert answer.status == 200
+        with pytest.raises(ConnectionRefusedError):
+            ask(daemon.ports[0])
+    finally:
+        for sock in passed:
+            sock.close()
+        daemon.stop()
 
 
 def test_a_right_password_is_checked_once(daemon: Daemon) -> None:
