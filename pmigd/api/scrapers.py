@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, Protocol
 from aiohttp import web
 
 from pmigd.api.guard import Guard
+from pmigd.api.peerbackend import Intrusion
 from pmigd.api.problems import Handler
 
 Verdict = Literal["in", "password", "certificate", "busy"]
@@ -51,7 +52,8 @@ async def admitted(request: web.Request, handler: Handler) -> web.StreamResponse
         response = await handler(request)
     else:
         status, text, headers = _ANSWERS[verdict]
-        request.app[GUARD].refused("not_allowed", request.remote or "unknown", text)
+        why: Intrusion = "too_many" if verdict == "busy" else "not_allowed"
+        request.app[GUARD].refused(why, request.remote or "unknown", text)
         response = web.Response(status=status, text=f"{text}\n", headers=headers)
         response.force_close()
     response.headers.update(scrapers.headers)
