@@ -7,11 +7,13 @@ from aiohttp import web
 from pmigd.api import handlers
 from pmigd.api.auth import needs
 from pmigd.api.backend import Backend
+from pmigd.api.guard import Guard
 from pmigd.api.handlers import DESCRIPTION
 from pmigd.api.openapi import document
 from pmigd.api.problems import BACKEND, expect, explain
 from pmigd.api.query import reads
 from pmigd.api.routes import ROUTES
+from pmigd.api.scrapers import GUARD, SCRAPERS, Scrapers, admitted
 from pmigd.wire.request import BODY_LIMIT_BYTES
 
 
@@ -29,7 +31,7 @@ def make_app(backend: Backend) -> web.Application:
     return app
 
 
-def make_metrics_app(backend: Backend) -> web.Application:
+def make_metrics_app(backend: Backend, scrapers: Scrapers, guard: Guard) -> web.Application:
     """The application on the TCP listeners for Prometheus: it reads, and only metrics."""
 
     async def landing(_request: web.Request) -> web.Response:
@@ -38,8 +40,8 @@ def make_metrics_app(backend: Backend) -> web.Application:
         )
         return web.Response(text=page, content_type="text/html")
 
-    app = web.Application(middlewares=[explain], client_max_size=1024)
-    app[BACKEND] = backend
+    app = web.Application(middlewares=[explain, admitted], client_max_size=1024)
+    app[BACKEND], app[SCRAPERS], app[GUARD] = backend, scrapers, guard
     app.router.add_get("/", landing)
     app.router.add_get("/metrics", handlers.metrics)
     app.router.add_get("/-/healthy", handlers.healthz)

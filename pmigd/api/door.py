@@ -4,7 +4,7 @@ aiohttp has a time limit between two requests, but none for the first request's 
 whoever may connect could hold descriptors until nobody else is let in. What is not HTTP at all
 never reaches the application, so it is answered here, in the same form as every other mistake.
 
-A door to the network has a guard: TLS, limits, and a word about everyone who is refused.
+A door to the network has a guard: limits, TLS, and a word about everyone who is refused.
 """
 
 from __future__ import annotations
@@ -117,7 +117,8 @@ class Connection(web.RequestHandler):
 class Door(web.BaseSite):
     """A listening socket whose connections are :class:`Connection`.
 
-    With a `guard` it speaks TLS, and only to whom the guard lets in. The runner closes it.
+    With a `guard` it speaks to whom the guard lets in, by TLS if that has a context. The runner
+    closes it.
     """
 
     def __init__(
@@ -192,10 +193,10 @@ class Door(web.BaseSite):
         """Serve one connection to its end, if it is let in."""
         loop = asyncio.get_running_loop()
         server: Any = self._runner.server
-        context = guard.enter(address)
-        if context is None:
+        if not guard.enter(address):
             accepted.close()
             return
+        context = guard.context
         connection = Connection(
             server, loop=loop, refused=lambda why, detail: guard.refused(why, address, detail)
         )
@@ -204,8 +205,8 @@ class Door(web.BaseSite):
                 lambda: connection,
                 accepted,
                 ssl=context,
-                ssl_handshake_timeout=HANDSHAKE_DEADLINE_S,
-                ssl_shutdown_timeout=FAREWELL_S,
+                ssl_handshake_timeout=HANDSHAKE_DEADLINE_S if context else None,
+                ssl_shutdown_timeout=FAREWELL_S if context else None,
             )
             await connection.over
         except OSError as error:

@@ -31,25 +31,33 @@ log = structlog.get_logger()
 
 
 class Guard:
-    """One door's guard. `observe` counts a refusal.
+    """One door's guard. `observe` counts a refusal, `event` is its name in the log.
 
     :attr:`context` and :attr:`allowed` may be replaced at any time; those who are in stay.
-    Without a context nobody gets in.
+    Without a context nobody gets in, or else whoever comes does so without TLS (`plain`).
     """
 
-    def __init__(self, observe: Callable[[Intrusion], None]) -> None:
+    def __init__(
+        self,
+        observe: Callable[[Intrusion], None],
+        *,
+        event: str = "peer refused",
+        plain: bool = False,
+    ) -> None:
         self.context: ssl.SSLContext | None = None
         self.allowed = AllowedNames()
         self._observe = observe
+        self._event = event
+        self._plain = plain
         self._inside: Counter[str] = Counter()
         self._quiet_until: dict[tuple[Intrusion, str], float] = {}
 
-    def enter(self, address: str) -> ssl.SSLContext | None:
-        """The context for a connection from `address`, or None: it is refused.
+    def enter(self, address: str) -> bool:
+        """Whether a connection from `address` may come in, with :attr:`context`.
 
-        Who got a context must :meth:`leave`.
+        Who came in must :meth:`leave`.
         """
-        if self.context is None:
+        if self.context is None and not self._plain:
             self.refused("not_ready", address, "this host's certificates cannot be used")
         elif self._inside[address] >= MAX_FROM_ONE_ADDRESS:
             self.refused("too_many", address, f"it has {MAX_FROM_ONE_ADDRESS} connections already")
@@ -57,8 +65,8 @@ class Guard:
             self.refused("too_many", address, f"there are {MAX_CONNECTIONS} connections already")
         else:
             self._inside[address] += 1
-            return self.context
-        return None
+            return True
+        return False
 
     def leave(self, address: str) -> None:
         """A connection from `address` is over."""
@@ -81,7 +89,7 @@ class Guard:
             if len(self._quiet_until) >= MAX_REMEMBERED:
                 return
         self._quiet_until[why, address] = now + QUIET_S
-        log.warning("peer refused", why=why, address=address, detail=detail)
+        log.warning(self._event, why=why, address=address, detail=detail)
 
 
 def _why(error: OSError) -> Intrusion:

@@ -99,6 +99,8 @@ def _addresses(config: Config) -> Iterator[Violation]:
             if address in seen and address.port:
                 yield Violation(path, text, "is there twice")
             seen.add(address)
+    if config.metrics.web_config:
+        yield from _absolute(("metrics", "web_config"), config.metrics.web_config)
     for index, text in enumerate(config.security.allow_uris):
         yield from _parsed(("security", "allow_uris", index), text, parse_uri_pattern)
 

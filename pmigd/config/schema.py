@@ -33,7 +33,6 @@ from pmigd.core.uri import (
 
 LATER_KEYS: Final = frozenset(
     {
-        ("metrics", "web_config"),
         ("policy",),
         ("migration", "policy"),
     }
@@ -178,11 +177,20 @@ class MetricsSection(_Section, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(
             max_length=16,
-            description="TCP addresses that serve GET /metrics, without encryption or login."
-            " [] serves it on the API's socket only.",
+            description="TCP addresses that serve GET /metrics. Where systemd passes sockets with"
+            " the name metrics, those are used instead. [] serves it on the API's socket only.",
             extra={"accepted": "a list of at most 16 HOST:PORT", "reload": False},
         ),
     ] = ("127.0.0.1:9718",)
+    web_config: Annotated[
+        str,
+        Meta(
+            description="Web configuration file of Prometheus' exporters: TLS and passwords for"
+            " these addresses. It and its certificates are read again when they change."
+            ' "" serves without encryption or password.',
+            extra={"accepted": "an absolute path without '..', or \"\""},
+        ),
+    ] = ""
 
     @property
     def addresses(self) -> tuple[ListenAddress, ...]:

@@ -47,13 +47,14 @@ from pmigd.core.ports import DomainFacts
 from pmigd.core.problem import Code, Problem, Refused, refuse
 from pmigd.core.request_check import check_request, check_role
 from pmigd.core.roles import Role
-from pmigd.core.uri import LocalUri, PeerUri
+from pmigd.core.uri import ListenAddress, LocalUri, PeerUri
 from pmigd.daemon.controller import Controller
 from pmigd.daemon.figures import counts, limits_view
 from pmigd.daemon.gate import Gate
 from pmigd.daemon.ownhost import OwnHost
 from pmigd.daemon.peering import Peering
 from pmigd.daemon.preflight import check
+from pmigd.daemon.scraping import Scraping
 from pmigd.daemon.watcher import Watcher
 from pmigd.wire import host as wire
 from pmigd.wire.host import Peer
@@ -150,6 +151,7 @@ class App:
             now=self._now,
             first_seq=self._clock.unix_ms() << SEQ_BITS,
         )
+        self.scraping = Scraping(self.metrics, self._names)
         self._configure_limits(config)
 
     # Life
@@ -166,6 +168,8 @@ class App:
         self._apply_limits()
         await self._load()
         await self.peering.configure(self.config)
+        if fault := await self.scraping.configure(self.config):
+            raise OSError(fault)
         self._keep("sample", self.watcher.sample)
         self._keep("scan", self.watcher.scan)
         self._keep("tick", lambda: self.migrations.tick(TICK_S))
@@ -173,6 +177,7 @@ class App:
         self._keep("lag", self._probe_lag)
         self._keep("limits", self.mirror.run)
         self._keep("leases", self.peering.granting.run)
+        self._keep("web config", self.scraping.run)
         await self._listen()
         if self._environment.watchdog_s is not None:
             every_s = self._environment.watchdog_s
@@ -199,6 +204,7 @@ class App:
                 async with asyncio.timeout(STOP_PATIENCE_S):
                     await part
         self._names.stop()
+        self.scraping.stop()
         log.info("stopped")
 
     def reload(self, load: Callable[[], Config]) -> None:
@@ -222,6 +228,7 @@ class App:
             logs.set_level(new.daemon.log_level)
             self._configure_limits(new)
             await self.peering.configure(new)
+            await self.scraping.configure(new)
             log.info("configuration reloaded")
             self.metrics.config_reloaded(ok=True)
         notifier.ready(self._summary())
@@ -401,8 +408,10 @@ class App:
             self.migrations.connection_changed(connected=False)
 
     async def _listen(self) -> None:
-        listener = self._passed("api", socket.AF_UNIX)
-        if listener is None:
+        passed = self._passed("api", socket.AF_UNIX)
+        if passed:
+            listener = passed[0]
+        else:
             api = self.config.api
             self._bound = bind_unix_socket(
                 Path(api.socket), mode=api.mode_bits, group=api.group, backlog=BACKLOG
@@ -411,16 +420,9 @@ class App:
                 log.warning("socket", detail=warning)
             # A second handle: the file is removed while the socket is still open.
             listener = self._bound.socket.dup()
-        await self._serve(make_app(self), listener)
+        await Door(await self._runner(make_app(self)), listener, backlog=BACKLOG).start()
         await self._listen_to_peers()
-        metrics_app = make_metrics_app(self)
-        passed = self._passed("metrics", socket.AF_INET, socket.AF_INET6)
-        if passed is not None:
-            await self._serve(metrics_app, passed)
-        elif self.config.metrics.addresses:
-            runner = await self._runner(metrics_app)
-            for address in self.config.metrics.addresses:
-                await web.TCPSite(runner, address.host, address.port, backlog=BACKLOG).start()
+        await self._listen_to_scrapers()
 
     async def _listen_to_peers(self) -> None:
         address = self.config.peer.address
@@ -428,21 +430,31 @@ class App:
             return
         guard = self.peering.guard
         runner = await self._runner(make_peer_app(self.peering, guard))
-        listener = await self._names.call(
+        await Door(runner, await self._tcp(address), backlog=BACKLOG, guard=guard).start()
+
+    async def _listen_to_scrapers(self) -> None:
+        listeners = self._passed("metrics", socket.AF_INET, socket.AF_INET6)
+        listeners = listeners or [await self._tcp(a) for a in self.config.metrics.addresses]
+        if not listeners:
+            return
+        guard = self.scraping.guard
+        runner = await self._runner(make_metrics_app(self, self.scraping, guard))
+        for listener in listeners:
+            await Door(runner, listener, backlog=BACKLOG, guard=guard).start()
+
+    async def _tcp(self, address: ListenAddress) -> socket.socket:
+        return await self._names.call(
             "listen",
             LISTEN_DEADLINE_S,
             lambda: tcp_listener(address.host, address.port, backlog=BACKLOG),
         )
-        await Door(runner, listener, backlog=BACKLOG, guard=guard).start()
 
-    def _passed(self, name: str, *families: int) -> socket.socket | None:
-        for passed in self._environment.passed:
-            if passed.name == name and passed.socket.family in families:
-                return passed.socket
-        return None
-
-    async def _serve(self, app: web.Application, listener: socket.socket) -> None:
-        await Door(await self._runner(app), listener, backlog=BACKLOG).start()
+    def _passed(self, name: str, *families: int) -> list[socket.socket]:
+        return [
+            passed.socket
+            for passed in self._environment.passed
+            if passed.name == name and passed.socket.family in families
+        ]
 
     async def _runner(self, app: web.Application) -> web.AppRunner:
         runner = web.AppRunner(
@@ -535,7 +547,13 @@ class App:
         given = counts(self.peering.granting.book)
         ours = [m for m in running if m.direction is Direction.OUTGOING and not m.external]
         unused = sum(lease.standing is Standing.GRANTED for lease in gate.leases.values())
-        pools = (self.hypervisor.control, self.hypervisor.peers, self.mirror.pool, self._names)
+        pools = (
+            self.hypervisor.control,
+            self.hypervisor.peers,
+            self.mirror.pool,
+            self._names,
+            self.scraping.pool,
+        )
         return Snapshot(
             migrations=self.migrations.open(),
             waiting_oldest=head.created_at if head else None,

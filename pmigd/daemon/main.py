@@ -21,9 +21,10 @@ from pmigd.adapters.system.journald import Journald, leads_to_journald
 from pmigd.adapters.system.listenfds import ListenDescriptorsUnusable, passed_sockets
 from pmigd.adapters.system.sdnotify import Notifier, watchdog_interval_s
 from pmigd.adapters.system.unixsocket import SocketUnusable
-from pmigd.config.load import ConfigRefused, check, format_finding, load
+from pmigd.config.load import ConfigRefused, format_finding
 from pmigd.config.schema import Config
 from pmigd.daemon.app import App, Environment
+from pmigd.daemon.configuration import check, load
 
 EXIT_CONFIG: Final = 2
 EXIT_LISTEN: Final = 1

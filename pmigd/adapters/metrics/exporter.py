@@ -109,6 +109,14 @@ class Metrics:
         """The configuration was read again, with or without success."""
         self._host.config_reloaded(ok)
 
+    def web_config_read(self, ok: bool | None) -> None:
+        """The web configuration file was read, with or without success; None: there is none."""
+        self._host.web_config_read(ok)
+
+    def scrape_refused(self, why: str) -> None:
+        """Somebody was turned away from the listeners for Prometheus."""
+        self._host.scrape_refused(why)
+
     def log_message(self, level: str) -> None:
         """A line was logged."""
         self._host.log_message(level)

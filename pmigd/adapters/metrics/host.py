@@ -116,6 +116,20 @@ RELOADED: Final = Family(
     "gauge",
     "When the configuration was last read with success.",
 )
+WEB_CONFIG_OK: Final = Family(
+    "pmigd_web_config_last_reload_successful",
+    "gauge",
+    "Whether the web configuration file and its certificates, as they are now, can be used. While"
+    " they cannot, the last good ones are.",
+    absent="metrics.web_config is not set",
+)
+SCRAPE_REFUSALS: Final = Family(
+    "pmigd_scrape_refusals_total",
+    "counter",
+    "Connections and requests on the listeners for Prometheus that were turned away; not_allowed"
+    " is a missing or wrong password, or a certificate without an allowed name.",
+    ("reason",),
+)
 LOG: Final = Family(
     "pmigd_log_messages_total", "counter", "Lines written to the log, by level.", ("level",)
 )
@@ -144,6 +158,8 @@ FAMILIES: Final = (
     LAG,
     RELOAD_OK,
     RELOADED,
+    WEB_CONFIG_OK,
+    SCRAPE_REFUSALS,
     LOG,
     LOG_UNSENT,
 )
@@ -168,6 +184,10 @@ class HostMetrics:
         self._lag = LAG.histogram(registry)
         self._reload_ok = RELOAD_OK.gauge(registry)
         self._reloaded = RELOADED.gauge(registry)
+        self._web_config_ok: bool | None = None
+        self._scrape_refusals = SCRAPE_REFUSALS.counter(registry)
+        for reason in (*labels.SCRAPE_REFUSALS, labels.OTHER):
+            self._scrape_refusals.labels(reason)
         self._log = LOG.counter(registry)
         for level in labels.LEVELS:
             self._log.labels(level)
@@ -197,6 +217,14 @@ class HostMetrics:
         if ok:
             self._reloaded.set(self._utc_now().timestamp())
 
+    def web_config_read(self, ok: bool | None) -> None:
+        """The web configuration file was read; None: there is none."""
+        self._web_config_ok = ok
+
+    def scrape_refused(self, why: str) -> None:
+        """A connection or a request was turned away from the listeners for Prometheus."""
+        self._scrape_refusals.labels(member(why, labels.SCRAPE_REFUSALS, labels.OTHER)).inc()
+
     def log_message(self, level: str) -> None:
         """A line was logged. A level that is not one of ours counts as info."""
         self._log.labels(member(level, labels.LEVELS, "info")).inc()
@@ -208,8 +236,15 @@ class HostMetrics:
     def collect(self, now: Snapshot) -> Iterator[Metric]:
         """The families that are read from memory as of now."""
         yield from self._libvirt()
+        yield self._web_config()
         yield from _queue(now)
         yield from _pools(now)
+
+    def _web_config(self) -> Metric:
+        ok = WEB_CONFIG_OK.gauges()
+        if self._web_config_ok is not None:
+            ok.add_metric([], int(self._web_config_ok))
+        return ok
 
     def _libvirt(self) -> Iterator[Metric]:
         info, up, reconnects = LIBVIRT.gauges(), UP.gauges(), RECONNECTS.counters()

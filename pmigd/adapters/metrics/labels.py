@@ -60,6 +60,18 @@ PEER_REFUSALS: Final = (
     "malformed",
     "unknown_resource",
 )
+SCRAPE_REFUSALS: Final = (
+    "too_many",
+    "gave_up",
+    "too_slow",
+    "plain_http",
+    "bad_tls",
+    "no_certificate",
+    "untrusted",
+    "expired",
+    "not_allowed",
+    "bad_http",
+)
 OTHER: Final = "other"
 
 _RESULT_OF: Final = {

@@ -42,6 +42,7 @@ _VALUES: Final = (
     ("phase", labels.PHASES),
     ("reason (migrations)", labels.REASONS),
     ("reason (peers)", (*labels.PEER_REFUSALS, labels.OTHER)),
+    ("reason (scrapes)", (*labels.SCRAPE_REFUSALS, labels.OTHER)),
     ("request", (*labels.PEER_REQUESTS, labels.OTHER)),
     ("resource", (*labels.WAITED, labels.OTHER)),
     ("result", labels.RESULTS),

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pmigd.adapters.pem import PkiUnusable, is_there, load_authorities, load_pair
+
 CRL_NAME: Final = "cacrl.pem"
 """Revoked certificates: as libvirt does, the list beside the CA's certificate, if there is one."""
-
-
-class PkiUnusable(Exception):  # noqa: N818 - it says what is the case
-    """A certificate, key or list cannot be used; the text names the file and says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,37 +79,11 @@ def _context(
 
 
 def _load(context: ssl.SSLContext, files: PkiFiles, cert: Path, key: Path) -> None:
-    for file in (files.ca, cert, key):
-        _is_there(file, needed=True)
-    try:
-        context.load_verify_locations(cafile=files.ca)
-    except (ssl.SSLError, OSError) as error:
-        raise PkiUnusable(f"{files.ca} has no certificate of an authority") from error
-    if _is_there(files.crl, needed=False):
+    load_authorities(context, files.ca)
+    if is_there(files.crl, needed=False):
         try:
             context.load_verify_locations(cafile=files.crl)
         except (ssl.SSLError, OSError) as error:
             raise PkiUnusable(f"{files.crl} is not a list of revoked certificates") from error
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
-    try:
-        # An enciphered key must not make OpenSSL ask for its password on the terminal.
-        context.load_cert_chain(cert, key, password=lambda: "")
-    except (ssl.SSLError, OSError) as error:
-        raise PkiUnusable(_about_pair(cert, key, error)) from error
-
-
-def _is_there(file: Path, *, needed: bool) -> bool:
-    """Raise what OpenSSL would not tell: which file it is that cannot be read."""
-    try:
-        file.read_bytes()
-    except OSError as error:
-        if isinstance(error, FileNotFoundError) and not needed:
-            return False
-        raise PkiUnusable(f"{file}: {error.strerror}") from error
-    return True
-
-
-def _about_pair(cert: Path, key: Path, error: OSError) -> str:
-    if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
-        return f"{key} is not the key of {cert}"
-    return f"{cert} and {key} are not a certificate and a key without a password"
+    load_pair(context, cert, key)

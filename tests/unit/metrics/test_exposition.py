@@ -41,6 +41,7 @@ def busy() -> World:
     world.metrics.loop_lag(0.2)
     world.metrics.rejected(Code.QUEUE_FULL)
     world.metrics.log_message("info")
+    world.metrics.web_config_read(True)
     world.metrics.peer_request("hostb", "ask", 0.01, failed=False)
     world.metrics.peer_refused("untrusted")
     figures = {

@@ -1,0 +1,47 @@
+"""Certificates and keys in files (PEM), loaded so that whatever is wrong is said of its file."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+
+class PkiUnusable(Exception):  # noqa: N818 - it says what is the case
+    """A certificate, key or list cannot be used; the text names the file and says why."""
+
+
+def load_pair(context: ssl.SSLContext, cert: Path, key: Path) -> None:
+    """Load a certificate and its key. Raises PkiUnusable."""
+    for file in (cert, key):
+        is_there(file, needed=True)
+    try:
+        # An enciphered key must not make OpenSSL ask for its password on the terminal.
+        context.load_cert_chain(cert, key, password=lambda: "")
+    except (ssl.SSLError, OSError) as error:
+        raise PkiUnusable(_about_pair(cert, key, error)) from error
+
+
+def load_authorities(context: ssl.SSLContext, file: Path) -> None:
+    """Trust the authorities whose certificates are in `file`. Raises PkiUnusable."""
+    is_there(file, needed=True)
+    try:
+        context.load_verify_locations(cafile=file)
+    except (ssl.SSLError, OSError) as error:
+        raise PkiUnusable(f"{file} has no certificate of an authority") from error
+
+
+def is_there(file: Path, *, needed: bool) -> bool:
+    """Raise what OpenSSL would not tell: which file it is that cannot be read."""
+    try:
+        file.read_bytes()
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not needed:
+            return False
+        raise PkiUnusable(f"{file}: {error.strerror}") from error
+    return True
+
+
+def _about_pair(cert: Path, key: Path, error: OSError) -> str:
+    if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+        return f"{key} is not the key of {cert}"
+    return f"{cert} and {key} are not a certificate and a key without a password"

@@ -1,0 +1,335 @@
+"""What a web configuration file says: checked whole, every fault told, and made ready to be used.
+
+The verdict is that of ``promtool check web-config``, but where a file would be accepted and not
+served as it says: Python's TLS cannot do everything that Go's does. Such a file is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from pmigd.adapters.pem import PkiUnusable, load_authorities, load_pair
+from pmigd.adapters.web.document import Lines, NotYaml, parse
+from pmigd.schema.validate import FieldError, show, validate
+from pmigd.schema.validate import Path as KeyPath
+
+MAX_FILE_BYTES: Final = 1024 * 1024
+MAX_COST: Final = 15
+"""Of a bcrypt hash: about two seconds a guess. More would outlast the scrape."""
+
+_HASH: Final = rf"^\$2[aby]\$(?:0[4-9]|1[0-{MAX_COST - 10}])\$[./A-Za-z0-9]{{53}}$"
+
+Version = Literal["TLS10", "TLS11", "TLS12", "TLS13"]
+_OLD: Final = ("TLS10", "TLS11")
+_VERSIONS: Final = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
+
+_NO_CLIENT_CERT: Final = ("", "NoClientCert", "RequestClientCert")
+"""What is only requested, nobody looks at: it is not requested."""
+_ANY_CLIENT_CERT: Final = ("RequireAnyClientCert", "RequireClientCert")
+
+_CIPHERS: Final = {
+    "TLS_AES_128_GCM_SHA256": "",  # those of TLS 1.3 cannot be chosen, in Go neither
+    "TLS_AES_256_GCM_SHA384": "",
+    "TLS_CHACHA20_POLY1305_SHA256": "",
+    "TLS_RSA_WITH_AES_128_CBC_SHA": "AES128-SHA",
+    "TLS_RSA_WITH_AES_256_CBC_SHA": "AES256-SHA",
+    "TLS_RSA_WITH_AES_128_GCM_SHA256": "AES128-GCM-SHA256",
+    "TLS_RSA_WITH_AES_256_GCM_SHA384": "AES256-GCM-SHA384",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA": "ECDHE-ECDSA-AES128-SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA": "ECDHE-ECDSA-AES256-SHA",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA": "ECDHE-RSA-AES128-SHA",
+    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA": "ECDHE-RSA-AES256-SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384": "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256": "ECDHE-RSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384": "ECDHE-RSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
+}
+"""Go's names, which the file has, and OpenSSL's."""
+
+_CURVES: Final = {
+    "X25519": "",  # Python cannot choose it
+    "CurveP256": "prime256v1",
+    "CurveP384": "secp384r1",
+    "CurveP521": "secp521r1",
+}
+
+_HEADERS: Final[dict[str, tuple[str, ...]]] = {
+    "Strict-Transport-Security": (),
+    "X-Content-Type-Options": ("nosniff",),
+    "X-Frame-Options": ("deny", "sameorigin"),
+    "X-XSS-Protection": (),
+    "Content-Security-Policy": (),
+}
+"""Headers that may be added to answers, and their values where only some are accepted."""
+
+_Cipher = Annotated[str, Meta(extra={"accepted": "a name of Go's crypto/tls"})]
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One table of the file."""
+
+
+class _Tls(_Table, frozen=True, kw_only=True):
+    cert_file: str = ""
+    key_file: str = ""
+    client_auth_type: Literal[
+        "",
+        "NoClientCert",
+        "RequestClientCert",
+        "RequireAnyClientCert",
+        "RequireClientCert",
+        "VerifyClientCertIfGiven",
+        "RequireAndVerifyClientCert",
+    ] = ""
+    client_ca_file: str = ""
+    client_allowed_sans: tuple[str, ...] | None = None
+    min_version: Version = "TLS12"
+    max_version: Version = "TLS13"
+    cipher_suites: tuple[_Cipher, ...] = ()
+    prefer_server_cipher_suites: bool = True
+    curve_preferences: tuple[str, ...] = ()
+
+    @property
+    def wanted(self) -> bool:
+        return any((self.cert_file, self.key_file, self.client_auth_type, self.client_ca_file))
+
+
+class _Http(_Table, frozen=True, kw_only=True):
+    http2: bool = True
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+_Hash = Annotated[
+    str,
+    Meta(
+        pattern=_HASH,
+        extra={"accepted": f"a bcrypt hash, as of htpasswd -nB, of a cost from 4 to {MAX_COST}"},
+    ),
+]
+
+
+class _File(_Table, frozen=True, kw_only=True):
+    tls_server_config: _Tls = msgspec.field(default_factory=_Tls)
+    http_server_config: _Http = msgspec.field(default_factory=_Http)
+    basic_auth_users: dict[str, _Hash] = msgspec.field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that keeps the file from being used; the fields are those of a config's finding."""
+
+    key: str
+    message: str
+    value: str = ""
+    accepted: str = ""
+    line: int | None = None
+
+
+Stamps = dict[Path, tuple[int, ...] | None]
+"""Which version of each file was read; None: it was not there."""
+
+
+class WebConfigRefused(Exception):  # noqa: N818 - it says what happened
+    """The file is not usable; `faults` has every reason, `stamps` what it was decided by."""
+
+    def __init__(self, path: Path, faults: list[Fault], stamps: Stamps) -> None:
+        first = faults[0]
+        where = f"{path}:{first.line}" if first.line else str(path)
+        super().__init__(": ".join(part for part in (where, first.key, first.message) if part))
+        self.faults: Final = tuple(faults)
+        self.stamps: Final = stamps
+
+
+@dataclass(frozen=True, slots=True)
+class WebConfig:
+    """A file that was read and can be used. The defaults are those without a file.
+
+    `context` None is plain HTTP. `names` are those of which a client's certificate must have one;
+    None where it need not.
+    """
+
+    context: ssl.SSLContext | None = None
+    names: frozenset[str] | None = None
+    users: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    stamps: Stamps = field(default_factory=dict)
+
+
+def read(path: Path) -> WebConfig:
+    """Read the file and the certificates that it names. Raises WebConfigRefused; blocks."""
+    stamps = stamps_of((path,))
+    try:
+        text = _text(path)
+        document, lines = parse(text)
+    except NotYaml as error:
+        raise WebConfigRefused(path, [Fault("", str(error), line=error.line)], stamps) from error
+    document = _without_nulls(document)
+    said, errors = validate(_File, document)
+    if said is None:
+        raise WebConfigRefused(path, [_fault(e, document, lines) for e in errors], stamps)
+    tls = said.tls_server_config
+    directory = path.parent
+    named = [directory / name for name in (tls.cert_file, tls.key_file, tls.client_ca_file) if name]
+    stamps |= stamps_of(named)
+    faults = [*_tls_faults(tls), *_header_faults(said.http_server_config.headers)]
+    context: ssl.SSLContext | None = None
+    if tls.wanted and not faults:
+        try:
+            context = _context(tls, directory)
+        except PkiUnusable as error:
+            faults.append(Fault("tls_server_config", str(error)))
+    if faults:
+        raise WebConfigRefused(path, faults, stamps)
+    sans = tls.client_allowed_sans
+    return WebConfig(
+        context,
+        frozenset(sans) if context is not None and sans is not None else None,
+        said.basic_auth_users,
+        said.http_server_config.headers,
+        stamps,
+    )
+
+
+def stamps_of(files: Iterable[Path]) -> Stamps:
+    """Which versions of the files are there now. Blocks."""
+    return {file: _stamp(file) for file in files}
+
+
+def _stamp(file: Path) -> tuple[int, ...] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _text(path: Path) -> str:
+    try:
+        # Not blocking: a FIFO in the file's place must not hang the daemon's start.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1) or b""
+    except OSError as error:
+        raise NotYaml(f"cannot be read: {error.strerror}") from error
+    if len(content) > MAX_FILE_BYTES:
+        raise NotYaml(f"is larger than {MAX_FILE_BYTES} bytes")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise NotYaml("is not UTF-8 text", content[: error.start].count(b"\n") + 1) from error
+
+
+def _without_nulls(document: Any) -> Any:
+    """A key of a table without a value is as good as none; a user without a hash is a fault."""
+    if not isinstance(document, dict):
+        return {} if document is None else document
+    document = {key: value for key, value in document.items() if value is not None}
+    for name in ("tls_server_config", "http_server_config"):
+        if isinstance(document.get(name), dict):
+            table = document[name].items()
+            document[name] = {key: value for key, value in table if value is not None}
+    return document
+
+
+def _fault(error: FieldError, document: Any, lines: Lines) -> Fault:
+    line = lines.get(error.path)
+    if error.kind == "unknown":
+        message = error.message.replace("is not known", "is not a known key")
+        return Fault(error.field, message, "", f"one of {error.accepted}", line)
+    secret = error.path[:1] == ("basic_auth_users",)
+    value = "" if secret else show(_at(document, error.path))
+    return Fault(error.field, "is not accepted", value, error.accepted, line)
+
+
+def _at(document: Any, path: KeyPath) -> Any:
+    for step in path:
+        document = document[step]
+    return document
+
+
+def _tls_faults(tls: _Tls) -> Iterator[Fault]:
+    def at(key: str, message: str, value: object = None, accepted: str = "") -> Fault:
+        shown = "" if value is None else show(value)
+        return Fault(f"tls_server_config.{key}", message, shown, accepted)
+
+    for name in tls.cipher_suites:
+        if name not in _CIPHERS:
+            yield at("cipher_suites", "is not a known suite", name, ", ".join(_CIPHERS))
+    for name in tls.curve_preferences:
+        if name not in _CURVES:
+            yield at("curve_preferences", "is not a known curve", name, ", ".join(_CURVES))
+    if not tls.wanted:
+        return
+    if not tls.cert_file:
+        yield at("cert_file", "is required")
+    if not tls.key_file:
+        yield at("key_file", "is required")
+    asked = tls.client_auth_type
+    if tls.client_ca_file and asked in ("", "NoClientCert"):
+        yield at("client_auth_type", "must say what client_ca_file is for", asked)
+    if asked in _ANY_CLIENT_CERT:
+        message = "is not supported: a certificate that nobody verifies proves nothing"
+        yield at("client_auth_type", message, asked, "RequireAndVerifyClientCert")
+    elif tls.client_allowed_sans is not None and asked != "RequireAndVerifyClientCert":
+        message = "needs client_auth_type RequireAndVerifyClientCert"
+        yield at("client_allowed_sans", message)
+    if tls.max_version in _OLD:
+        yield at("max_version", "is not supported: it is not safe", tls.max_version, "TLS12, TLS13")
+    elif tls.min_version > tls.max_version:
+        yield at("min_version", "is above max_version", tls.min_version)
+    chosen = tls.curve_preferences
+    if len(chosen) > 1 or any(_CURVES.get(name) == "" for name in chosen):
+        accepted = f"one of {', '.join(name for name in _CURVES if _CURVES[name])}, or none"
+        yield at("curve_preferences", "is not supported", list(chosen), accepted)
+
+
+def _header_faults(headers: Mapping[str, str]) -> Iterator[Fault]:
+    for name, value in headers.items():
+        key = f"http_server_config.headers.{name[:80]}"
+        if name not in _HEADERS:
+            yield Fault(key, "cannot be configured", "", f"one of {', '.join(_HEADERS)}")
+        elif _HEADERS[name] and value not in _HEADERS[name]:
+            yield Fault(key, "is not accepted", show(value), ", ".join(_HEADERS[name]))
+        elif not value.isprintable():
+            yield Fault(key, "holds a character that cannot be printed", show(value))
+
+
+def _context(tls: _Tls, directory: Path) -> ssl.SSLContext:
+    """The context that the file asks for. Raises PkiUnusable."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    # A resumed session would not be verified again, though its certificate may have ended.
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
+    context.num_tickets = 0
+    if not tls.prefer_server_cipher_suites:
+        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.minimum_version = _VERSIONS.get(tls.min_version, ssl.TLSVersion.TLSv1_2)
+    context.maximum_version = _VERSIONS[tls.max_version]
+    if tls.cipher_suites:
+        names = [_CIPHERS[name] for name in tls.cipher_suites if _CIPHERS[name]]
+        if names:
+            context.set_ciphers(":".join(names))
+        else:
+            context.minimum_version = ssl.TLSVersion.TLSv1_3
+    for name in tls.curve_preferences:
+        context.set_ecdh_curve(_CURVES[name])
+    load_pair(context, directory / tls.cert_file, directory / tls.key_file)
+    if tls.client_auth_type not in _NO_CLIENT_CERT:
+        required = tls.client_auth_type == "RequireAndVerifyClientCert"
+        context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
+        if tls.client_ca_file:
+            load_authorities(context, directory / tls.client_ca_file)
+        else:
+            context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
+    elif tls.client_ca_file:
+        load_authorities(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), directory / tls.client_ca_file)
+    return context

@@ -1,0 +1,72 @@
+"""Who may read the metrics over TCP: as the web configuration file says, for every path."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any, Final, Literal, Protocol
+
+from aiohttp import web
+
+from pmigd.api.guard import Guard
+from pmigd.api.peerbackend import Intrusion
+from pmigd.api.problems import Handler
+
+Verdict = Literal["in", "password", "certificate", "busy"]
+"""Whether a request is let in, or what keeps it out: its password, its certificate, or that too
+many passwords wait for their check."""
+
+_ANSWERS: Final[dict[Verdict, tuple[int, str, dict[str, str]]]] = {
+    "password": (401, "A user and the right password are needed.", {"WWW-Authenticate": "Basic"}),
+    "certificate": (403, "No name of the client's certificate is allowed.", {}),
+    "busy": (503, "Too many passwords wait for their check.", {"Retry-After": "1"}),
+}
+
+
+class Scrapers(Protocol):
+    """The daemon: :class:`pmigd.daemon.scraping.Scraping`."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What every answer has besides."""
+
+    async def admits(
+        self, credentials: tuple[str, str] | None, certificate: Mapping[str, Any]
+    ) -> Verdict:
+        """Whether a request is let in. `credentials` are user and password, if they were given;
+        `certificate` is what TLS verified, empty if nothing."""
+
+
+SCRAPERS: Final = web.AppKey("scrapers", Scrapers)
+GUARD: Final = web.AppKey("scrapers_guard", Guard)
+
+
+@web.middleware
+async def admitted(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let nobody read who may not, and add the headers that the file asks for."""
+    scrapers = request.app[SCRAPERS]
+    certificate = request.get_extra_info("peercert") or {}
+    verdict = await scrapers.admits(_credentials(request), certificate)
+    if verdict == "in":
+        response = await handler(request)
+    else:
+        status, text, headers = _ANSWERS[verdict]
+        why: Intrusion = "too_many" if verdict == "busy" else "not_allowed"
+        request.app[GUARD].refused(why, request.remote or "unknown", text)
+        response = web.Response(status=status, text=f"{text}\n", headers=headers)
+        response.force_close()
+    response.headers.update(scrapers.headers)
+    return response
+
+
+def _credentials(request: web.Request) -> tuple[str, str] | None:
+    scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        text = base64.b64decode(encoded.strip(), validate=True).decode(errors="surrogateescape")
+    except (binascii.Error, ValueError):
+        return None
+    user, colon, password = text.partition(":")
+    return (user, password) if colon else None

@@ -1,0 +1,113 @@
+"""How the metrics are served over TCP: TLS, passwords and headers of the web configuration file.
+
+The file and its certificates are looked at every second and read again when they changed. What
+cannot be used is said, and what was read before stays in force.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from pmigd.adapters import web
+from pmigd.adapters.metrics import Metrics
+from pmigd.adapters.pool import CallPool, Overdue
+from pmigd.api.guard import Guard
+from pmigd.api.scrapers import Verdict
+from pmigd.config.schema import Config
+
+LOOK_EVERY_S: Final = 1.0
+READ_DEADLINE_S: Final = 5.0
+
+log = structlog.get_logger()
+
+
+class Scraping:
+    """The listeners for Prometheus (:class:`pmigd.api.scrapers.Scrapers`)."""
+
+    def __init__(self, metrics: Metrics, files: CallPool) -> None:
+        self._metrics = metrics
+        self._files = files
+        self._path: Path | None = None
+        self._current = web.WebConfig()
+        self._stamps: web.Stamps = {}
+        self.pool = CallPool("passwords", 1)
+        self._passwords = web.Passwords(self.pool)
+        self.guard = Guard(metrics.scrape_refused, event="scraper refused", plain=True)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What every answer has besides."""
+        return self._current.headers
+
+    async def admits(
+        self, credentials: tuple[str, str] | None, certificate: Mapping[str, Any]
+    ) -> Verdict:
+        """Whether a request is let in."""
+        now = self._current
+        if now.names is not None and now.names.isdisjoint(_names(certificate)):
+            return "certificate"
+        if not now.users:
+            return "in"
+        if credentials is None:
+            return "password"
+        try:
+            right = await self._passwords.right(now.users, *credentials)
+        except (web.TooManyWaiting, Overdue):
+            return "busy"
+        return "in" if right else "password"
+
+    async def configure(self, config: Config) -> str:
+        """Take up which file it is; what is wrong with it. What was in force before then stays."""
+        path = Path(config.metrics.web_config) if config.metrics.web_config else None
+        if path is None:
+            self._path = None
+            self._take(web.WebConfig())
+            self._metrics.web_config_read(None)
+            return ""
+        self._path, self._stamps = path, {}
+        return await self._look(path)
+
+    async def run(self) -> None:
+        """Read the file again whenever it changed."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            if self._path is not None:
+                await self._look(self._path)
+
+    def stop(self) -> None:
+        """Check no more passwords."""
+        self.pool.stop()
+
+    async def _look(self, path: Path) -> str:
+        """Read the file if it changed; what is wrong with it."""
+        stamps = self._stamps
+
+        def changed() -> web.WebConfig | None:
+            return web.read(path) if not stamps or web.stamps_of(stamps) != stamps else None
+
+        try:
+            fresh = await self._files.call("web config", READ_DEADLINE_S, changed)
+        except (web.WebConfigRefused, Overdue) as error:
+            if isinstance(error, web.WebConfigRefused):
+                self._stamps = error.stamps
+            log.error("web configuration cannot be used", detail=str(error))
+            self._metrics.web_config_read(False)
+            return str(error)
+        if fresh is not None and path == self._path:
+            self._take(fresh)
+            log.info("web configuration read", tls=fresh.context is not None)
+            self._metrics.web_config_read(True)
+        return ""
+
+    def _take(self, fresh: web.WebConfig) -> None:
+        self._current, self._stamps = fresh, fresh.stamps
+        self.guard.context = fresh.context
+
+
+def _names(certificate: Mapping[str, Any]) -> set[str]:
+    return {text for _, text in certificate.get("subjectAltName", ())}
