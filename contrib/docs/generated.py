@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from contrib.docs import catalog, commands, parity, problems, request
+from contrib.grafana import fleet, host
 from pmigd.adapters.metrics import reference as metrics
 from pmigd.api.openapi import document
 from pmigd.cli import parser, shells
@@ -27,6 +28,8 @@ FILES: Final[dict[str, Callable[[], str]]] = {
     "docs/pmigctl.md": commands.text,
     "docs/request.md": request.text,
     "docs/parity.md": parity.text,
+    "contrib/grafana/pmigd-fleet.json": fleet.text,
+    "contrib/grafana/pmigd-host.json": host.text,
     "contrib/completions/pmigctl.bash": lambda: shells.script("bash", parser.build()),
     "contrib/completions/_pmigctl": lambda: shells.script("zsh", parser.build()),
 }

@@ -31,7 +31,7 @@ ask for it, and carries exemplars (`migration="ID"`) on the histograms of migrat
 - Buckets and names are an interface: they change only with a major version.
 """
 
-_VALUES: Final = (
+VALUES: Final = (
     ("action", labels.ACTIONS),
     ("direction", labels.DIRECTIONS),
     ("kind (transferred bytes)", labels.KINDS),
@@ -108,7 +108,7 @@ def reference_text() -> str:
     for title, section in SECTIONS:
         lines += [f"## {title}", "", *_table(section), ""]
     lines += ["## Label values", "", "| label | values |", "|---|---|"]
-    lines += [f"| {name} | {_code(values)} |" for name, values in _VALUES]
+    lines += [f"| {name} | {_code(values)} |" for name, values in VALUES]
     lines += ["", "## Buckets", "", "| histogram | upper bounds |", "|---|---|"]
     lines += [
         f"| `{family.name}` | {' '.join(f'{bound:g}' for bound in family.buckets)} |"

@@ -1,0 +1,1 @@
+"""Two dashboards for Grafana. `make docs` writes their JSON next to this file."""
