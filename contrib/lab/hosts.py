@@ -16,7 +16,7 @@ from contrib.lab import certificates
 from contrib.lab.anchor import ROOT_POINT, SHARED_DIR
 from contrib.lab.config_text import libvirt_conf, merge, toml
 from contrib.lab.daemons import Libvirtd, Pmigd
-from contrib.lab.deadlines import tail
+from contrib.lab.deadlines import tail, until
 from contrib.lab.disks import IMAGES_DIR
 from contrib.lab.problems import LabError
 from contrib.lab.ssh import Sshd
@@ -264,7 +264,14 @@ class Host:
     def refresh_images_pool(self) -> None:
         """Let libvirtd look again: it does not create a disk that it believes to be there."""
         if self._has_images_pool():
-            self.virsh("pool-refresh", IMAGES_POOL)
+            # Refused while libvirt itself makes an image in it.
+            until(
+                lambda: (
+                    self.run(["virsh", "pool-refresh", IMAGES_POOL], check=False).returncode == 0
+                ),
+                f"pool {IMAGES_POOL} of {self.name} refreshed",
+                timeout=10,
+            )
 
     # Who it claims to be
 

@@ -88,7 +88,7 @@ def may_abort(migration: Migration) -> Problem | None:
         return Problem(Code.WRONG_STATE, "An incoming migration can only be aborted at its source.")
     if migration.state.terminal:
         return Problem(Code.WRONG_STATE, f"The migration has {migration.state} already.")
-    if migration.state in (State.POSTCOPY, State.POSTCOPY_PAUSED):
+    if migration.evidence.postcopy and migration.state is not State.UNRESOLVED:
         return Problem(
             Code.WRONG_STATE,
             "In post-copy the guest runs at the destination: aborting would lose it.",
@@ -392,8 +392,9 @@ def _recover(m: Migration, by: str, now: Now) -> Step:
 
 
 def _sampled(m: Migration, job: Job, sample: Sample | None, now: Now) -> Step:
-    if job is Job.OUTGOING and m.state is State.UNRESOLVED:
-        m = replace(_move(m, State.PRECOPY), problem=None)
+    if job is Job.OUTGOING and m.state is State.UNRESOLVED and not m.evidence.postcopy:
+        # A job alone settles nothing about post-copy: libvirt keeps it for a broken one, too.
+        m = replace(_move(m, _under_way(m)), problem=None)
     # Before and after the transfer proper libvirt counts nothing: that is no progress.
     begun = Step(m)
     if sample is not None and sample.memory_total_bytes + sample.disk_total_bytes > 0:
@@ -523,13 +524,18 @@ def _stayed(m: Migration, event: ev.Looked, now: Now) -> Migration:
     return _end(m, State.FAILED, Problem(Code.INTERRUPTED, detail), now)
 
 
+def _under_way(m: Migration) -> State:
+    """The state of one whose job goes on: from post-copy there is no way back to pre-copy."""
+    return State.POSTCOPY if m.evidence.postcopy else State.PRECOPY
+
+
 def _goes_on(m: Migration, now: Now) -> Step:
     """The job is still there although its call came back, or nobody waits for the call."""
     if m.call in (Call.FAILED, Call.OK):
         m = _act(m, "watch", "pmigd", "the call ended but libvirt's job goes on", now)
         m = replace(m, call=Call.LOST, failure=None)
     if m.state is State.UNRESOLVED:
-        m = replace(_move(m, State.PRECOPY), problem=None)
+        m = replace(_move(m, _under_way(m)), problem=None)
     if m.direction is Direction.INCOMING:
         return _look_again(m)  # a destination has no statistics whose end would be noticed
     m = replace(m, looks=0)
@@ -562,7 +568,7 @@ def _abort_answered(m: Migration, failure: Problem | None, *, no_job: bool, now:
 
 def _abort_again(m: Migration, after_s: float = 0.0) -> tuple[AbortJob, ...]:
     """The abort that was asked for, as long as it would not lose the guest."""
-    if m.abort is None or m.state in (State.POSTCOPY, State.POSTCOPY_PAUSED):
+    if m.abort is None or m.evidence.postcopy:
         return ()
     return (AbortJob(after_s),)
 

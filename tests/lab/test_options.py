@@ -237,6 +237,12 @@ def breaks_in_postcopy(lab, a, guest, *, during=lambda: None, **fields):
     a.wait(m["id"], "precopy", also=lambda m: m["progress"] is not None)
     a.call("POST", f"/v1/migrations/{m['id']}/postcopy", status=202)
     a.wait(m["id"], "postcopy")
+    # Until the destination's libvirt has noticed the switch it would end the guest with the link.
+    until(
+        lambda: "post-copy" in lab["hostb"].virsh("domstate", "--reason", g.name),
+        "the destination's libvirt to know of the switch",
+        timeout=5,
+    )
     during()
     assert lab.link(a.host).reset_connections() > 0
     return g, a.wait(m["id"], "postcopy_paused")

@@ -44,6 +44,7 @@ from tests.support.build import (
     PLAN,
     POSTCOPY_BROKEN,
     POSTCOPY_BROKEN_THERE,
+    POSTCOPY_HERE,
     PREPARED,
     RUNS,
     RUNS_AGAIN,
@@ -348,6 +349,13 @@ class TestPostcopy:
         for seconds in range(10, 20):
             m = play(m, ev.Looked(POSTCOPY_BROKEN, ABSENT), start=seconds).migration
         assert (m.state, m.problem and m.problem.code) == (State.UNRESOLVED, Code.GUEST_NOT_FOUND)
+        # libvirt keeps the job of a broken post-copy: that is no pre-copy, and nothing to abort.
+        m = play(m, ev.Sampled(Job.OUTGOING, sample()), start=30).migration
+        assert m.state is State.UNRESOLVED
+        assert engine.may_abort(m) is not None
+        m = play(m, ev.Looked(POSTCOPY_HERE, ARRIVED), start=31).migration
+        assert m.state is State.POSTCOPY
+        assert engine.may_abort(m) is not None
 
     def test_a_pause_limit_is_set_once_memory_is_on_its_way(self) -> None:
         request = {"max_downtime_ms": 120}
