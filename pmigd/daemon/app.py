@@ -386,10 +386,8 @@ class App:
             return False
 
     async def _open_journal(self) -> None:
-        try:
+        with contextlib.suppress(JournalError):  # the journal has said so; it is tried again
             await self.journal.open()
-        except JournalError as error:
-            log.error("journal cannot be written", detail=str(error))
 
     async def _first_connection(self) -> None:
         """Give libvirt a moment: what runs is adopted before the first question about it."""

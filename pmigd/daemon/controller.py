@@ -134,7 +134,6 @@ class Controller:
         self._dirty: set[MigrationId] = set()
         self._closed_since_prune = 0
         self._stopping = False
-        self._journal_broken = False
         self.loaded = False
         """Whether the journal was read: before, nobody knows which migrations are others'."""
 
@@ -229,7 +228,6 @@ class Controller:
         try:
             await self._journal.write(Entry(migration, _stamp(self._now())))
         except JournalError as error:
-            self._journal_broke(error)
             self.pump()
             raise refuse(Code.JOURNAL_UNAVAILABLE, str(error)) from error
         finally:
@@ -401,15 +399,8 @@ class Controller:
 
     async def keep_journal(self) -> None:
         """Write again what could not be written, until cancelled."""
-        if not self._journal.writable:
-            self._journal_broken = True  # said by who opened it
         while True:
             await asyncio.sleep(JOURNAL_RETRY_S)
-            if not self._journal.writable:
-                self._journal_broke(self._journal.error)
-            elif self._journal_broken:
-                self._journal_broken = False
-                log.info("journal can be written again")
             if self._journal.writable and not self._dirty:
                 continue
             dirty = [self._all[iden] for iden in self._dirty if iden in self._all]
@@ -569,8 +560,7 @@ class Controller:
         """Journal the start of a queued migration; what cannot be journalled stays queued."""
         try:
             await self._write(step, now)
-        except JournalError as error:
-            self._journal_broke(error)
+        except JournalError:
             return engine.Step(before)
         return step
 
@@ -581,7 +571,6 @@ class Controller:
         try:
             await self._write(step, now)
         except JournalError as error:
-            self._journal_broke(error)
             self._dirty.add(before.id)
             if any(isinstance(effect, Perform | Recover) for effect in step.effects):
                 # The call was not made, and without a record of it it must not be made.
@@ -589,12 +578,6 @@ class Controller:
                 return engine.step(before, ev.PrepareFailed(problem), now)
             # What runs is watched and controlled on; keep_journal() writes it down later.
         return step
-
-    def _journal_broke(self, error: JournalError | str | None) -> None:
-        """Say it once, and not again until it could be written in between."""
-        if not self._journal_broken:
-            self._journal_broken = True
-            log.error("journal cannot be written", detail=str(error))
 
     async def _write(self, step: engine.Step, now: Now) -> None:
         names = tuple(type(effect).__name__ for effect in step.effects)

@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
+import structlog
 
 from pmigd.core.leases import Lease
 from pmigd.core.model import Migration, MigrationId
 
 T = TypeVar("T")
+log = structlog.get_logger()
 
 SCHEMA_VERSION: Final = 1
 _SCHEMA: Final = """
@@ -75,6 +77,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.error: str | None = "not opened yet"
+        self._said_broken = False
         self._encoder = msgspec.json.Encoder()
         self._decoder = msgspec.json.Decoder(Migration)
         self._lease_decoder = msgspec.json.Decoder(Lease)
@@ -201,13 +204,15 @@ class Journal:
             await self._ask(self._close, write=False)
         self._work.put(None)
 
-    # Below: on the journal's own thread, except _ask.
+    # Below: on the journal's own thread, except _ask and what it calls on the loop.
 
     async def _ask(self, function: Callable[[], T], *, write: bool) -> T:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
         def settle(value: object, error: Exception | None) -> None:
+            if write:
+                self._say(error)
             if future.cancelled():
                 return
             if error is not None:
@@ -222,6 +227,17 @@ class Journal:
 
         self._work.put(_Job(function, answer, write))
         return await future
+
+    def _say(self, error: Exception | None) -> None:
+        """Log that the file cannot be written, or can again: once each time it changes."""
+        broken = error is not None
+        if broken is self._said_broken:
+            return
+        self._said_broken = broken
+        if broken:
+            log.error("journal cannot be written", detail=str(error))
+        else:
+            log.info("journal can be written again")
 
     def _run(self) -> None:
         while (first := self._work.get()) is not None:
