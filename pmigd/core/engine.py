@@ -174,7 +174,7 @@ def step(migration: Migration, event: ev.Event, now: Now) -> Step:
         case ev.Prepared():
             return _prepared(m, event)
         case ev.PrepareFailed(problem):
-            return Step(_prepare_failed(m, problem, now))
+            return _prepare_failed(m, problem, now)
         case ev.CallReturned(failure):
             return _call_returned(m, failure)
         case ev.Sampled(job, sample):
@@ -334,12 +334,15 @@ def _prepared(m: Migration, event: ev.Prepared) -> Step:
     return Step(m, (Perform(event.plan),))
 
 
-def _prepare_failed(m: Migration, problem: Problem, now: Now) -> Migration:
+def _prepare_failed(m: Migration, problem: Problem, now: Now) -> Step:
+    if m.state is State.POSTCOPY_PAUSED and m.call is not Call.MADE:
+        return Step(m, (Look(ASK_ON_S),))  # it was not gone on with: another look tries again
     if m.state is not State.PREPARING or m.call is not Call.NOT_MADE:
-        return m
+        return Step(m)
     if problem.code in (Code.LIBVIRT_UNAVAILABLE, Code.JOURNAL_UNAVAILABLE):
-        return _back_to_queue(m)  # this host is not able to, now; the queue says what it waits for
-    return _end(m, State.FAILED, problem, now)
+        # This host is not able to, now; the queue says what it waits for.
+        return Step(_back_to_queue(m))
+    return Step(_end(m, State.FAILED, problem, now))
 
 
 def _back_to_queue(m: Migration) -> Migration:
@@ -394,7 +397,7 @@ def _recover(m: Migration, by: str, now: Now) -> Step:
 def _sampled(m: Migration, job: Job, sample: Sample | None, now: Now) -> Step:
     if job is Job.OUTGOING and m.state is State.UNRESOLVED and not m.evidence.postcopy:
         # A job alone settles nothing about post-copy: libvirt keeps it for a broken one, too.
-        m = replace(_move(m, _under_way(m)), problem=None)
+        m = replace(_move(m, State.PRECOPY), problem=None)
     # Before and after the transfer proper libvirt counts nothing: that is no progress.
     begun = Step(m)
     if sample is not None and sample.memory_total_bytes + sample.disk_total_bytes > 0:
@@ -524,18 +527,15 @@ def _stayed(m: Migration, event: ev.Looked, now: Now) -> Migration:
     return _end(m, State.FAILED, Problem(Code.INTERRUPTED, detail), now)
 
 
-def _under_way(m: Migration) -> State:
-    """The state of one whose job goes on: from post-copy there is no way back to pre-copy."""
-    return State.POSTCOPY if m.evidence.postcopy else State.PRECOPY
-
-
 def _goes_on(m: Migration, now: Now) -> Step:
     """The job is still there although its call came back, or nobody waits for the call."""
     if m.call in (Call.FAILED, Call.OK):
         m = _act(m, "watch", "pmigd", "the call ended but libvirt's job goes on", now)
         m = replace(m, call=Call.LOST, failure=None)
     if m.state is State.UNRESOLVED:
-        m = replace(_move(m, _under_way(m)), problem=None)
+        # From post-copy there is no way back to pre-copy.
+        state = State.POSTCOPY if m.evidence.postcopy else State.PRECOPY
+        m = replace(_move(m, state), problem=None)
     if m.direction is Direction.INCOMING:
         return _look_again(m)  # a destination has no statistics whose end would be noticed
     m = replace(m, looks=0)

@@ -130,9 +130,6 @@ class Account:
         self._number: Counter[Direction] = Counter()
         self._startups: Counter[str] = Counter()
 
-    def __contains__(self, key: str) -> bool:
-        return key in self._held
-
     def __iter__(self) -> Iterator[tuple[str, Held]]:
         return iter(self._held.items())
 

@@ -51,9 +51,6 @@ class Queue:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __contains__(self, iden: MigrationId) -> bool:
-        return iden in self._entries
-
     def __iter__(self) -> Iterator[Entry]:
         return self.in_turn()
 
@@ -106,7 +103,3 @@ class Queue:
     def any_to(self, destination: str) -> bool:
         """Whether some wait for that destination."""
         return destination in self._by_destination
-
-    def first(self) -> Entry | None:
-        """The next one, or None."""
-        return next(self.in_turn(), None)

@@ -99,9 +99,8 @@ class Asking:
     async def stop(self) -> None:
         """Say nothing any more. Leases are kept: what runs goes on."""
         sessions, self._sessions = self._sessions, {}
-        for session in sessions.values():
-            session.stop()
-        await asyncio.gather(*(s.task for s in sessions.values()), return_exceptions=True)
+        tasks = [task for session in sessions.values() for task in session.stop()]
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def ask(self, migration: Migration) -> None:
         """Ask the destination for a lease."""
@@ -133,13 +132,13 @@ class Asking:
         channel = self._channels.get(peer)
         if channel is None or self.gate.door(peer).shut is not None:
             return None
+        if not migration.evidence.destination_uuid:
+            return None
         question = LookQuestion(domain=migration.domain, completed=Direction.INCOMING)
         try:
             answer = await channel.look(question)
         except (PeerAway, PeerRefused) as error:
             log.debug("peer does not say", peer=peer, detail=str(error))
-            return None
-        if not migration.evidence.destination_uuid:
             return None
         if answer.host_uuid != migration.evidence.destination_uuid:
             log.warning("the peer's pmigd is on another host than its libvirt", peer=peer)
@@ -201,11 +200,17 @@ class _Session:
         loop = asyncio.get_running_loop()
         self.task = loop.create_task(self._run(), name=f"session-{peer}")
 
-    def stop(self) -> None:
-        """End it."""
-        self.task.cancel()
-        for task in self._asks:
+    def stop(self) -> list[asyncio.Task[None]]:
+        """End it, and give the tasks that end with it.
+
+        What was asked for here has to be asked for anew: nobody listens for the answer any more.
+        """
+        for iden in [iden for iden in self._gate.leases if self._goes_there(iden)]:
+            del self._gate.leases[iden]
+        tasks = [self.task, *self._asks]
+        for task in tasks:
             task.cancel()
+        return tasks
 
     def ask(self, migration: Migration) -> None:
         """Ask for a lease, now."""
@@ -250,11 +255,13 @@ class _Session:
                         await self._talk(events)
                 except* (PeerAway, PeerRefused) as group:
                     self._shut(str(group.exceptions[0]))
+                except* Exception:
+                    # Ended here, the session would leave those that wait for it waiting for ever.
+                    log.exception("session failed", peer=self.peer)
+                    self._shut("pmigd itself failed while it spoke with it; its log says more")
                 self._give_up_on_the_patient()
                 await asyncio.sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
                 attempt += 1
-        except Exception:
-            log.exception("session failed", peer=self.peer)
         finally:
             # Nobody watches the door any more: whoever wants to go there next finds out.
             if self.peer in self._gate.doors:

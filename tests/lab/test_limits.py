@@ -60,7 +60,6 @@ def virt_admin(host: Host, *commands: str) -> dict[str, int]:
 
 async def test_the_figures_are_those_that_virt_admin_itself_prints(host, mirror) -> None:
     limits = mirror()
-    assert limits.age_s is None
     for _ in range(20):  # the use may change between two questions
         said = virt_admin(host)
         [daemon] = (await limits.refresh()).daemons
@@ -83,7 +82,7 @@ async def test_the_figures_are_those_that_virt_admin_itself_prints(host, mirror)
     assert daemon.max_workers.source is Source.VIRT_ADMIN
     assert daemon.max_client_requests.source is Source.DEFAULT
     assert limits.current.problems == ()
-    assert limits.age_s < 2
+    assert daemon.max_workers.read_at is not None
 
 
 async def test_a_migration_is_seen_to_hold_a_worker(host, mirror, slow, a) -> None:

@@ -68,6 +68,17 @@ class TestWaiting:
         assert a.get(first["id"])["state"] == "precopy"
         a.abort(first["id"])
 
+    def test_outlives_a_change_of_the_way_to_the_peers_pmigd(self, a, b, guest, slow):
+        b.reload({"limits": {"max_incoming": 1}})
+        first = a.submit(slow(), to=WITHOUT_LEASES, bandwidth_mib_s=1)
+        a.wait(first["id"], "precopy")
+        second = a.submit(guest())
+        waits_for(a, second["id"], "incoming_slot", "hostb")
+        a.reload({"peers": {"hostb": {"pmigd": f"https://{b.host.address}:9717"}}})
+        waits_for(a, second["id"], "incoming_slot", "hostb")
+        a.abort(first["id"])
+        a.end(second["id"])
+
     def test_follows_the_priority(self, a, b, guest, slow):
         b.reload({"limits": {"max_incoming": 1}})
         a.reload({"limits": {"max_outgoing": 1}})

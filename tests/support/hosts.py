@@ -273,7 +273,7 @@ class World:
     def _hear(self, host: Host, answers: Iterable[Answer]) -> None:
         for answer in answers:
             known = host.leases.get(answer.id)
-            if known is None or answer.id not in host.queue:
+            if known is None or host.queue.get(answer.id) is None:
                 continue
             if answer.gone:
                 del host.leases[answer.id]

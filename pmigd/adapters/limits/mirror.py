@@ -50,18 +50,12 @@ class Limits:
         self._one_at_a_time = asyncio.Lock()
         self._host = Host({"libvirtd": Answer()}, Answer())
         self._live: dict[str, Reading] = {}
-        self._read_at: Now | None = None
         self._current = self._compose()
 
     @property
     def current(self) -> HostLimits:
         """The limits as last read. Every figure tells its source and when it was read."""
         return self._current
-
-    @property
-    def age_s(self) -> float | None:
-        """Seconds since the sources were last asked, whatever they said; None before that."""
-        return None if self._read_at is None else self._now().mono - self._read_at.mono
 
     def configure(self, source: LimitSource, daemon_conf: Path | None) -> None:
         """Take up a changed configuration; the next refresh goes by it.
@@ -88,7 +82,6 @@ class Limits:
             except Overdue as overdue:
                 problem = str(overdue)
             else:
-                self._read_at = self._now()
                 self._live |= {n: a.live for n, a in self._host.daemons.items() if a.live}
             self._current = self._compose(problem)
         self._on_read(self._current)

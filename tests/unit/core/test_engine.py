@@ -336,6 +336,14 @@ class TestPostcopy:
         assert "tried 2 times" in step.migration.problem.detail
         assert play(step.migration, ev.RecoverAsked("root")).effects == (Recover(PLAN),)
 
+    def test_is_tried_again_when_the_try_could_not_be_journalled(self) -> None:
+        m = self.broken(2)
+        broken_journal = ev.PrepareFailed(Problem(Code.JOURNAL_UNAVAILABLE, "disk full"))
+        step = play(m, broken_journal)
+        assert step.migration == m
+        assert step.effects == (Look(engine.ASK_ON_S),)
+        assert play(step.migration, self.STILL, start=10).effects == (Recover(PLAN),)
+
     def test_is_left_to_people_where_that_is_wanted(self) -> None:
         assert play(self.broken(0), self.STILL, start=1000).effects == ()
 
