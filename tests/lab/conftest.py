@@ -126,13 +126,17 @@ def metric(text: str, name: str, **labels: str) -> float:
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
+    with started(name="pmigd", tls=True, pmigd={"limits": {"max_outgoing": 8}}) as lab:
+        yield lab
+
+
+@contextlib.contextmanager
+def started(hosts: int = 2, **spec: Any) -> Iterator[Lab]:
+    """A lab whose hosts all have a pmigd that does not forgive blocking its loop."""
     lacking = missing(tls=True)
     if lacking:
         pytest.fail("no lab here: " + "; ".join(lacking))
-    strict = [sys.executable, "-m", "tests.support.strict"]
-    with Lab(
-        name="pmigd", tls=True, pmigd={"limits": {"max_outgoing": 8}}, pmigd_argv=strict
-    ) as lab:
+    with Lab(hosts, pmigd_argv=[sys.executable, "-m", "tests.support.strict"], **spec) as lab:
         for host in lab.hosts:
             start(host)
         yield lab

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from contrib.lab import Guest, Host, Lab, LabGuest, missing
+from contrib.lab import Guest, Host, Lab, LabGuest
 from contrib.lab.deadlines import until
-from tests.lab.conftest import Pmig, no_tracebacks, put_right, start
+from tests.lab.conftest import Pmig, no_tracebacks, put_right, started
 
 WITHOUT_LEASES = "qemu+tcp://10.77.0.2/system"
 LIMITS = {"max_outgoing": 4, "max_incoming": 4, "max_preparing": 4}
@@ -17,10 +16,7 @@ LIMITS = {"max_outgoing": 4, "max_incoming": 4, "max_preparing": 4}
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
-    lacking = missing(tls=True)
-    if lacking:
-        pytest.fail("no lab here: " + "; ".join(lacking))
-    with Lab(
+    with started(
         name="leases",
         leases=True,
         pmigd={
@@ -28,10 +24,7 @@ def lab() -> Iterator[Lab]:
             # hostb by its address is nobody's peer: there no lease is asked for.
             "security": {"allow_uris": [WITHOUT_LEASES]},
         },
-        pmigd_argv=[sys.executable, "-m", "tests.support.strict"],
     ) as lab:
-        for host in lab.hosts:
-            start(host)
         yield lab
 
 
