@@ -340,6 +340,7 @@ def test_a_change_of_state_is_one_line_with_fixed_keys() -> None:
         "migration": "0195a000-0000-7000-8000-000000000001",
         "domain": "vm1",
         "uuid": "6b1f0d7e-0000-4000-8000-000000000001",
+        "trace_id": None,
         "peer": "hostb",
         "direction": "outgoing",
         "state": "precopy",
