@@ -10,29 +10,51 @@ import pytest
 from contrib.lab import Guest, Host, Lab, LabGuest, missing
 from contrib.lab.deadlines import until
 from tests.lab.conftest import Pmig, no_tracebacks, put_right, start
+from tests.support.collector import Collector
 
 WITHOUT_LEASES = "qemu+tcp://10.77.0.2/system"
+COLLECTOR = ("10.77.0.254", 4318)
 LIMITS = {"max_outgoing": 4, "max_incoming": 4, "max_preparing": 4}
 
 
 @pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
+def lab_and_collector() -> Iterator[tuple[Lab, Collector]]:
+    """Both pmigd trace all that is done here."""
     lacking = missing(tls=True)
     if lacking:
         pytest.fail("no lab here: " + "; ".join(lacking))
-    with Lab(
-        name="leases",
-        leases=True,
-        pmigd={
-            "limits": LIMITS,
-            # hostb by its address is nobody's peer: there no lease is asked for.
-            "security": {"allow_uris": [WITHOUT_LEASES]},
-        },
-        pmigd_argv=[sys.executable, "-m", "tests.support.strict"],
-    ) as lab:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        Lab(
+            name="leases",
+            leases=True,
+            pmigd={
+                "limits": LIMITS,
+                # hostb by its address is nobody's peer: there no lease is asked for.
+                "security": {"allow_uris": [WITHOUT_LEASES]},
+                "tracing": {"endpoint": "http://{}:{}".format(*COLLECTOR)},
+            },
+            pmigd_argv=[sys.executable, "-m", "tests.support.strict"],
+        ) as lab,
+    ):
+        listener = lab.switch.socket()
+        listener.bind(COLLECTOR)
+        collector = Collector(listener)
+        patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
         for host in lab.hosts:
             start(host)
-        yield lab
+        yield lab, collector
+        collector.close()
+
+
+@pytest.fixture(scope="session")
+def lab(lab_and_collector: tuple[Lab, Collector]) -> Lab:
+    return lab_and_collector[0]
+
+
+@pytest.fixture(scope="session")
+def collector(lab_and_collector: tuple[Lab, Collector]) -> Collector:
+    return lab_and_collector[1]
 
 
 @pytest.fixture(autouse=True)
