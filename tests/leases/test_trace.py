@@ -103,9 +103,13 @@ def test_a_migration_is_one_trace_over_both_hosts(a, b, guest, collector, trace_
     assert not any(span.failed for span in collector.of(trace_id))
 
     # The log of either host and the histograms' exemplars lead there.
-    assert {line["trace_id"] for line in lines(a, m["id"])} == {trace_id}
-    iden = destination.attributes["pmigd.migration.id"]
-    assert {line["trace_id"] for line in lines(b, iden)} == {trace_id}
+    for pmig, span in ((a, source), (b, destination)):
+        said = lines(pmig, span.attributes["pmigd.migration.id"])
+        assert {line["trace_id"] for line in said} == {trace_id}
+        last = said[-1]
+        assert (last["state"], last["domain"]) == ("succeeded", g.name)
+        assert last["peer"] == span.attributes["pmigd.peer"]
+        assert {"duration_s", "downtime_ms", "transferred_bytes", "mode"} <= last.keys()
     _, text = a.host.pmigd.request("GET", "/metrics", headers=OPENMETRICS)
     assert f'trace_id="{trace_id}"' in text
 
