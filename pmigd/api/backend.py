@@ -10,6 +10,7 @@ from pmigd.core.checks import Checked
 from pmigd.core.model import Migration, MigrationId, Request, State, Waiting
 from pmigd.core.ports import DomainFacts, Settings
 from pmigd.core.roles import Role
+from pmigd.core.trace import Trace
 from pmigd.wire.host import Limits, Peer
 
 
@@ -70,7 +71,9 @@ class Backend(Protocol):
     def parse_request(self, untrusted_body: object) -> Request:
         """A migration request with the configured defaults. Refused: every wrong field."""
 
-    async def submit(self, request: Request, *, role: Role, by: str, key: str | None) -> Migration:
+    async def submit(
+        self, request: Request, *, role: Role, by: str, key: str | None, caller: Trace | None
+    ) -> Migration:
         """Queue a migration. Refused: why not."""
 
     async def check(self, request: Request, *, role: Role) -> Checked:

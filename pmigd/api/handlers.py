@@ -12,7 +12,7 @@ from pmigd.api.auth import ROLE, USER
 from pmigd.api.exchange import body_of, stream
 from pmigd.api.hub import Change
 from pmigd.api.problems import BACKEND, answer
-from pmigd.api.query import KEY, PAGE_DEFAULT, given
+from pmigd.api.query import KEY, PAGE_DEFAULT, TRACEPARENT, given
 from pmigd.core import ports
 from pmigd.core.model import Migration, MigrationId, State
 from pmigd.core.problem import Code, refuse
@@ -39,7 +39,14 @@ async def submit(request: web.Request) -> web.Response:
     backend = request.app[BACKEND]
     wanted = backend.parse_request(await body_of(request))
     key = given(request).get(KEY.name)
-    migration = await backend.submit(wanted, role=request[ROLE], by=request[USER], key=key)
+    traces = given(request).get(TRACEPARENT.name, [])
+    migration = await backend.submit(
+        wanted,
+        role=request[ROLE],
+        by=request[USER],
+        key=key,
+        caller=traces[0] if len(traces) == 1 else None,
+    )
     return answer(_view(request, migration), 202, Location=f"/v1/migrations/{migration.id}")
 
 

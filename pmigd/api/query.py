@@ -16,6 +16,7 @@ from aiohttp import web
 from pmigd.api.problems import Handler
 from pmigd.core.model import State
 from pmigd.core.problem import Code, FieldError, refuse
+from pmigd.core.trace import parse_traceparent
 from pmigd.schema.validate import field_path
 
 PAGE_MAX: Final = 200
@@ -168,4 +169,13 @@ KEY: Final = Parameter(
     {"type": "string", "minLength": 1, "maxLength": KEY_MAX},
     _key,
     where="header",
+)
+TRACEPARENT: Final = Parameter(
+    "traceparent",
+    "The trace that this belongs to, as the W3C writes it. What is not one, or comes more than"
+    " once, is as if not given.",
+    {"type": "string"},
+    parse_traceparent,
+    where="header",
+    repeatable=True,
 )

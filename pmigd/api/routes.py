@@ -10,7 +10,7 @@ from typing import Final
 
 from pmigd.api import handlers
 from pmigd.api.problems import Handler
-from pmigd.api.query import CURSOR, DOMAIN, KEY, LIMIT, STATE, WAIT, Parameter
+from pmigd.api.query import CURSOR, DOMAIN, KEY, LIMIT, STATE, TRACEPARENT, WAIT, Parameter
 from pmigd.core.roles import Role
 from pmigd.wire.host import Domains, Health, Limits, Peers, Readiness, Status
 from pmigd.wire.migration import CheckResult, Migration, Page, Settings, StreamEvent
@@ -58,7 +58,7 @@ ROUTES: Final = (
         MigrationRequest,
         Migration,
         202,
-        parameters=(KEY,),
+        parameters=(KEY, TRACEPARENT),
     ),
     Route(
         "GET",

@@ -28,6 +28,7 @@ exit codes:
 environment:
   PMIGD_SOCKET  the daemon's socket, where --socket is not given
   NO_COLOR      no colours
+  TRACEPARENT   the trace that a migration belongs to, as the W3C writes it
 """
 
 

@@ -18,6 +18,7 @@ from pmigd.core.uri import (
     UriRefused,
     is_loopback,
     parse_allowed_name,
+    parse_collector_url,
     parse_configured_peer,
     parse_listen_address,
     parse_local_uri,
@@ -101,6 +102,8 @@ def _addresses(config: Config) -> Iterator[Violation]:
             seen.add(address)
     if config.metrics.web_config:
         yield from _absolute(("metrics", "web_config"), config.metrics.web_config)
+    if config.tracing.endpoint:
+        yield from _parsed(("tracing", "endpoint"), config.tracing.endpoint, parse_collector_url)
     for index, text in enumerate(config.security.allow_uris):
         yield from _parsed(("security", "allow_uris", index), text, parse_uri_pattern)
 

@@ -23,6 +23,7 @@ from pmigd.core.uri import (
     PmigdUrl,
     UriPattern,
     parse_allowed_name,
+    parse_collector_url,
     parse_configured_peer,
     parse_listen_address,
     parse_local_uri,
@@ -436,6 +437,30 @@ class LimitsSection(_Section, frozen=True, kw_only=True):
     ] = 10
 
 
+class TracingSection(_Section, frozen=True, kw_only=True):
+    """Spans of migrations, by OpenTelemetry. Needs the extra package: pip install 'pmigd[otel]'.
+
+    The SDK's environment variables (OTEL_EXPORTER_OTLP_HEADERS, OTEL_BSP_SCHEDULE_DELAY, ...) hold.
+    """
+
+    endpoint: Annotated[
+        str,
+        Meta(
+            description="Collector that the spans are sent to, by OTLP over HTTP. Without a path it"
+            ' is asked at /v1/traces. "" makes no spans.',
+            extra={
+                "accepted": 'http://HOST:PORT or https://HOST:PORT, with a path if need be, or ""',
+                "reload": False,
+            },
+        ),
+    ] = ""
+
+    @property
+    def url(self) -> str | None:
+        """``endpoint`` with its path; None where no spans are made."""
+        return parse_collector_url(self.endpoint) if self.endpoint else None
+
+
 class MigrationSection(_Section, frozen=True, kw_only=True):
     """What a migration is like when its request does not say."""
 
@@ -495,6 +520,7 @@ class Config(_Section, frozen=True, kw_only=True):
     security: SecuritySection = msgspec.field(default_factory=SecuritySection)
     limits: LimitsSection = msgspec.field(default_factory=LimitsSection)
     migration: MigrationSection = msgspec.field(default_factory=MigrationSection)
+    tracing: TracingSection = msgspec.field(default_factory=TracingSection)
 
     @property
     def admitted_names(self) -> frozenset[str]:

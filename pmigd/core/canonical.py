@@ -11,6 +11,16 @@ from pmigd.core.model import Direction, Migration, Now
 EVENT = "migration"
 
 
+def about(m: Migration) -> dict[str, object]:
+    """The fields of every line that is about one migration."""
+    return {
+        "migration": str(m.id),
+        "domain": m.domain.name,
+        "uuid": m.domain.uuid,
+        "trace_id": m.trace.trace_id if m.trace is not None else None,
+    }
+
+
 def migration_line(before: Migration | None, after: Migration, now: Now) -> dict[str, object]:
     """The fields of the line for the step from `before` (None: there was nothing) to `after`.
 
@@ -21,9 +31,7 @@ def migration_line(before: Migration | None, after: Migration, now: Now) -> dict
     """
     line: dict[str, object] = {
         "event": EVENT,
-        "migration": str(after.id),
-        "domain": after.domain.name,
-        "uuid": after.domain.uuid,
+        **about(after),
         "peer": _peer(after) or None,
         "direction": str(after.direction),
         "state": str(after.state),

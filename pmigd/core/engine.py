@@ -161,7 +161,13 @@ def may_recover(migration: Migration) -> Problem | None:
 
 def step(migration: Migration, event: ev.Event, now: Now) -> Step:
     """Apply one event."""
-    m = migration
+    after = _step(migration, event, now)
+    if after.migration.state is migration.state:
+        return after
+    return Step(replace(after.migration, state_since=now.utc), after.effects)
+
+
+def _step(m: Migration, event: ev.Event, now: Now) -> Step:
     if m.state.terminal:
         return Step(m)
     if isinstance(event, _FROM_LIBVIRT) and m.call is Call.NOT_MADE and not m.external:

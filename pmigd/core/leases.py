@@ -16,6 +16,7 @@ from pmigd.core.holdings import Account, Held, Limits, Login, Phase, Resource, S
 from pmigd.core.model import Direction, Domain
 from pmigd.core.problem import Code, refuse
 from pmigd.core.queue import AGE_S_PER_POINT
+from pmigd.core.trace import Trace
 
 TTL_S: Final = 30.0
 """How long a lease lives without being renewed."""
@@ -45,6 +46,7 @@ class Lease:
     seq: int = 0
     since: float = 0.0
     renewed: float = 0.0
+    trace: Trace | None = None
 
     @property
     def turn(self) -> tuple[float, str]:

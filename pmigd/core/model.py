@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final, NewType
 
 from pmigd.core.problem import Problem
+from pmigd.core.trace import Trace
 
 MigrationId = NewType("MigrationId", str)
 
@@ -445,7 +446,7 @@ class Migration:
 
     ``started_mono`` and ``recover_mono`` (not before which a broken post-copy is gone on with) are
     readings of the monotonic clock of this boot and are set anew after a restart. ``recoveries``
-    counts the attempts of policy.
+    counts the attempts of policy. ``state_since`` is None for a state that it began in.
     """
 
     id: MigrationId
@@ -475,8 +476,10 @@ class Migration:
     progress: Sample | None = None
     completed: Sample | None = None
     result: Result | None = None
+    state_since: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    trace: Trace | None = None
     started_mono: float = 0.0
     watching: bool = True
     unwatched_since: float | None = None

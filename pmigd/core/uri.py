@@ -312,6 +312,20 @@ def parse_pmigd_url(untrusted_text: str) -> PmigdUrl:
     return PmigdUrl(_host(host_text), _port(port_text) or PMIGD_PORT)
 
 
+def parse_collector_url(untrusted_text: str) -> str:
+    """The URL of a collector of spans, with its path; else :class:`UriRefused`."""
+    text = _plain(untrusted_text, "URL")
+    found = re.fullmatch(r"(https?)://([^/?#]+)(/[^?#]*)?", text)
+    if found is None:
+        raise UriRefused("a collector's URL must read http://HOST:PORT or https://HOST:PORT/PATH")
+    scheme, authority, path = found.groups()
+    user, host_text, port_text = _split_authority(authority)
+    if user is not None:
+        raise UriRefused("a collector's URL has no user; OTEL_EXPORTER_OTLP_HEADERS takes secrets")
+    where = _authority(None, _host(host_text), _port(port_text))
+    return f"{scheme}://{where}{path if path not in (None, '/') else '/v1/traces'}"
+
+
 def parse_configured_peer(untrusted_text: str) -> PeerUri | LocalUri:
     """Parse the URI of a peer in the configuration; else :class:`UriRefused`.
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from aiohttp import web
@@ -47,6 +47,7 @@ from pmigd.core.ports import DomainFacts
 from pmigd.core.problem import Code, Problem, Refused, refuse
 from pmigd.core.request_check import check_request, check_role
 from pmigd.core.roles import Role
+from pmigd.core.trace import ENTROPY_BYTES, Trace, begin
 from pmigd.core.uri import ListenAddress, LocalUri, PeerUri
 from pmigd.daemon.controller import Controller
 from pmigd.daemon.figures import counts, limits_view
@@ -60,6 +61,9 @@ from pmigd.wire import host as wire
 from pmigd.wire.host import Peer
 from pmigd.wire.request import Defaults, parse_request
 
+if TYPE_CHECKING:
+    from pmigd.adapters.tracing import Tracing
+
 TICK_S: Final = 0.5
 LAG_PROBE_S: Final = 0.25
 FIRST_CONNECTION_S: Final = 3.0
@@ -69,6 +73,7 @@ SEQ_BITS: Final = 20
 millisecond: so their numbers grow over restarts."""
 RELOAD_DEADLINE_S: Final = 10.0
 LISTEN_DEADLINE_S: Final = 5.0
+TRACING_DEADLINE_S: Final = 10.0
 ACCOUNTS_DEADLINE_S: Final = 5.0
 RESOLVE_DEADLINE_S: Final = 0.8
 RESTART_PAUSE_S: Final = 1.0
@@ -102,6 +107,7 @@ class App:
         self._bound: BoundSocket | None = None
         self._connected = asyncio.Event()
         self._before_reading: InForce | None = None
+        self._tracing: Tracing | None = None
         self.metrics = Metrics(
             version=__version__,
             snapshot=self._snapshot,
@@ -126,7 +132,7 @@ class App:
         self.gate = Gate(
             config.daemon.name,
             blocked=self._blocked,
-            covered=lambda uuid: self.peering.granting.book.granted_for(uuid) is not None,
+            announced=lambda uuid: self.peering.granting.book.granted_for(uuid),
             now=self._now,
         )
         self.migrations = Controller(
@@ -138,6 +144,7 @@ class App:
             now=self._now,
             new_id=lambda: str(self._ids.next(self._clock.unix_ms(), os.urandom(10))),
             on_change=self._changed,
+            begin_trace=self._begin_trace,
         )
         self.watcher = Watcher(self.hypervisor, self.migrations)
         self.peering = Peering(
@@ -164,7 +171,7 @@ class App:
         """
         await self._open_journal()
         self._keep("libvirt", self.hypervisor.run)
-        _, _ = await asyncio.gather(self._first_connection(), self.mirror.refresh())
+        await asyncio.gather(self._first_connection(), self.mirror.refresh(), self._open_tracing())
         self._apply_limits()
         await self._load()
         await self.peering.configure(self.config)
@@ -196,7 +203,7 @@ class App:
         await self.peering.stop()
         await self.migrations.stop()
         self.mirror.stop()
-        await asyncio.gather(*(runner.cleanup() for runner in self._runners))
+        await asyncio.gather(self._stop_tracing(), *(runner.cleanup() for runner in self._runners))
         if self._bound is not None:
             self._bound.remove()
         for part in (self.journal.close(), self.hypervisor.close()):
@@ -261,14 +268,16 @@ class App:
         )
         return parse_request(untrusted_body, defaults)
 
-    async def submit(self, request: Request, *, role: Role, by: str, key: str | None) -> Migration:
+    async def submit(
+        self, request: Request, *, role: Role, by: str, key: str | None, caller: Trace | None
+    ) -> Migration:
         """Queue a migration."""
         target = self._target(request, role)
         if (problem := blocking(check_request(request), Code.CONFLICT)) is not None:
             raise Refused(problem)
         if (problem := await self._same_host(target)) is not None:
             raise Refused(problem)
-        return await self.migrations.submit(request, target, by=by, key=key)
+        return await self.migrations.submit(request, target, by=by, key=key, caller=caller)
 
     async def check(self, request: Request, *, role: Role) -> Checked:
         """Everything that speaks against a migration."""
@@ -388,6 +397,33 @@ class App:
     async def _open_journal(self) -> None:
         with contextlib.suppress(JournalError):  # the journal has said so; it is tried again
             await self.journal.open()
+
+    async def _open_tracing(self) -> None:
+        url = self.config.tracing.url
+        if url is None:
+            return
+
+        def load() -> Tracing:
+            # Only here: the package may be missing, and takes its time to load.
+            from pmigd.adapters.tracing import to_collector
+
+            return to_collector(self.config.daemon.name, url)
+
+        try:
+            self._tracing = await self._names.call("tracing", TRACING_DEADLINE_S, load)
+        except ImportError as error:
+            remedy = "pip install 'pmigd[otel]', or take tracing.endpoint out of the configuration"
+            log.error("no spans are made", detail=str(error), remedy=remedy)
+        except Exception as error:  # noqa: BLE001 - whatever the SDK wants, guests can be moved
+            log.error("no spans are made", detail=str(error))
+
+    async def _stop_tracing(self) -> None:
+        if self._tracing is not None:
+            with contextlib.suppress(Overdue):  # the collector does not take them
+                await self._names.call("tracing", STOP_PATIENCE_S, self._tracing.stop)
+
+    def _begin_trace(self, caller: Trace | None) -> Trace | None:
+        return caller if self._tracing is None else begin(caller, os.urandom(ENTROPY_BYTES))
 
     async def _first_connection(self) -> None:
         """Give libvirt a moment: what runs is adopted before the first question about it."""
@@ -580,6 +616,8 @@ class App:
 
     def _changed(self, before: Migration | None, after: Migration) -> None:
         self.metrics.migration_changed(before, after)
+        if self._tracing is not None:
+            self._tracing.changed(before, after)
         if before is None or before.state is not after.state:
             self.peering.granting.pump()  # a slot may have become free for who wants to come
         if before is None or before.state is not after.state:

@@ -418,6 +418,7 @@ def _entry(migration: Migration, phase: PhaseName) -> LeaseEntry:
         priority=migration.request.priority,
         ports=ports_of(migration),
         login=login_of(migration.target.uri if migration.target else ""),
+        traceparent=migration.trace.traceparent if migration.trace else "",
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol, assert_never
 import structlog
 
 from pmigd.core import events as ev
+from pmigd.core.canonical import about
 from pmigd.core.effects import (
     AbortJob,
     Effect,
@@ -154,9 +155,7 @@ class Conductor:
             return ev.PrepareFailed(problem)
         for finding in examined.findings:
             if finding.level is Level.WARN:
-                log.warning(
-                    "check", migration=migration.id, found=finding.code, detail=finding.detail
-                )
+                log.warning("check", **about(migration), found=finding.code, detail=finding.detail)
         plan = make_plan(
             request,
             target,
@@ -207,7 +206,7 @@ class Conductor:
         try:
             await self._hypervisor.change(migration.domain, settings)
         except Refused as refused:
-            log.warning("setting refused", migration=migration.id, detail=refused.problem.detail)
+            log.warning("setting refused", **about(migration), detail=refused.problem.detail)
 
     async def _suspend(self, migration: Migration) -> None:
         try:

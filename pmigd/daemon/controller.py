@@ -19,6 +19,7 @@ from pmigd.adapters.journal import Entry, Journal, JournalError
 from pmigd.api.hub import Change, ChangeKind, Hub
 from pmigd.core import engine
 from pmigd.core import events as ev
+from pmigd.core.canonical import about
 from pmigd.core.effects import Perform, Recover
 from pmigd.core.facts import Question
 from pmigd.core.model import (
@@ -39,6 +40,7 @@ from pmigd.core.model import (
 from pmigd.core.ports import DomainFacts, Hypervisor, Settings
 from pmigd.core.problem import Code, Problem, Refused, refuse
 from pmigd.core.settings import both, changed, each
+from pmigd.core.trace import Trace
 from pmigd.daemon.conductor import Conductor, Peers, check_recovery
 from pmigd.daemon.gate import Gate
 
@@ -52,6 +54,9 @@ log = structlog.get_logger()
 
 OnChange = Callable[[Migration | None, Migration], None]
 """Told of every step: the migration before (None: it is new) and after. Runs on the loop."""
+
+BeginTrace = Callable[[Trace | None], Trace | None]
+"""Gives a new migration its place in a trace: the caller's if there is one."""
 
 
 class Asker(Peers, Protocol):
@@ -112,6 +117,7 @@ class Controller:
         now: Callable[[], Now],
         new_id: Callable[[], str],
         on_change: OnChange,
+        begin_trace: BeginTrace,
     ) -> None:
         self.host = host
         self.hub = Hub()
@@ -123,6 +129,7 @@ class Controller:
         self._now = now
         self._new_id = new_id
         self._on_change = on_change
+        self._begin_trace = begin_trace
         self._all: dict[MigrationId, Migration] = {}
         self._open_of: dict[str, MigrationId] = {}
         self._running: set[MigrationId] = set()
@@ -178,26 +185,40 @@ class Controller:
     # Requests
 
     async def submit(
-        self, request: Request, target: Target, *, by: str, key: str | None = None
+        self,
+        request: Request,
+        target: Target,
+        *,
+        by: str,
+        key: str | None = None,
+        caller: Trace | None = None,
     ) -> Migration:
         """Queue a migration, durably. With a known `key` the first one is returned again.
+
+        `caller` is the trace that it is asked for in.
 
         Raises Refused: domain_not_found, domain_not_running, domain_busy, queue_full,
         idempotency_conflict, libvirt_unavailable, journal_unavailable, shutting_down.
         """
         if key is None:
-            return await self._submit(request, target, by=by, key=None)
+            return await self._submit(request, target, by=by, key=None, caller=caller)
         # A repeat waits until it is known what became of the first one.
         lock = self._keys.setdefault(key, asyncio.Lock())
         try:
             async with lock:
-                return await self._submit(request, target, by=by, key=key)
+                return await self._submit(request, target, by=by, key=key, caller=caller)
         finally:
             if not lock.locked():
                 self._keys.pop(key, None)
 
     async def _submit(
-        self, request: Request, target: Target, *, by: str, key: str | None
+        self,
+        request: Request,
+        target: Target,
+        *,
+        by: str,
+        key: str | None,
+        caller: Trace | None,
     ) -> Migration:
         if (first := self._known(key, request)) is not None:
             return first
@@ -220,6 +241,7 @@ class Controller:
             target=target,
             submitted_by=by,
             idempotency_key=key,
+            trace=self._begin_trace(caller),
         )
         # While the journal is written nobody else may claim the same domain.
         if facts.domain.uuid in self._claimed:
@@ -362,14 +384,20 @@ class Controller:
     def begin_external(
         self, domain: Domain, direction: Direction, state: State = State.PRECOPY
     ) -> Migration:
-        """Take notice of a migration that others started. It is not journalled."""
+        """Take notice of a migration that others started. It is not journalled.
+
+        One that comes in has been announced by its source, if that has a pmigd.
+        """
         now = self._now()
+        outgoing = direction is Direction.OUTGOING
+        lease = None if outgoing else self._gate.announced(domain.uuid)
+        sender = lease.source if lease is not None else ""
         migration = Migration(
             id=MigrationId(self._new_id()),
             request=Request(domain.name, ""),
             domain=domain,
-            source=self.host if direction is Direction.OUTGOING else "",
-            destination=self.host if direction is Direction.INCOMING else "",
+            source=self.host if outgoing else sender,
+            destination="" if outgoing else self.host,
             direction=direction,
             external=True,
             call=Call.LOST,
@@ -377,6 +405,7 @@ class Controller:
             created_at=now.utc,
             started_at=now.utc,
             started_mono=now.mono,
+            trace=self._begin_trace(lease.trace if lease else None),
         )
         self._enter(migration)
         self._announce(None, migration)
@@ -532,7 +561,7 @@ class Controller:
         try:
             await self._step(iden, actor, event)
         except Exception:
-            log.exception("step failed", migration=iden, step=type(event).__name__)
+            log.exception("step failed", **about(self._all[iden]), step=type(event).__name__)
         finally:
             if isinstance(event, ev.Admitted):
                 # Whatever became of it, it is not about to start any more; the next one may be.

@@ -17,6 +17,7 @@ from pmigd.adapters.journal import Journal, JournalError
 from pmigd.core.holdings import Account, Limits, Phase, Shortage
 from pmigd.core.leases import Book, Lease
 from pmigd.core.model import Domain, Now
+from pmigd.core.trace import parse_traceparent
 from pmigd.wire.peer import (
     LeaseAnswer,
     LeaseAnswers,
@@ -229,4 +230,5 @@ def _lease(peer: str, message: LeaseAsk | LeaseReport, entry: LeaseEntry) -> Lea
         login=entry.login,
         source=message.source,
         seq=message.seq,
+        trace=parse_traceparent(entry.traceparent),
     )

@@ -105,6 +105,7 @@ async def _serve(path: Path | None, config: Config) -> int:
         stream=sys.stderr,
         is_tty=sys.stderr.isatty(),
         count=app.metrics.log_message,
+        unsent=app.metrics.log_unsent,
         journald=Journald(app.metrics.log_unsent)
         if leads_to_journald(os.environ, sys.stderr.fileno())
         else None,

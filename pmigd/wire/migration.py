@@ -114,7 +114,10 @@ class Action(msgspec.Struct, frozen=True):
 
 
 class Migration(msgspec.Struct, frozen=True):
-    """One migration. ``destination`` is null where others started it and did not say where to."""
+    """One migration. ``destination`` is null where others started it and did not say where to.
+
+    ``trace_id`` is that of the trace it belongs to, null where there is none.
+    """
 
     id: str
     domain: Domain
@@ -134,6 +137,7 @@ class Migration(msgspec.Struct, frozen=True):
     finished_at: datetime | None
     submitted_by: str
     request: MigrationRequest | None
+    trace_id: str | None
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -242,6 +246,7 @@ def migration_view(m: model.Migration, waiting: model.Waiting | None) -> Migrati
         finished_at=m.finished_at,
         submitted_by=m.submitted_by,
         request=None if m.external else _request_view(m.request),
+        trace_id=m.trace.trace_id if m.trace is not None else None,
     )
 
 

@@ -20,7 +20,7 @@ from pmigd.core.model import Direction, Domain, Sample, View
 
 PROTOCOL: Final = 1
 BODY_LIMIT_BYTES: Final = 1024 * 1024
-MAX_LEASES: Final = 5000
+MAX_LEASES: Final = 4000
 """In one report; a host does not have more migrations under way with one peer."""
 
 PhaseName = Literal["not_ready", "ready", "preparing", "transfer", "postcopy", "finishing"]
@@ -44,7 +44,8 @@ class LeaseEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One migration that the source has, or wants to have, under way to this host.
 
     ``ports``: migration ports that it needs here. ``login``: how the source's libvirt daemon
-    connects to this one's.
+    connects to this one's. ``traceparent``: the trace that it belongs to, as the W3C writes it;
+    what is not one is as if not given.
     """
 
     id: _Id
@@ -53,6 +54,7 @@ class LeaseEntry(msgspec.Struct, frozen=True, kw_only=True):
     priority: Annotated[int, Meta(ge=0, le=100)] = 50
     ports: Annotated[int, Meta(ge=0, le=2)] = 1
     login: Literal["tls", "tcp", "ssh", "unix"] = "tls"
+    traceparent: str = ""
 
 
 class FromSource(msgspec.Struct, frozen=True, kw_only=True):

@@ -116,6 +116,26 @@ def test_options_become_request_fields_and_others_are_left_to_the_daemon(
     }
 
 
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", True),
+        ("whatever it is: the daemon ignores it", True),
+        ("", False),
+        ("two\r\nX-Lines: 1", False),
+        ("ünprintable in a header", False),
+        ("0" * 10_000, False),
+    ],
+)
+def test_the_trace_of_the_environment_is_passed_on(
+    stub: Stub, run: Run, given: str, sent: bool
+) -> None:
+    code, out, err = run("migrate", "web1", "hostb", "--detach", TRACEPARENT=given)
+    assert (code, out, err) == (0, f"{ONE}\n", "")
+    headers = stub.sent("POST", "/v1/migrations").headers
+    assert headers.get("traceparent") == (given if sent else None)
+
+
 def test_detach_with_json_prints_the_migration(stub: Stub, run: Run) -> None:
     code, out, _ = run("--json", "migrate", "web1", "hostb", "--detach")
     assert code == 0

@@ -3,29 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 import pytest
 
 from contrib.lab import Guest, Host, Lab, LabGuest
 from contrib.lab.deadlines import until
 from tests.lab.conftest import Pmig, no_tracebacks, put_right, started
+from tests.support.collector import Collector
 
 WITHOUT_LEASES = "qemu+tcp://10.77.0.2/system"
+COLLECTOR = ("10.77.0.254", 4318)
 LIMITS = {"max_outgoing": 4, "max_incoming": 4, "max_preparing": 4}
 
 
 @pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
-    with started(
+def lab_and_collector() -> Iterator[tuple[Lab, Collector]]:
+    """Both pmigd trace all that is done here."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        _with_leases(patch) as lab,
+    ):
+        listener = lab.switch.socket()
+        listener.bind(COLLECTOR)
+        collector = Collector(listener)
+        yield lab, collector
+        collector.close()
+
+
+def _with_leases(patch: pytest.MonkeyPatch) -> AbstractContextManager[Lab]:
+    patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
+    return started(
         name="leases",
         leases=True,
         pmigd={
             "limits": LIMITS,
             # hostb by its address is nobody's peer: there no lease is asked for.
             "security": {"allow_uris": [WITHOUT_LEASES]},
+            "tracing": {"endpoint": "http://{}:{}".format(*COLLECTOR)},
         },
-    ) as lab:
-        yield lab
+    )
+
+
+@pytest.fixture(scope="session")
+def lab(lab_and_collector: tuple[Lab, Collector]) -> Lab:
+    return lab_and_collector[0]
+
+
+@pytest.fixture(scope="session")
+def collector(lab_and_collector: tuple[Lab, Collector]) -> Collector:
+    return lab_and_collector[1]
 
 
 @pytest.fixture(autouse=True)

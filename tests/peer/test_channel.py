@@ -109,8 +109,11 @@ async def test_fields_of_a_later_version_are_ignored(hostb: Serving) -> None:
 
 
 async def test_the_largest_report_is_taken(hostb: Serving) -> None:
+    traceparent = f"00-{'1' * 32}-{'2' * 16}-01"
     leases = tuple(
-        msgspec.structs.replace(ENTRY, id=f"0192e4a0-0000-7000-8000-{n:012x}")
+        msgspec.structs.replace(
+            ENTRY, id=f"0192e4a0-0000-7000-8000-{n:012x}", traceparent=traceparent
+        )
         for n in range(MAX_LEASES)
     )
     report = LeaseReport(source="hosta", seq=1, leases=leases)

@@ -46,7 +46,13 @@ def counted() -> list[str]:
 
 
 @pytest.fixture
-def configure(out: io.StringIO, counted: list[str]) -> Iterator[Configure]:
+def unsent() -> list[None]:
+    """One for each line that the stream did not take."""
+    return []
+
+
+@pytest.fixture
+def configure(out: io.StringIO, counted: list[str], unsent: list[None]) -> Iterator[Configure]:
     """Configure logging for one test and leave the process as it was."""
     root = logging.getLogger()
     level, handlers = root.level, list(root.handlers)
@@ -58,7 +64,14 @@ def configure(out: io.StringIO, counted: list[str]) -> Iterator[Configure]:
         journald: Journald | None = None,
         stream: TextIO = out,
     ) -> None:
-        logs.configure(level, stream=stream, is_tty=is_tty, count=counted.append, journald=journald)
+        logs.configure(
+            level,
+            stream=stream,
+            is_tty=is_tty,
+            count=counted.append,
+            unsent=lambda: unsent.append(None),
+            journald=journald,
+        )
 
     yield configure
     structlog.reset_defaults()
@@ -201,6 +214,39 @@ def test_a_stream_that_is_gone_fails_nobody(configure: Configure, out: io.String
     logging.getLogger("aiohttp").error("to nobody")
 
 
+@pytest.mark.timeout(10)
+def test_a_pipe_that_nobody_reads_holds_up_nobody(configure: Configure, unsent: list[None]) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as reader, os.fdopen(writing, "w") as stream:
+        configure(stream=stream)
+        log = structlog.get_logger()
+        for number in range(100):
+            log.info("said", number=number, detail="x" * 5000)
+        assert 0 < len(unsent) < 100
+        # Somebody reads again: of what was cut off nothing is left but its own line.
+        os.set_blocking(reading, False)
+        got = reader.read()
+        log.info("after")
+        got += reader.read()
+    *whole, cut, after = got.splitlines()
+    said = [json.loads(line) for line in whole]
+    assert [line["number"] for line in said] == list(range(len(said)))
+    assert len(said) + len(unsent) == 100
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(cut)
+    assert json.loads(after)["event"] == "after"
+
+
+def test_a_line_that_the_stream_takes_is_written_whole(
+    configure: Configure, tmp_path: Path
+) -> None:
+    with (tmp_path / "log").open("w") as stream:
+        configure(stream=stream)
+        structlog.get_logger().info("long", detail="ü" * 100_000)
+    (line,) = (tmp_path / "log").read_text().splitlines()
+    assert json.loads(line)["detail"] == "ü" * 100_000
+
+
 def test_configuring_again_replaces_the_first_one(configure: Configure, out: io.StringIO) -> None:
     log = structlog.get_logger()
     configure()
@@ -340,6 +386,7 @@ def test_a_change_of_state_is_one_line_with_fixed_keys() -> None:
         "migration": "0195a000-0000-7000-8000-000000000001",
         "domain": "vm1",
         "uuid": "6b1f0d7e-0000-4000-8000-000000000001",
+        "trace_id": None,
         "peer": "hostb",
         "direction": "outgoing",
         "state": "precopy",

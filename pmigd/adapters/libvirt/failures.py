@@ -59,5 +59,8 @@ def peer_problem_of(error: libvirt.libvirtError) -> Problem:
 
 
 def words_of(error: libvirt.libvirtError) -> str:
-    """libvirt's message."""
-    return error.get_error_message() or str(error)
+    """libvirt's message, without the line of XML that it quotes where it cannot read one."""
+    words = error.get_error_message() or str(error)
+    if error.get_error_code() == libvirt.VIR_ERR_XML_DETAIL:
+        return words.partition("\n")[0]
+    return words

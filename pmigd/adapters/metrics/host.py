@@ -136,7 +136,8 @@ LOG: Final = Family(
 LOG_UNSENT: Final = Family(
     "pmigd_log_unsent_total",
     "counter",
-    "Lines that systemd's journal did not take at once; they went to stderr, if that took them.",
+    "Lines that systemd's journal did not take at once (they went to stderr, if that took them),"
+    " or without a journal stderr.",
 )
 
 FAMILIES: Final = (

@@ -276,7 +276,9 @@ def _new_samples(before: Migration | None, after: Migration) -> list[Sample]:
 
 def _exemplar(m: Migration) -> dict[str, str] | None:
     # The client library checks the length only after it has counted: never give it too much.
-    return {"migration": m.id} if len(m.id) <= _ID_LENGTH else None
+    if len(m.id) > _ID_LENGTH:
+        return None
+    return {"migration": m.id} | ({"trace_id": m.trace.trace_id} if m.trace is not None else {})
 
 
 def _counter(family: Family, registry: CollectorRegistry, *sets: tuple[str, ...]) -> Counter:

@@ -1,8 +1,9 @@
 """How pmigd writes its log: as fields to journald, for people on a terminal, else JSON lines.
 
 pmigd's own loggers are structlog's; what aiohttp and asyncio say through ``logging`` comes out the
-same way. No line may fail the work it reports on: when the stream is gone, lines are dropped. Local
-variables never appear in tracebacks, because they may hold what nobody should read.
+same way. No line may fail or hold up the work it reports on: what the stream does not take at once,
+because nobody reads it or it is gone, is dropped. Local variables never appear in tracebacks: they
+may hold what nobody should read.
 
 Loggers are not cached, so that a second :func:`configure` reaches those that modules hold.
 """
@@ -42,8 +43,8 @@ _LEVELS: Final = {
     "critical": logging.CRITICAL,
 }
 _PRIORITIES: Final = {"debug": "7", "info": "6", "warning": "4", "error": "3", "critical": "2"}
-_UNSENT_MAX: Final = 1000
-"""Characters: so few that a stream which takes anything takes them all (PIPE_BUF bytes)."""
+_PIECE: Final = 1000
+"""Characters: so few that a pipe which takes anything takes them all (PIPE_BUF bytes)."""
 
 
 def configure(
@@ -52,24 +53,27 @@ def configure(
     stream: TextIO,
     is_tty: bool,
     count: Callable[[str], None],
+    unsent: Callable[[], None],
     journald: Journald | None = None,
 ) -> None:
     """Send everything that is logged in this process to `stream`, or to `journald` if given.
 
     `level` is the least important one that is written: debug, info, warning, error or critical.
-    `is_tty` chooses the form for people. `count` is told the level of every line written. What
-    `journald` does not take goes to `stream`, or nowhere if that would mean to wait.
+    `is_tty` chooses the form for people. `count` is told the level of every line written, `unsent`
+    of each that `stream` did not take whole. What `journald` does not take, which counts that
+    itself, goes to `stream`.
     """
     set_level(level)
-    lines = _Lines(stream)
+    lines = _Lines(stream, unsent if journald is None else lambda: None)
     # What both kinds of loggers pass; the threshold of stdlib loggers is logging's own.
     both: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         add_log_level,
         _Named(count),
     ]
+    render: list[Processor]
     if journald is not None:
-        render = _for_journald(journald, stream)
+        render = [format_exc_info, _ToJournald(journald)]
     else:
         render = [_stamp, *(_for_people() if is_tty else _for_machines())]
     structlog.configure(
@@ -158,10 +162,6 @@ def _for_machines() -> list[Processor]:
     return [ExceptionRenderer(tracebacks), _in_order, JSONRenderer(default=_plain)]
 
 
-def _for_journald(journald: Journald, stream: TextIO) -> list[Processor]:
-    return [format_exc_info, _ToJournald(journald, stream)]
-
-
 class _ToJournald:
     """The end of each event that journald takes; the others become lines for the stream.
 
@@ -169,9 +169,8 @@ class _ToJournald:
     each of its values, to look for.
     """
 
-    def __init__(self, journald: Journald, stream: TextIO) -> None:
+    def __init__(self, journald: Journald) -> None:
         self._journald = journald
-        self._stream = stream
 
     def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> str:
         message = message_of(event)
@@ -189,19 +188,9 @@ class _ToJournald:
             *([("MESSAGE_ID", message.id)] if message else []),
             *((journal_field(key), value) for key, value in values.items()),
         ]
-        if self._journald.send(fields) or not _takes_more(self._stream):
+        if self._journald.send(fields):
             raise structlog.DropEvent
-        return f"<{priority}>{line}"[:_UNSENT_MAX]
-
-
-def _takes_more(stream: TextIO) -> bool:
-    """Whether a line can be written to `stream` without waiting for its reader."""
-    try:
-        poll = select.poll()
-        poll.register(stream, select.POLLOUT)
-        return any(found & select.POLLOUT for _, found in poll.poll(0))
-    except (OSError, ValueError):
-        return False
+        return f"<{priority}>{line}"
 
 
 def _text(value: object) -> str:
@@ -228,17 +217,34 @@ def _plain(value: object) -> Any:
 
 
 class _Lines:
-    """Writes whole lines to a stream, each with one call, and survives the stream's end."""
+    """Writes lines to a stream, never waits for its reader, and survives the stream's end."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, unsent: Callable[[], None]) -> None:
         self._stream = stream
+        self._unsent = unsent
         self._lock = threading.Lock()
+        self._cut = False
+        self._poll: select.poll | None = select.poll()
+        try:
+            self._poll.register(stream, select.POLLOUT)
+        except (OSError, ValueError):
+            self._poll = None  # there is no descriptor: it is memory
 
     def write(self, line: str) -> None:
+        text = ("\n" if self._cut else "") + line + "\n"
         # OSError: nobody reads any more. ValueError: the stream was closed.
         with self._lock, contextlib.suppress(OSError, ValueError):
-            self._stream.write(line + "\n")
-            self._stream.flush()
+            for begin in range(0, len(text), _PIECE):
+                if not self._takes_more():
+                    self._cut = self._cut or begin > 0
+                    self._unsent()
+                    return
+                self._stream.write(text[begin : begin + _PIECE])
+                self._stream.flush()
+            self._cut = False
+
+    def _takes_more(self) -> bool:
+        return self._poll is None or any(found & select.POLLOUT for _, found in self._poll.poll(0))
 
     msg = debug = info = warning = error = critical = write
 

@@ -42,6 +42,7 @@ examples:
 """
 
 RETRY_S = 60.0
+_TRACEPARENT_MAX = 256
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +82,7 @@ def _submit(client: Client, output: Output, body: JsonObject, key: str) -> JsonO
     The daemon may have been restarted between accepting and answering. The idempotency key makes
     the repeat return that same migration; without one a repeat could move a guest twice.
     """
-    headers = {"Idempotency-Key": key}
+    headers = {"Idempotency-Key": key, **_trace()}
     try:
         return client.post("/v1/migrations", body, headers)
     except BrokenError as error:
@@ -102,6 +103,13 @@ def _submit(client: Client, output: Output, body: JsonObject, key: str) -> JsonO
         f" --idempotency-key {key}, which returns the first migration if there is one"
     )
     raise broken
+
+
+def _trace() -> dict[str, str]:
+    """The trace that this command is part of; what is not one is for the daemon to ignore."""
+    text = os.environ.get("TRACEPARENT", "")
+    fits = text.isascii() and text.isprintable() and 0 < len(text) <= _TRACEPARENT_MAX
+    return {"traceparent": text} if fits else {}
 
 
 COMMAND = Command(

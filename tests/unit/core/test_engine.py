@@ -154,7 +154,7 @@ def test_what_prevents_the_call_fails_it_without_a_call() -> None:
 @pytest.mark.parametrize("code", [Code.LIBVIRT_UNAVAILABLE, Code.JOURNAL_UNAVAILABLE])
 def test_what_this_host_cannot_do_now_waits_in_the_queue(code: Code) -> None:
     step = play(migration(), ev.Admitted(), ev.PrepareFailed(Problem(code, "")))
-    assert step == engine.Step(migration())
+    assert step == engine.Step(migration(state_since=at(0.1).utc))
 
 
 def test_others_jobs_on_the_domain_do_not_move_a_migration_that_was_not_called() -> None:
