@@ -72,7 +72,7 @@ def test_every_state_and_every_message_has_an_id_of_its_own() -> None:
 
 
 def test_every_message_about_the_host_is_said_somewhere() -> None:
-    code = "".join(path.read_text() for path in (ROOT / "pmigd/daemon").glob("*.py"))
+    code = "".join(path.read_text() for path in (ROOT / "pmigd").rglob("*.py"))
     said = set(re.findall(r'\blog\.\w+\(\s*"([^"]+)"', code))
     assert set(HOST) - said == set()
 
