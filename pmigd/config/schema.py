@@ -171,7 +171,7 @@ class ApiSection(_Section, frozen=True, kw_only=True):
 
 
 class MetricsSection(_Section, frozen=True, kw_only=True):
-    """The listener for Prometheus."""
+    """Metrics for Prometheus, and how it comes by them."""
 
     listen: Annotated[
         tuple[str, ...],
@@ -191,6 +191,14 @@ class MetricsSection(_Section, frozen=True, kw_only=True):
             extra={"accepted": "an absolute path without '..', or \"\""},
         ),
     ] = ""
+    per_domain_metrics: Annotated[
+        bool,
+        Meta(
+            description="Whether there are series of single migrations: of those under way, which"
+            " have the guest's name, and of the last 20 that ended. false leaves what is counted,"
+            " and takes from the alerts those that name a guest."
+        ),
+    ] = True
 
     @property
     def addresses(self) -> tuple[ListenAddress, ...]:

@@ -70,6 +70,7 @@ millisecond: so their numbers grow over restarts."""
 RELOAD_DEADLINE_S: Final = 10.0
 LISTEN_DEADLINE_S: Final = 5.0
 ACCOUNTS_DEADLINE_S: Final = 5.0
+CERTIFICATES_EVERY_S: Final = 60.0
 RESOLVE_DEADLINE_S: Final = 0.8
 RESTART_PAUSE_S: Final = 1.0
 BACKLOG: Final = 1024
@@ -109,12 +110,13 @@ class App:
             mono=self._clock.monotonic,
         )
         self.journal = Journal(Path(config.daemon.state_dir) / "journal.sqlite")
+        self._own_host = OwnHost(self._names, self._clock.utc_now)
         self.hypervisor = LocalHypervisor(
             config.libvirt.local_uri.text,
             notify=lambda notice: self.watcher.notice(notice),
             connection_changed=self._connection_changed,
             utc_now=self._clock.utc_now,
-            own_host=OwnHost(self._names, self._clock.utc_now),
+            own_host=self._own_host,
             observe=self.metrics.libvirt_call,
         )
         self.mirror = Limits(
@@ -178,6 +180,7 @@ class App:
         self._keep("limits", self.mirror.run)
         self._keep("leases", self.peering.granting.run)
         self._keep("web config", self.scraping.run)
+        self._keep("certificates", self._watch_certificates)
         await self._listen()
         if self._environment.watchdog_s is not None:
             every_s = self._environment.watchdog_s
@@ -575,6 +578,7 @@ class App:
                 PoolFigures(p.name, busy=p.busy, size=p.size, waiting=p.waiting, overdue=p.overdue)
                 for p in pools
             ),
+            journal_writable=self.journal.writable,
             now_mono=self._clock.monotonic(),
         )
 
@@ -609,6 +613,13 @@ class App:
             began = monotonic()
             await asyncio.sleep(LAG_PROBE_S)
             self.metrics.loop_lag(max(0.0, monotonic() - began - LAG_PROBE_S))
+
+    async def _watch_certificates(self) -> None:
+        """QEMU reads its certificates for each migration: those on the disk are in force."""
+        while True:
+            ends = await self._own_host.certificates_end()
+            self.metrics.certificate_in_force("migration", ends)
+            await asyncio.sleep(CERTIFICATES_EVERY_S)
 
     async def _pet_watchdog(self, every_s: float) -> None:
         """Prove to systemd that the loop is alive; libvirt's health is not the loop's."""

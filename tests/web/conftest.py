@@ -54,7 +54,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     return Pki(
         authority,
         authority.issue("server", *here),
-        authority.issue("other", *here, subject="other"),
+        authority.issue("other", *here, subject="other", days=3),
         authority.issue("scraper", "DNS:prometheus.example.com"),
         authority.issue("stranger", "DNS:stranger.example.com"),
     )

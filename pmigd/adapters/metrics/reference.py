@@ -48,6 +48,7 @@ VALUES: Final = (
     ("result", labels.RESULTS),
     ("state", labels.LEASE_STATES),
     ("transport", labels.TRANSPORTS),
+    ("usage", labels.USAGES),
 )
 
 _PROCFS: Final = "/proc cannot be read"
