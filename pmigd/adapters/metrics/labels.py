@@ -19,7 +19,7 @@ MODES: Final = tuple(str(value) for value in Mode)
 REASONS: Final = tuple(str(value) for value in Reason)
 RESULTS: Final = ("completed", "failed", "cancelled")
 KINDS: Final = ("memory", "disk")
-PAGES: Final = ("constant", "normal")
+PAGES: Final = ("constant", "normal", "compressed")
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PHASES: Final = (
@@ -40,6 +40,7 @@ ACTIONS: Final = (
     "abort_stalled",
     "postcopy_recover",
 )
+POOLS: Final = ("control", "peer", "limits", "names", "passwords")
 LEASE_STATES: Final[tuple[LeaseState, ...]] = get_args(LeaseState)
 WAITED: Final = (*(str(value) for value in Resource), "libvirt", "journal", "peer")
 PEER_REQUESTS: Final = ("hello", "ask", "report", "look", "examine", "events")

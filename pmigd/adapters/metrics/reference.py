@@ -40,6 +40,7 @@ VALUES: Final = (
     ("method", (*labels.METHODS, labels.OTHER)),
     ("mode", labels.MODES),
     ("phase", labels.PHASES),
+    ("pool", labels.POOLS),
     ("reason (migrations)", labels.REASONS),
     ("reason (peers)", (*labels.PEER_REFUSALS, labels.OTHER)),
     ("reason (scrapes)", (*labels.SCRAPE_REFUSALS, labels.OTHER)),
