@@ -199,6 +199,25 @@ class MetricsSection(_Section, frozen=True, kw_only=True):
             " and takes from the alerts those that name a guest."
         ),
     ] = True
+    textfile: Annotated[
+        str,
+        Meta(
+            description="File in the folder of node_exporter's textfile collector (Debian:"
+            " /var/lib/prometheus/node-exporter), for hosts where pmigd opens no port. It has the"
+            " metrics of pmigd without those of its process. The unit must let pmigd write there"
+            ' (ReadWritePaths). "" writes none.',
+            extra={"accepted": "an absolute path without '..' that ends in .prom, or \"\""},
+        ),
+    ] = ""
+    textfile_interval_s: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=3600,
+            description="How often it is written: as often as node_exporter is scraped.",
+            extra={"unit": "seconds"},
+        ),
+    ] = 15
 
     @property
     def addresses(self) -> tuple[ListenAddress, ...]:

@@ -55,6 +55,7 @@ from pmigd.daemon.ownhost import OwnHost
 from pmigd.daemon.peering import Peering
 from pmigd.daemon.preflight import check
 from pmigd.daemon.scraping import Scraping
+from pmigd.daemon.textfile import Textfile
 from pmigd.daemon.watcher import Watcher
 from pmigd.wire import host as wire
 from pmigd.wire.host import Peer
@@ -154,6 +155,7 @@ class App:
             first_seq=self._clock.unix_ms() << SEQ_BITS,
         )
         self.scraping = Scraping(self.metrics, self._names)
+        self.textfile = Textfile(self.metrics.render_for_textfile)
         self._configure_limits(config)
 
     # Life
@@ -172,6 +174,7 @@ class App:
         await self.peering.configure(self.config)
         if fault := await self.scraping.configure(self.config):
             raise OSError(fault)
+        self.textfile.configure(self.config)
         self._keep("sample", self.watcher.sample)
         self._keep("scan", self.watcher.scan)
         self._keep("tick", lambda: self.migrations.tick(TICK_S))
@@ -181,6 +184,7 @@ class App:
         self._keep("leases", self.peering.granting.run)
         self._keep("web config", self.scraping.run)
         self._keep("certificates", self._watch_certificates)
+        self._keep("textfile", self.textfile.run)
         await self._listen()
         if self._environment.watchdog_s is not None:
             every_s = self._environment.watchdog_s
@@ -198,6 +202,7 @@ class App:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.peering.stop()
         await self.migrations.stop()
+        await self.textfile.stop()
         self.mirror.stop()
         await asyncio.gather(*(runner.cleanup() for runner in self._runners))
         if self._bound is not None:
@@ -232,6 +237,7 @@ class App:
             self._configure_limits(new)
             await self.peering.configure(new)
             await self.scraping.configure(new)
+            self.textfile.configure(new)
             log.info("configuration reloaded")
             self.metrics.config_reloaded(ok=True)
         notifier.ready(self._summary())
@@ -554,6 +560,7 @@ class App:
             self.mirror.pool,
             self._names,
             self.scraping.pool,
+            self.textfile.pool,
         )
         return Snapshot(
             migrations=self.migrations.open(),

@@ -113,6 +113,13 @@ class Daemon:
             evidence=self.log,
         )
 
+    def reload(self, config: str, said: str = '"configuration reloaded"') -> None:
+        """Another configuration, taken up or not."""
+        seen = self.log().count(said)
+        self.config.write_text(config)
+        self.process.send_signal(signal.SIGHUP)
+        until(lambda: self.log().count(said) > seen, said, timeout=10, evidence=self.log)
+
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(timeout=10) == 0

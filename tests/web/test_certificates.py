@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import urllib.request
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from contrib.lab.deadlines import until
 from pmigd.adapters.x509 import expires
 from tests.support.certificates import Pair
 from tests.web.conftest import Daemon, Pki
@@ -21,18 +19,6 @@ def _ends(daemon: Daemon, usage: str) -> float | None:
         lines = got.read().decode().splitlines()
     found = [line.split()[-1] for line in lines if line.startswith(f'{NAME}{{usage="{usage}"}}')]
     return float(found[0]) if found else None
-
-
-def _reload(daemon: Daemon, text: str) -> None:
-    said = daemon.log().count('"configuration reloaded"')
-    daemon.config.write_text(text)
-    daemon.process.send_signal(signal.SIGHUP)
-    until(
-        lambda: daemon.log().count('"configuration reloaded"') > said,
-        "the reload",
-        timeout=10,
-        evidence=daemon.log,
-    )
 
 
 def test_a_peers_certificate_counts_while_it_is_in_force(
@@ -53,15 +39,15 @@ def test_a_peers_certificate_counts_while_it_is_in_force(
         'uri = "qemu+tcp://hostb.example.com/system"\npmigd = "https://hostb.example.com"\n'
     )
     first = install(pki.authority.issue("first", days=1))
-    _reload(daemon, asks)
+    daemon.reload(asks)
     assert _ends(daemon, "peer") == first.timestamp()
     # A new file that nobody read yet protects nobody.
     second = install(pki.authority.issue("second", days=9))
     assert _ends(daemon, "peer") == first.timestamp()
-    _reload(daemon, asks)
+    daemon.reload(asks)
     assert _ends(daemon, "peer") == second.timestamp()
     mine.cert.write_text("nothing")
-    _reload(daemon, asks)
+    daemon.reload(asks)
     assert _ends(daemon, "peer") == second.timestamp()
-    _reload(daemon, before)
+    daemon.reload(before)
     assert _ends(daemon, "peer") is None

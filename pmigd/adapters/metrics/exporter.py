@@ -144,6 +144,24 @@ class Metrics:
             return generate_latest(self.registry), CONTENT_TYPE_PLAIN_0_0_4
         return encode(self.registry), content_type
 
+    def render_for_textfile(self) -> bytes:
+        """The families of pmigd alone, in plain text.
+
+        node_exporter has metrics of its own process; the same ones in a file are an error to it.
+        """
+        return generate_latest(_Ours(self.registry))
+
+
+class _Ours(Collector):
+    """What is named after pmigd."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterator[Metric]:
+        """The families of the registry that are pmigd's own."""
+        return (family for family in self._registry.collect() if family.name.startswith("pmigd_"))
+
 
 class _FromMemory(Collector):
     """What is read at the scrape: fresh families each time, so that nothing stale stays."""
