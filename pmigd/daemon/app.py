@@ -129,7 +129,7 @@ class App:
         self.gate = Gate(
             config.daemon.name,
             blocked=self._blocked,
-            covered=lambda uuid: self.peering.granting.book.granted_for(uuid) is not None,
+            coming=lambda uuid: self.peering.granting.book.granted_for(uuid),
             now=self._now,
         )
         self.migrations = Controller(

@@ -411,6 +411,7 @@ def _entry(migration: Migration, phase: PhaseName) -> LeaseEntry:
         priority=migration.request.priority,
         ports=ports_of(migration),
         login=login_of(migration.target.uri if migration.target else ""),
+        transport=migration.request.transport.value,
     )
 
 

@@ -34,6 +34,7 @@ from pmigd.core.model import (
     Request,
     State,
     Target,
+    Transport,
     Waiting,
 )
 from pmigd.core.ports import DomainFacts, Hypervisor, Settings
@@ -362,14 +363,20 @@ class Controller:
     def begin_external(
         self, domain: Domain, direction: Direction, state: State = State.PRECOPY
     ) -> Migration:
-        """Take notice of a migration that others started. It is not journalled."""
+        """Take notice of a migration that others started. It is not journalled.
+
+        Who sends a guest, and how, libvirt does not tell a destination; the lease does.
+        """
         now = self._now()
+        incoming = direction is Direction.INCOMING
+        lease = self._gate.coming(domain.uuid) if incoming else None
+        sender, transport = (lease.source, lease.transport) if lease else ("", Transport.NATIVE)
         migration = Migration(
             id=MigrationId(self._new_id()),
-            request=Request(domain.name, ""),
+            request=Request(domain.name, "", transport=transport),
             domain=domain,
-            source=self.host if direction is Direction.OUTGOING else "",
-            destination=self.host if direction is Direction.INCOMING else "",
+            source=sender if incoming else self.host,
+            destination=self.host if incoming else "",
             direction=direction,
             external=True,
             call=Call.LOST,

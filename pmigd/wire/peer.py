@@ -44,7 +44,7 @@ class LeaseEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One migration that the source has, or wants to have, under way to this host.
 
     ``ports``: migration ports that it needs here. ``login``: how the source's libvirt daemon
-    connects to this one's.
+    connects to this one's. ``transport``: how the memory travels.
     """
 
     id: _Id
@@ -53,6 +53,7 @@ class LeaseEntry(msgspec.Struct, frozen=True, kw_only=True):
     priority: Annotated[int, Meta(ge=0, le=100)] = 50
     ports: Annotated[int, Meta(ge=0, le=2)] = 1
     login: Literal["tls", "tcp", "ssh", "unix"] = "tls"
+    transport: Literal["native", "tunnelled"] = "native"
 
 
 class FromSource(msgspec.Struct, frozen=True, kw_only=True):
