@@ -46,6 +46,20 @@ _HEAD: Final = (
         "s",
         "time() - pmigd_config_last_reload_success_timestamp_seconds{@}",
     ),
+    stat(
+        "Certificate ends in",
+        "Time until the first certificate ends that this host shows: red for the last two weeks.",
+        "s",
+        "min(pmigd_tls_certificate_not_after_timestamp_seconds{@}) - time()",
+        red_below=14 * 86400,
+    ),
+    stat(
+        "Journal",
+        "1 while the journal of migrations can be written; nothing starts without it.",
+        "none",
+        "pmigd_journal_writable{@}",
+        red_below=1,
+    ),
 )
 
 

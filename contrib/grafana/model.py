@@ -77,12 +77,20 @@ class Panel:
 
 
 def stat(
-    title: str, description: str, unit: str, expression: str, *, red_from: float | None = None
+    title: str,
+    description: str,
+    unit: str,
+    expression: str,
+    *,
+    red_from: float | None = None,
+    red_below: float | None = None,
 ) -> Panel:
-    """One number. From `red_from` on it is red."""
+    """One number. From `red_from` on, or below `red_below`, it is red."""
     steps: list[Json] = [{"color": "text", "value": None}]
     if red_from is not None:
         steps.append({"color": "red", "value": red_from})
+    if red_below is not None:
+        steps = [{"color": "red", "value": None}, {"color": "text", "value": red_below}]
     return Panel(
         "stat",
         title,

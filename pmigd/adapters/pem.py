@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ssl
+from datetime import datetime
 from pathlib import Path
+
+from pmigd.adapters.x509 import expires
 
 
 class PkiUnusable(Exception):  # noqa: N818 - it says what is the case
     """A certificate, key or list cannot be used; the text names the file and says why."""
 
 
-def load_pair(context: ssl.SSLContext, cert: Path, key: Path) -> None:
-    """Load a certificate and its key. Raises PkiUnusable."""
+def load_pair(context: ssl.SSLContext, cert: Path, key: Path) -> datetime | None:
+    """Load a certificate and its key; when it ends, if that can be read. Raises PkiUnusable."""
     for file in (cert, key):
         is_there(file, needed=True)
     try:
@@ -19,6 +22,10 @@ def load_pair(context: ssl.SSLContext, cert: Path, key: Path) -> None:
         context.load_cert_chain(cert, key, password=lambda: "")
     except (ssl.SSLError, OSError) as error:
         raise PkiUnusable(_about_pair(cert, key, error)) from error
+    try:
+        return expires(cert)
+    except (OSError, ValueError):
+        return None  # OpenSSL reads more forms, and it is the one that needs it
 
 
 def load_authorities(context: ssl.SSLContext, file: Path) -> None:

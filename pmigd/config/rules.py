@@ -104,6 +104,12 @@ def _addresses(config: Config) -> Iterator[Violation]:
         yield from _absolute(("metrics", "web_config"), config.metrics.web_config)
     if config.tracing.endpoint:
         yield from _parsed(("tracing", "endpoint"), config.tracing.endpoint, parse_collector_url)
+    if config.metrics.textfile:
+        path = ("metrics", "textfile")
+        yield from _absolute(path, config.metrics.textfile)
+        if not config.metrics.textfile.endswith(".prom"):
+            message = "does not end in .prom: node_exporter would not read it"
+            yield Violation(path, config.metrics.textfile, message)
     for index, text in enumerate(config.security.allow_uris):
         yield from _parsed(("security", "allow_uris", index), text, parse_uri_pattern)
 

@@ -172,7 +172,7 @@ class ApiSection(_Section, frozen=True, kw_only=True):
 
 
 class MetricsSection(_Section, frozen=True, kw_only=True):
-    """The listener for Prometheus."""
+    """Metrics for Prometheus, and how it comes by them."""
 
     listen: Annotated[
         tuple[str, ...],
@@ -192,6 +192,33 @@ class MetricsSection(_Section, frozen=True, kw_only=True):
             extra={"accepted": "an absolute path without '..', or \"\""},
         ),
     ] = ""
+    per_domain_metrics: Annotated[
+        bool,
+        Meta(
+            description="Whether there are series of single migrations: of those under way, which"
+            " have the guest's name, and of the last 20 that ended. false leaves what is counted,"
+            " and takes from the alerts those that name a guest."
+        ),
+    ] = True
+    textfile: Annotated[
+        str,
+        Meta(
+            description="File in the folder of node_exporter's textfile collector (Debian:"
+            " /var/lib/prometheus/node-exporter), for hosts where pmigd opens no port. It has the"
+            " metrics of pmigd without those of its process. The unit must let pmigd write there"
+            ' (ReadWritePaths). "" writes none.',
+            extra={"accepted": "an absolute path without '..' that ends in .prom, or \"\""},
+        ),
+    ] = ""
+    textfile_interval_s: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=3600,
+            description="How often it is written: as often as node_exporter is scraped.",
+            extra={"unit": "seconds"},
+        ),
+    ] = 15
 
     @property
     def addresses(self) -> tuple[ListenAddress, ...]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pmigd.core.holdings import Account, Held, Limits, Login, Phase, Resource, Shortage, lacking
-from pmigd.core.model import Direction, Domain
+from pmigd.core.model import Direction, Domain, Transport
 from pmigd.core.problem import Code, refuse
 from pmigd.core.queue import AGE_S_PER_POINT
 from pmigd.core.trace import Trace
@@ -42,6 +42,7 @@ class Lease:
     priority: int = 50
     ports: int = 1
     login: Login = "tls"
+    transport: Transport = Transport.NATIVE
     source: str = ""
     seq: int = 0
     since: float = 0.0

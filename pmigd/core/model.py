@@ -314,6 +314,7 @@ class Sample:
     setup_ms: int | None = None
     constant_pages: int | None = None
     normal_pages: int | None = None
+    compressed_pages: int | None = None
     postcopy_requests: int | None = None
 
     @property

@@ -56,6 +56,7 @@ from pmigd.daemon.ownhost import OwnHost
 from pmigd.daemon.peering import Peering
 from pmigd.daemon.preflight import check
 from pmigd.daemon.scraping import Scraping
+from pmigd.daemon.textfile import Textfile
 from pmigd.daemon.watcher import Watcher
 from pmigd.wire import host as wire
 from pmigd.wire.host import Peer
@@ -75,6 +76,7 @@ RELOAD_DEADLINE_S: Final = 10.0
 LISTEN_DEADLINE_S: Final = 5.0
 TRACING_DEADLINE_S: Final = 10.0
 ACCOUNTS_DEADLINE_S: Final = 5.0
+CERTIFICATES_EVERY_S: Final = 60.0
 RESOLVE_DEADLINE_S: Final = 0.8
 RESTART_PAUSE_S: Final = 1.0
 BACKLOG: Final = 1024
@@ -115,12 +117,13 @@ class App:
             mono=self._clock.monotonic,
         )
         self.journal = Journal(Path(config.daemon.state_dir) / "journal.sqlite")
+        self._own_host = OwnHost(self._names, self._clock.utc_now)
         self.hypervisor = LocalHypervisor(
             config.libvirt.local_uri.text,
             notify=lambda notice: self.watcher.notice(notice),
             connection_changed=self._connection_changed,
             utc_now=self._clock.utc_now,
-            own_host=OwnHost(self._names, self._clock.utc_now),
+            own_host=self._own_host,
             observe=self.metrics.libvirt_call,
         )
         self.mirror = Limits(
@@ -132,7 +135,7 @@ class App:
         self.gate = Gate(
             config.daemon.name,
             blocked=self._blocked,
-            announced=lambda uuid: self.peering.granting.book.granted_for(uuid),
+            coming=lambda uuid: self.peering.granting.book.granted_for(uuid),
             now=self._now,
         )
         self.migrations = Controller(
@@ -159,6 +162,7 @@ class App:
             first_seq=self._clock.unix_ms() << SEQ_BITS,
         )
         self.scraping = Scraping(self.metrics, self._names)
+        self.textfile = Textfile(self.metrics.render_for_textfile)
         self._configure_limits(config)
 
     # Life
@@ -177,6 +181,7 @@ class App:
         await self.peering.configure(self.config)
         if fault := await self.scraping.configure(self.config):
             raise OSError(fault)
+        self.textfile.configure(self.config)
         self._keep("sample", self.watcher.sample)
         self._keep("scan", self.watcher.scan)
         self._keep("tick", lambda: self.migrations.tick(TICK_S))
@@ -185,6 +190,8 @@ class App:
         self._keep("limits", self.mirror.run)
         self._keep("leases", self.peering.granting.run)
         self._keep("web config", self.scraping.run)
+        self._keep("certificates", self._watch_certificates)
+        self._keep("textfile", self.textfile.run)
         await self._listen()
         if self._environment.watchdog_s is not None:
             every_s = self._environment.watchdog_s
@@ -202,6 +209,7 @@ class App:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.peering.stop()
         await self.migrations.stop()
+        await self.textfile.stop()
         self.mirror.stop()
         await asyncio.gather(self._stop_tracing(), *(runner.cleanup() for runner in self._runners))
         if self._bound is not None:
@@ -236,6 +244,7 @@ class App:
             self._configure_limits(new)
             await self.peering.configure(new)
             await self.scraping.configure(new)
+            self.textfile.configure(new)
             log.info("configuration reloaded")
             self.metrics.config_reloaded(ok=True)
         notifier.ready(self._summary())
@@ -587,6 +596,7 @@ class App:
             self.mirror.pool,
             self._names,
             self.scraping.pool,
+            self.textfile.pool,
         )
         return Snapshot(
             migrations=self.migrations.open(),
@@ -611,6 +621,7 @@ class App:
                 PoolFigures(p.name, busy=p.busy, size=p.size, waiting=p.waiting, overdue=p.overdue)
                 for p in pools
             ),
+            journal_writable=self.journal.writable,
             now_mono=self._clock.monotonic(),
         )
 
@@ -647,6 +658,13 @@ class App:
             began = monotonic()
             await asyncio.sleep(LAG_PROBE_S)
             self.metrics.loop_lag(max(0.0, monotonic() - began - LAG_PROBE_S))
+
+    async def _watch_certificates(self) -> None:
+        """QEMU reads its certificates for each migration: those on the disk are in force."""
+        while True:
+            ends = await self._own_host.certificates_end()
+            self.metrics.certificate_in_force("migration", ends)
+            await asyncio.sleep(CERTIFICATES_EVERY_S)
 
     async def _pet_watchdog(self, every_s: float) -> None:
         """Prove to systemd that the loop is alive; libvirt's health is not the loop's."""

@@ -419,6 +419,7 @@ def _entry(migration: Migration, phase: PhaseName) -> LeaseEntry:
         ports=ports_of(migration),
         login=login_of(migration.target.uri if migration.target else ""),
         traceparent=migration.trace.traceparent if migration.trace else "",
+        transport=migration.request.transport.value,
     )
 
 

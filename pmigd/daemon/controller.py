@@ -35,6 +35,7 @@ from pmigd.core.model import (
     Request,
     State,
     Target,
+    Transport,
     Waiting,
 )
 from pmigd.core.ports import DomainFacts, Hypervisor, Settings
@@ -386,18 +387,18 @@ class Controller:
     ) -> Migration:
         """Take notice of a migration that others started. It is not journalled.
 
-        One that comes in has been announced by its source, if that has a pmigd.
+        Who sends a guest, and how, libvirt does not tell a destination; the lease does.
         """
         now = self._now()
-        outgoing = direction is Direction.OUTGOING
-        lease = None if outgoing else self._gate.announced(domain.uuid)
-        sender = lease.source if lease is not None else ""
+        incoming = direction is Direction.INCOMING
+        lease = self._gate.coming(domain.uuid) if incoming else None
+        sender, transport = (lease.source, lease.transport) if lease else ("", Transport.NATIVE)
         migration = Migration(
             id=MigrationId(self._new_id()),
-            request=Request(domain.name, ""),
+            request=Request(domain.name, "", transport=transport),
             domain=domain,
-            source=self.host if outgoing else sender,
-            destination="" if outgoing else self.host,
+            source=sender if incoming else self.host,
+            destination=self.host if incoming else "",
             direction=direction,
             external=True,
             call=Call.LOST,

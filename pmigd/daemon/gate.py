@@ -19,7 +19,7 @@ from pmigd.core.admission import (
     why_waiting,
 )
 from pmigd.core.holdings import Account, Limits, held_of
-from pmigd.core.leases import Lease as Announced
+from pmigd.core.leases import Lease as Given
 from pmigd.core.model import Direction, Migration, MigrationId, Now, State, Waiting
 from pmigd.core.queue import Queue, entry_of
 
@@ -27,8 +27,8 @@ from pmigd.core.queue import Queue, entry_of
 class Gate:
     """The gate of `host`. `blocked` says what keeps everything from starting, or None.
 
-    `limits` are those in force; `announced` tells of a domain's UUID the lease that stands for its
-    coming here already, if one does, so that it is not counted twice.
+    `limits` are those in force; `coming` finds the lease that stands for a guest's coming here, by
+    its UUID: what has one is not counted twice.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Gate:
         host: str,
         *,
         blocked: Callable[[], str | None],
-        announced: Callable[[str], Announced | None],
+        coming: Callable[[str], Given | None],
         now: Callable[[], Now],
     ) -> None:
         self.queue = Queue()
@@ -49,7 +49,7 @@ class Gate:
         """Those that leave the queue just now, and whose start is not durable yet."""
         self._host = host
         self._blocked = blocked
-        self.announced = announced
+        self.coming = coming
         self._now = now
 
     def settle(self, migration: Migration) -> None:
@@ -66,7 +66,7 @@ class Gate:
         self.leases.pop(migration.id, None)
         held = held_of(migration)
         incoming = migration.direction is Direction.INCOMING
-        if held is None or (incoming and self.announced(migration.domain.uuid) is not None):
+        if held is None or (incoming and self.coming(migration.domain.uuid)):
             self.account.drop(migration.id)
         else:
             self.account.put(migration.id, held)

@@ -16,7 +16,7 @@ import structlog
 from pmigd.adapters.journal import Journal, JournalError
 from pmigd.core.holdings import Account, Limits, Phase, Shortage
 from pmigd.core.leases import Book, Lease
-from pmigd.core.model import Domain, Now
+from pmigd.core.model import Domain, Now, Transport
 from pmigd.core.trace import parse_traceparent
 from pmigd.wire.peer import (
     LeaseAnswer,
@@ -228,6 +228,7 @@ def _lease(peer: str, message: LeaseAsk | LeaseReport, entry: LeaseEntry) -> Lea
         priority=entry.priority,
         ports=entry.ports,
         login=entry.login,
+        transport=Transport(entry.transport),
         source=message.source,
         seq=message.seq,
         trace=parse_traceparent(entry.traceparent),

@@ -32,6 +32,15 @@ class OwnHost:
         except Overdue:
             return None
 
+    async def certificates_end(self) -> datetime | None:
+        """When the first of QEMU's certificates ends; None where none can be read."""
+        try:
+            return await self._pool.call(
+                "certificates", LOOK_DEADLINE_S, hostfacts.certificates_end
+            )
+        except (Overdue, OSError, ValueError):
+            return None
+
     async def where_leads(self, host: str) -> Leads | None:
         """Where a host name leads to from here."""
         try:

@@ -99,6 +99,12 @@ class Peering:
         urls = {name: url for name, peer in config.peers.items() if (url := peer.pmigd_url)}
         if urls or config.peer.address is not None:
             await self._read_certificates(config)
+        used = (
+            self.certificates.server_ends if config.peer.address is not None else None,
+            self.certificates.client_ends if urls else None,
+        )
+        ends = min((end for end in used if end is not None), default=None)
+        self._metrics.certificate_in_force("peer", ends)
         self.guard.allowed = AllowedNames(config.admitted_names)
         self.asking.patience_s = config.peer.patience_s
         before, self._channels = self._channels, {}

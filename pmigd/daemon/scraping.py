@@ -62,7 +62,11 @@ class Scraping:
         return "in" if right else "password"
 
     async def configure(self, config: Config) -> str:
-        """Take up which file it is; what is wrong with it. What was in force before then stays."""
+        """Take up what is shown, and which file it is; what is wrong with the file.
+
+        What was in force before then stays.
+        """
+        self._metrics.show_domains(config.metrics.per_domain_metrics)
         path = Path(config.metrics.web_config) if config.metrics.web_config else None
         if path is None:
             self._path = None
@@ -106,6 +110,7 @@ class Scraping:
 
     def _take(self, fresh: web.WebConfig) -> None:
         self._current, self._stamps = fresh, fresh.stamps
+        self._metrics.certificate_in_force("metrics", fresh.ends)
         self.guard.context = fresh.context
 
 

@@ -44,8 +44,8 @@ class LeaseEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One migration that the source has, or wants to have, under way to this host.
 
     ``ports``: migration ports that it needs here. ``login``: how the source's libvirt daemon
-    connects to this one's. ``traceparent``: the trace that it belongs to, as the W3C writes it;
-    what is not one is as if not given.
+    connects to this one's. ``transport``: how the memory travels. ``traceparent``: the trace that
+    it belongs to, as the W3C writes it; what is not one is as if not given.
     """
 
     id: _Id
@@ -54,6 +54,7 @@ class LeaseEntry(msgspec.Struct, frozen=True, kw_only=True):
     priority: Annotated[int, Meta(ge=0, le=100)] = 50
     ports: Annotated[int, Meta(ge=0, le=2)] = 1
     login: Literal["tls", "tcp", "ssh", "unix"] = "tls"
+    transport: Literal["native", "tunnelled"] = "native"
     traceparent: str = ""
 
 

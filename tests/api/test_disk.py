@@ -71,6 +71,7 @@ def _says_journal(api: Api) -> None:
     readyz = api.ask("GET", "/readyz")
     assert (readyz.status, readyz.json["ready"]) == (503, False)
     assert "journal.sqlite" in readyz.json["journal"]
+    assert b"\npmigd_journal_writable 0.0\n" in api.ask("GET", "/metrics").raw
     status = api.get("/v1/status")
     assert status["ready"] is False
     assert status["journal"]["writable"] is False

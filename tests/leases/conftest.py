@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 
 import pytest
 
@@ -20,29 +19,20 @@ LIMITS = {"max_outgoing": 4, "max_incoming": 4, "max_preparing": 4}
 @pytest.fixture(scope="session")
 def lab_and_collector() -> Iterator[tuple[Lab, Collector]]:
     """Both pmigd trace all that is done here."""
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        _with_leases(patch) as lab,
-    ):
-        listener = lab.switch.socket()
-        listener.bind(COLLECTOR)
-        collector = Collector(listener)
-        yield lab, collector
-        collector.close()
-
-
-def _with_leases(patch: pytest.MonkeyPatch) -> AbstractContextManager[Lab]:
-    patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
-    return started(
-        name="leases",
-        leases=True,
-        pmigd={
-            "limits": LIMITS,
-            # hostb by its address is nobody's peer: there no lease is asked for.
-            "security": {"allow_uris": [WITHOUT_LEASES]},
-            "tracing": {"endpoint": "http://{}:{}".format(*COLLECTOR)},
-        },
-    )
+    config = {
+        "limits": LIMITS,
+        # hostb by its address is nobody's peer: there no lease is asked for.
+        "security": {"allow_uris": [WITHOUT_LEASES]},
+        "tracing": {"endpoint": "http://{}:{}".format(*COLLECTOR)},
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
+        with started(name="leases", leases=True, pmigd=config) as lab:
+            listener = lab.switch.socket()
+            listener.bind(COLLECTOR)
+            collector = Collector(listener)
+            yield lab, collector
+            collector.close()
 
 
 @pytest.fixture(scope="session")

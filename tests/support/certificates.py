@@ -61,6 +61,7 @@ class Authority:
         *alternatives: str,
         subject: str = "",
         usage: str = "serverAuth,clientAuth",
+        days: int = 2,
         old: bool = False,
     ) -> Pair:
         """A certificate for `alternatives` ("DNS:name"), and a common name; `old` has ended."""
@@ -74,7 +75,8 @@ class Authority:
         lines += [f"subjectAltName={','.join(alternatives)}"] if alternatives else []
         extensions.write_text("\n".join(lines))
         ended = ("-startdate", "20200101000000Z", "-enddate", "20200102000000Z")
-        self._ca("-in", request, "-out", pair.cert, "-extfile", extensions, *(ended if old else ()))
+        until = ended if old else ("-days", str(days))
+        self._ca("-in", request, "-out", pair.cert, "-extfile", extensions, *until)
         return pair
 
     def lock(self, pair: Pair, locked: Path) -> Path:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.systemd.machine import CONFIG, Machine, MachineError, missing, until
 
-SERVICE, SOCKET = "pmigd.service", "pmigd.socket"
+SERVICE, SOCKET, METRICS = "pmigd.service", "pmigd.socket", "pmigd-metrics.socket"
 SOCKET_PATH = "/run/pmigd/pmigd.sock"
 MEMBER, STRANGER = "pmigdmember", "pmigdstranger"
 PEER = '[peers.hostb]\nuri = "qemu+tcp://192.0.2.2/system"\n'
@@ -106,8 +106,8 @@ def pmigd(booted: Machine) -> Installed:
     """Installed and its socket enabled, the service not yet started."""
     script = f"""
     set -e
-    systemctl stop {SERVICE} {SOCKET} 2>/dev/null
-    systemctl disable --quiet {SERVICE} {SOCKET}
+    systemctl stop {SERVICE} {SOCKET} {METRICS} 2>/dev/null
+    systemctl disable --quiet {SERVICE} {SOCKET} {METRICS}
     rm -rf /etc/systemd/system/{SERVICE}.d /var/lib/pmigd /run/pmigd
     printf %s {shlex.quote(PEER)} > {CONFIG}
     journalctl --quiet --sync --rotate --vacuum-time=1us 2>/dev/null

@@ -161,6 +161,7 @@ class Machine:
             "files": {
                 "etc/systemd/system/pmigd.service": (text("pmigd.service"), 0o644),
                 "etc/systemd/system/pmigd.socket": (text("pmigd.socket"), 0o644),
+                "etc/systemd/system/pmigd-metrics.socket": (text("pmigd-metrics.socket"), 0o644),
                 "usr/lib/sysusers.d/pmigd.conf": (text("pmigd.sysusers"), 0o644),
                 "usr/lib/systemd/catalog/pmigd.catalog": (text("pmigd.catalog"), 0o644),
                 "usr/bin/pmigd": (_ENTRY.format(module="pmigd.daemon.main"), 0o755),

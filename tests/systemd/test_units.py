@@ -13,6 +13,7 @@ from pmigd.core.messages import HOST, MIGRATION
 from pmigd.core.model import State
 from tests.systemd.conftest import (
     MEMBER,
+    METRICS,
     PEER,
     SERVICE,
     SOCKET,
@@ -51,7 +52,7 @@ def outcome(pmigd: Installed, *argv: str, user: str = "root") -> tuple[int, str]
 
 
 def test_the_units_hold_what_systemd_understands(pmigd: Installed) -> None:
-    done = pmigd.machine.run("systemd-analyze", "verify", "--man=no", SERVICE, SOCKET)
+    done = pmigd.machine.run("systemd-analyze", "verify", "--man=no", SERVICE, SOCKET, METRICS)
     assert [line for line in done.stderr.splitlines() if "pmigd" in line] == []
 
 
@@ -207,12 +208,54 @@ def test_it_does_its_work_in_the_sandbox(pmigd: Installed) -> None:
     assert journal.stat().st_size > 0
 
 
+def scraped(pmigd: Installed, address: str) -> str:
+    fetch = f"import urllib.request as r; print(r.urlopen('http://{address}/metrics').read())"
+    return pmigd.machine.run("/usr/lib/pmigd/venv/bin/python", "-Ic", fetch).stdout
+
+
 def test_its_metrics_are_served(pmigd: Installed) -> None:
     pmigd.systemctl("start", SERVICE)
-    fetch = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9718/metrics').read())"
-    said = pmigd.machine.run("/usr/lib/pmigd/venv/bin/python", "-Ic", fetch).stdout
+    said = scraped(pmigd, "127.0.0.1:9718")
     assert "pmigd_build_info" in said
     assert "process_cpu_seconds_total" in said
+
+
+def test_systemd_may_listen_for_scrapes_and_then_a_scrape_starts_it(pmigd: Installed) -> None:
+    pmigd.configure(PEER + '[metrics]\nlisten = ["127.0.0.1:9719"]\n')
+    pmigd.systemctl("enable", "--now", METRICS)
+    assert pmigd.show("ActiveState") == "inactive"
+    assert "pmigd_build_info" in scraped(pmigd, "127.0.0.1:9718")
+    before = pmigd.main_pid
+    assert "pmigd_build_info" in scraped(pmigd, "[::1]:9718")
+    listening = pmigd.machine.run("ss", "-Hltn", "sport = :9719").stdout
+    assert listening == ""
+    # Clients of the API and scrapes reach the same process, and the next one, too.
+    assert pmigd.status()["ready"]
+    assert pmigd.main_pid == before
+    pmigd.systemctl("restart", SERVICE)
+    assert "pmigd_build_info" in scraped(pmigd, "127.0.0.1:9718")
+
+
+def test_it_writes_a_text_file_where_its_unit_lets_it(pmigd: Installed) -> None:
+    file = "/var/lib/prometheus/node-exporter/pmigd.prom"
+    pmigd.machine.run("mkdir", "-p", file.rpartition("/")[0])
+    pmigd.configure(f'{PEER}[metrics]\ntextfile = "{file}"\n')
+    pmigd.systemctl("start", SERVICE)
+    until(
+        lambda: any("Read-only file system; its folder" in line for line in pmigd.log()),
+        "the refusal in the log",
+        within_s=10,
+    )
+    assert pmigd.show("ActiveState") == "active"
+    pmigd.systemctl("stop", SERVICE)
+    pmigd.drop_in("ReadWritePaths=-/var/lib/prometheus/node-exporter")
+    pmigd.systemctl("start", SERVICE)
+    until(
+        lambda: "pmigd_build_info" in pmigd.machine.run("cat", file, check=False).stdout,
+        "the file",
+        within_s=10,
+    )
+    assert pmigd.machine.run("stat", "-c", "%U %a", file).stdout.split() == ["root", "644"]
 
 
 # The watchdog

@@ -54,7 +54,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     return Pki(
         authority,
         authority.issue("server", *here),
-        authority.issue("other", *here, subject="other"),
+        authority.issue("other", *here, subject="other", days=3),
         authority.issue("scraper", "DNS:prometheus.example.com"),
         authority.issue("stranger", "DNS:stranger.example.com"),
     )
@@ -112,6 +112,13 @@ class Daemon:
             timeout=5,
             evidence=self.log,
         )
+
+    def reload(self, config: str, said: str = '"configuration reloaded"') -> None:
+        """Another configuration, taken up or not."""
+        seen = self.log().count(said)
+        self.config.write_text(config)
+        self.process.send_signal(signal.SIGHUP)
+        until(lambda: self.log().count(said) > seen, said, timeout=10, evidence=self.log)
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)

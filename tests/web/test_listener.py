@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-import signal
 import socket
 import ssl
 import subprocess
@@ -20,6 +19,7 @@ from typing import Any, Final
 import pytest
 
 from contrib.lab.deadlines import until
+from pmigd.adapters.x509 import expires
 from pmigd.api.door import HANDSHAKE_DEADLINE_S
 from tests.support.certificates import Pair
 from tests.web.conftest import PASSWORD, Daemon, Pki, free_port, hashed
@@ -126,6 +126,9 @@ def test_the_file_and_its_certificates_are_taken_up_when_they_change(
     assert ask(port, tls=tls, login=("ann", PASSWORD)).status == 200
     install(pki.other)
     until(lambda: serial() != first, "the other certificate", timeout=5, evidence=daemon.log)
+    body = ask(port, tls=tls, login=("ann", PASSWORD)).body
+    ends = _sample(body, 'pmigd_tls_certificate_not_after_timestamp_seconds{usage="metrics"}')
+    assert ends == expires(pki.other.cert).timestamp()
 
     second = serial()
     daemon.write("basic_auth_users: {ann: x}\n")
@@ -148,21 +151,17 @@ def test_a_reload_takes_up_another_file_and_never_a_bad_one(
     port, tls, login = daemon.ports[0], _trusting(pki), ("ann", PASSWORD)
     before, other = daemon.config.read_text(), tmp_path / "other.yml"
 
-    def reload(text: str, said: str) -> None:
-        seen = daemon.log().count(said)
-        daemon.config.write_text(text)
-        daemon.process.send_signal(signal.SIGHUP)
-        until(lambda: daemon.log().count(said) > seen, said, timeout=5, evidence=daemon.log)
-
     other.write_text("basic_auth_users: {ann: x}\n")
-    reload(before.replace(str(daemon.web), str(other)), "configuration not reloaded")
+    daemon.reload(before.replace(str(daemon.web), str(other)), "configuration not reloaded")
     assert ask(port, tls=tls, login=login).status == 200
     other.write_text("")
-    reload(before.replace(str(daemon.web), str(other)), '"configuration reloaded"')
+    daemon.reload(before.replace(str(daemon.web), str(other)))
     assert ask(port).status == 200
-    reload(before.replace(f'"{daemon.web}"', '""'), '"configuration reloaded"')
-    assert "\npmigd_web_config_last_reload_successful " not in ask(port).body
-    reload(before, '"configuration reloaded"')
+    daemon.reload(before.replace(f'"{daemon.web}"', '""'))
+    plain = ask(port).body
+    assert "\npmigd_web_config_last_reload_successful " not in plain
+    assert 'usage="metrics"' not in plain
+    daemon.reload(before)
     assert ask(port, tls=tls, login=login).status == 200
 
 

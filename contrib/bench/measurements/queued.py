@@ -72,7 +72,7 @@ def run(settings: Settings) -> list[Figure]:
 def _gate(length: int) -> Gate:
     """`length` wait for eight destinations in turn; nothing runs."""
     now = Now(0.0, datetime.now(UTC))
-    gate = Gate("hosta", blocked=lambda: None, announced=lambda _: None, now=lambda: now)
+    gate = Gate("hosta", blocked=lambda: None, coming=lambda _: None, now=lambda: now)
     gate.limits = Limits(usable={Resource.OUTGOING_SLOT: _SLOTS, Resource.WORKER: 15})
     gate.window = _SLOTS
     for number in range(length):

@@ -100,6 +100,7 @@ def sample_of(stats: Mapping[str, Any], at: datetime) -> Sample:
         setup_ms=stats.get(libvirt.VIR_DOMAIN_JOB_SETUP_TIME),
         constant_pages=stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_CONSTANT),
         normal_pages=stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_NORMAL),
+        compressed_pages=stats.get(libvirt.VIR_DOMAIN_JOB_COMPRESSION_PAGES),
         postcopy_requests=stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_POSTCOPY_REQS),
     )
 

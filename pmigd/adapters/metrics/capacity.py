@@ -7,6 +7,7 @@ two serve a migration (virtproxyd and virtqemud), the figures are of the one wit
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from typing import Final
 
 from prometheus_client.core import Metric
@@ -16,6 +17,7 @@ from pmigd.adapters.metrics.family import Family
 from pmigd.adapters.metrics.labels import member
 from pmigd.adapters.metrics.snapshot import Snapshot
 from pmigd.core.holdings import Resource
+from pmigd.core.model import Direction
 
 FRESH_S: Final = 15.0
 """The daemons are asked every 5 s, each for at most 2 s."""
@@ -85,8 +87,8 @@ def collect(now: Snapshot) -> Iterator[Metric]:
     for family, resource in held.items():
         yield _one(family, now.held.get(resource, 0))
     leases, waits = LEASES.gauges(), HEAD_WAITS.gauges()
-    for (direction, state), number in now.leases.items():
-        leases.add_metric([direction, state], number)
+    for direction, state in product(Direction, labels.LEASE_STATES):
+        leases.add_metric([direction, state], now.leases.get((direction, state), 0))
     head = None if now.head_waits is None else member(now.head_waits, labels.WAITED, labels.OTHER)
     for waited_for in (*labels.WAITED, labels.OTHER):
         waits.add_metric([waited_for], int(waited_for == head))

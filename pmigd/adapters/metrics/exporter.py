@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 from pmigd.adapters.metrics import capacity, live, peers
 from pmigd.adapters.metrics.api import ApiMetrics
 from pmigd.adapters.metrics.host import HostMetrics
+from pmigd.adapters.metrics.labels import Usage
 from pmigd.adapters.metrics.migrations import MigrationFigures
 from pmigd.adapters.metrics.peers import PeerMetrics
 from pmigd.adapters.metrics.recent import Recent
@@ -55,7 +56,8 @@ class Metrics:
         self._recent = Recent()
         self._api = ApiMetrics(self.registry)
         self._peers = PeerMetrics(self.registry)
-        self.registry.register(_FromMemory(snapshot, self._host, self._migrations, self._recent))
+        self._memory = _FromMemory(snapshot, self._host, self._migrations, self._recent)
+        self.registry.register(self._memory)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -73,6 +75,10 @@ class Metrics:
     def forgotten(self, m: Migration) -> None:
         """`m` was dropped from memory. What it added to the counters stays."""
         self._migrations.forgotten(m)
+
+    def show_domains(self, show: bool) -> None:
+        """Whether a scrape sees single migrations (those under way, the last ones that ended)."""
+        self._memory.show_domains = show
 
     def rejected(self, code: Code) -> None:
         """A submission was refused at once."""
@@ -113,6 +119,10 @@ class Metrics:
         """The web configuration file was read, with or without success; None: there is none."""
         self._host.web_config_read(ok)
 
+    def certificate_in_force(self, usage: Usage, ends: datetime | None) -> None:
+        """What this host shows for `usage` ends then; None: it shows none."""
+        self._host.certificate_in_force(usage, ends)
+
     def scrape_refused(self, why: str) -> None:
         """Somebody was turned away from the listeners for Prometheus."""
         self._host.scrape_refused(why)
@@ -134,6 +144,24 @@ class Metrics:
             return generate_latest(self.registry), CONTENT_TYPE_PLAIN_0_0_4
         return encode(self.registry), content_type
 
+    def render_for_textfile(self) -> bytes:
+        """The families of pmigd alone, in plain text.
+
+        node_exporter has metrics of its own process; the same ones in a file are an error to it.
+        """
+        return generate_latest(_Ours(self.registry))
+
+
+class _Ours(Collector):
+    """What is named after pmigd."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterator[Metric]:
+        """The families of the registry that are pmigd's own."""
+        return (family for family in self._registry.collect() if family.name.startswith("pmigd_"))
+
 
 class _FromMemory(Collector):
     """What is read at the scrape: fresh families each time, so that nothing stale stays."""
@@ -145,6 +173,7 @@ class _FromMemory(Collector):
         migrations: MigrationFigures,
         recent: Recent,
     ) -> None:
+        self.show_domains = True
         self._snapshot = snapshot
         self._host = host
         self._migrations = migrations
@@ -160,5 +189,6 @@ class _FromMemory(Collector):
         yield from self._host.collect(now)
         yield from capacity.collect(now)
         yield from peers.collect(now)
-        yield from live.collect(now.migrations, self._migrations.progressed_at)
-        yield from self._recent.collect(now.now_mono)
+        if self.show_domains:
+            yield from live.collect(now.migrations, self._migrations.progressed_at)
+            yield from self._recent.collect(now.now_mono)

@@ -14,7 +14,7 @@ from prometheus_client.core import Metric
 
 from pmigd.adapters.metrics import labels
 from pmigd.adapters.metrics.family import Family
-from pmigd.adapters.metrics.labels import Bounded, member
+from pmigd.adapters.metrics.labels import Bounded, Usage, member
 from pmigd.adapters.metrics.snapshot import Snapshot
 from pmigd.core.model import Direction, State
 from pmigd.core.ports import HostFacts
@@ -82,6 +82,18 @@ UNRESOLVED: Final = Family(
     "gauge",
     "Migrations whose outcome nobody knows; an operator is needed.",
 )
+POSTCOPY_PAUSED: Final = Family(
+    "pmigd_migrations_postcopy_paused",
+    "gauge",
+    "Migrations whose post-copy broke: their guests are split over two hosts and wait. An operator"
+    " is needed.",
+)
+JOURNAL: Final = Family(
+    "pmigd_journal_writable",
+    "gauge",
+    "Whether the last attempt to write the journal of migrations succeeded. While it cannot be"
+    " written nothing is started; it is tried every two seconds.",
+)
 BUSY: Final = Family(
     "pmigd_executor_threads_busy",
     "gauge",
@@ -123,6 +135,15 @@ WEB_CONFIG_OK: Final = Family(
     " they cannot, the last good ones are.",
     absent="metrics.web_config is not set",
 )
+CERTIFICATE: Final = Family(
+    "pmigd_tls_certificate_not_after_timestamp_seconds",
+    "gauge",
+    "When the certificate ends that this host shows to others; where it has several for one usage,"
+    " the one that ends first. peer: to the pmigd of other hosts, as it was last read; metrics: to"
+    " Prometheus; migration: QEMU's, as they are on the disk, looked at once a minute.",
+    ("usage",),
+    "no certificate is shown for it, or it cannot be read",
+)
 SCRAPE_REFUSALS: Final = Family(
     "pmigd_scrape_refusals_total",
     "counter",
@@ -152,6 +173,8 @@ FAMILIES: Final = (
     QUEUED,
     OLDEST,
     UNRESOLVED,
+    POSTCOPY_PAUSED,
+    JOURNAL,
     BUSY,
     THREADS,
     OVERDUE,
@@ -160,6 +183,7 @@ FAMILIES: Final = (
     RELOAD_OK,
     RELOADED,
     WEB_CONFIG_OK,
+    CERTIFICATE,
     SCRAPE_REFUSALS,
     LOG,
     LOG_UNSENT,
@@ -186,6 +210,7 @@ class HostMetrics:
         self._reload_ok = RELOAD_OK.gauge(registry)
         self._reloaded = RELOADED.gauge(registry)
         self._web_config_ok: bool | None = None
+        self._certificates: dict[Usage, datetime | None] = {}
         self._scrape_refusals = SCRAPE_REFUSALS.counter(registry)
         for reason in (*labels.SCRAPE_REFUSALS, labels.OTHER):
             self._scrape_refusals.labels(reason)
@@ -222,6 +247,10 @@ class HostMetrics:
         """The web configuration file was read; None: there is none."""
         self._web_config_ok = ok
 
+    def certificate_in_force(self, usage: Usage, ends: datetime | None) -> None:
+        """What this host shows for `usage` ends then; None: it shows none."""
+        self._certificates[usage] = ends
+
     def scrape_refused(self, why: str) -> None:
         """A connection or a request was turned away from the listeners for Prometheus."""
         self._scrape_refusals.labels(member(why, labels.SCRAPE_REFUSALS, labels.OTHER)).inc()
@@ -237,15 +266,18 @@ class HostMetrics:
     def collect(self, now: Snapshot) -> Iterator[Metric]:
         """The families that are read from memory as of now."""
         yield from self._libvirt()
-        yield self._web_config()
+        yield from self._serving()
         yield from _queue(now)
         yield from _pools(now)
 
-    def _web_config(self) -> Metric:
-        ok = WEB_CONFIG_OK.gauges()
+    def _serving(self) -> Iterator[Metric]:
+        ok, certificates = WEB_CONFIG_OK.gauges(), CERTIFICATE.gauges()
         if self._web_config_ok is not None:
             ok.add_metric([], int(self._web_config_ok))
-        return ok
+        for usage, ends in self._certificates.items():
+            if ends is not None:
+                certificates.add_metric([usage], ends.timestamp())
+        yield from (ok, certificates)
 
     def _libvirt(self) -> Iterator[Metric]:
         info, up, reconnects = LIBVIRT.gauges(), UP.gauges(), RECONNECTS.counters()
@@ -259,7 +291,7 @@ class HostMetrics:
 
 def _queue(now: Snapshot) -> Iterator[Metric]:
     active, limit, queued = ACTIVE.gauges(), LIMIT.gauges(), QUEUED.gauges()
-    oldest, unresolved = OLDEST.gauges(), UNRESOLVED.gauges()
+    oldest, journal = OLDEST.gauges(), JOURNAL.gauges()
     for direction in Direction:
         running = sum(m.state.holds_slot and m.direction is direction for m in now.migrations)
         active.add_metric([str(direction)], running)
@@ -267,8 +299,13 @@ def _queue(now: Snapshot) -> Iterator[Metric]:
     queued.add_metric([], now.queued)
     if now.waiting_oldest is not None:
         oldest.add_metric([], now.waiting_oldest.timestamp())
-    unresolved.add_metric([], sum(m.state is State.UNRESOLVED for m in now.migrations))
-    yield from (active, limit, queued, oldest, unresolved)
+    journal.add_metric([], int(now.journal_writable))
+    yield from (active, limit, queued, oldest, journal)
+    stuck = {UNRESOLVED: State.UNRESOLVED, POSTCOPY_PAUSED: State.POSTCOPY_PAUSED}
+    for family, state in stuck.items():
+        gauge = family.gauges()
+        gauge.add_metric([], sum(m.state is state for m in now.migrations))
+        yield gauge
 
 
 def _pools(now: Snapshot) -> Iterator[Metric]:

@@ -6,8 +6,9 @@ A label never carries free text. Whatever has an outside origin goes through :fu
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal, get_args
 
+from pmigd.adapters.metrics.snapshot import LeaseState
 from pmigd.core.holdings import Resource
 from pmigd.core.model import Action, Direction, Migration, Mode, State, Transport
 from pmigd.core.problem import Reason
@@ -18,7 +19,7 @@ MODES: Final = tuple(str(value) for value in Mode)
 REASONS: Final = tuple(str(value) for value in Reason)
 RESULTS: Final = ("completed", "failed", "cancelled")
 KINDS: Final = ("memory", "disk")
-PAGES: Final = ("constant", "normal")
+PAGES: Final = ("constant", "normal", "compressed")
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PHASES: Final = (
@@ -39,7 +40,8 @@ ACTIONS: Final = (
     "abort_stalled",
     "postcopy_recover",
 )
-LEASE_STATES: Final = ("granted", "waiting")
+POOLS: Final = ("control", "peer", "limits", "names", "passwords", "textfile")
+LEASE_STATES: Final[tuple[LeaseState, ...]] = get_args(LeaseState)
 WAITED: Final = (*(str(value) for value in Resource), "libvirt", "journal", "peer")
 PEER_REQUESTS: Final = ("hello", "ask", "report", "look", "examine", "events")
 PEER_REFUSALS: Final = (
@@ -72,6 +74,8 @@ SCRAPE_REFUSALS: Final = (
     "not_allowed",
     "bad_http",
 )
+Usage = Literal["peer", "metrics", "migration"]
+USAGES: Final[tuple[Usage, ...]] = get_args(Usage)
 OTHER: Final = "other"
 
 _RESULT_OF: Final = {

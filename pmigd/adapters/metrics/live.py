@@ -17,8 +17,8 @@ from pmigd.adapters.metrics.family import Family
 from pmigd.core.model import Migration, Sample, State
 
 _OVER: Final = "not running"
-_UNTOLD: Final = f"{_OVER}; libvirt has not said"
-_NO_DISKS: Final = f"{_OVER}; no disks are copied"
+_UNTOLD: Final = f"{_OVER}; incoming; libvirt has not said"
+_NO_DISKS: Final = f"{_OVER}; incoming; no disks are copied"
 MIB: Final = 1 << 20
 
 
@@ -44,7 +44,7 @@ START: Final = _gauge("start_timestamp_seconds", "When work on it began.", _OVER
 DEADLINE: Final = _gauge(
     "deadline_timestamp_seconds",
     "When its time limit is over and the policy must act.",
-    f"{_OVER}; no limit; the policy has acted; after the switch-over",
+    f"{_OVER}; no limit; started by others; the policy has acted; after the switch-over",
 )
 PROGRESS: Final = _gauge(
     "last_progress_timestamp_seconds",

@@ -119,7 +119,9 @@ TRANSFERRED: Final = Family(
 PAGES: Final = Family(
     "pmigd_migration_pages_total",
     "counter",
-    "Memory pages sent by outgoing migrations; a constant one holds one byte over and over.",
+    "Memory pages sent by outgoing migrations. A constant one holds one byte over and over, a"
+    " compressed one went as its difference (xbzrle); libvirt does not count those that other"
+    " methods compress.",
     ("kind",),
 )
 REQUESTS: Final = Family(
@@ -147,7 +149,7 @@ FAMILIES: Final = (
     REQUESTS,
 )
 
-_GROWING: Final = ("memory", "disk", "constant", "normal", "requests")
+_GROWING: Final = (*labels.KINDS, *labels.PAGES, "requests")
 _ID_LENGTH: Final = 36
 
 
@@ -229,8 +231,12 @@ class MigrationFigures:
             self._transferred.labels(str(direction), kind).inc(grown)
         if direction is Direction.INCOMING:
             return
-        self._pages.labels("constant").inc(track.growth["constant"].by(sample.constant_pages))
-        self._pages.labels("normal").inc(track.growth["normal"].by(sample.normal_pages))
+        for kind, pages in (
+            ("constant", sample.constant_pages),
+            ("normal", sample.normal_pages),
+            ("compressed", sample.compressed_pages),
+        ):
+            self._pages.labels(kind).inc(track.growth[kind].by(pages))
         self._requests.inc(track.growth["requests"].by(sample.postcopy_requests))
 
     def _count_end(self, before: Migration | None, m: Migration, track: Track) -> None:

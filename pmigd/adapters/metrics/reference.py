@@ -27,6 +27,10 @@ ask for it, and carries exemplars (`migration="ID"`) on the histograms of migrat
 - All label values of migrations stand at 0 from the start: `increase()` sees the first event.
 - Families without a `direction` label are about outgoing migrations: a sum over all hosts counts
   each migration once. Do not add the two directions up.
+- An incoming migration is counted and timed at the destination, too. libvirt tells a destination no
+  figures on the way, and afterwards only those of pre-copy. Its `peer` and `transport` are what the
+  source's pmigd said when it asked for the lease; without one, `peer` is empty and `transport` is
+  `native`, as it is for whatever others started: libvirt does not tell.
 - A migration that goes on while pmigd is restarted counts as started before and as finished after.
 - Buckets and names are an interface: they change only with a major version.
 """
@@ -40,6 +44,7 @@ VALUES: Final = (
     ("method", (*labels.METHODS, labels.OTHER)),
     ("mode", labels.MODES),
     ("phase", labels.PHASES),
+    ("pool", labels.POOLS),
     ("reason (migrations)", labels.REASONS),
     ("reason (peers)", (*labels.PEER_REFUSALS, labels.OTHER)),
     ("reason (scrapes)", (*labels.SCRAPE_REFUSALS, labels.OTHER)),
@@ -48,6 +53,7 @@ VALUES: Final = (
     ("result", labels.RESULTS),
     ("state", labels.LEASE_STATES),
     ("transport", labels.TRANSPORTS),
+    ("usage", labels.USAGES),
 )
 
 _PROCFS: Final = "/proc cannot be read"

@@ -33,7 +33,8 @@ class Snapshot:
     head of the queue was submitted (UTC), None when nothing waits, and ``head_waits`` the resource
     that it waits for. ``held`` is what migrations hold by the account, ``leases`` the number of
     those in each state, ``peers_up`` whether each configured pmigd answered when it was asked last.
-    ``now_mono`` is in seconds.
+    ``journal_writable`` is whether the last attempt to write it succeeded. ``now_mono`` is in
+    seconds.
     """
 
     migrations: Sequence[Migration]
@@ -46,4 +47,5 @@ class Snapshot:
     leases: Mapping[tuple[Direction, LeaseState], int]
     peers_up: Mapping[str, bool]
     pools: Sequence[PoolFigures]
+    journal_writable: bool
     now_mono: float

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -35,35 +36,47 @@ class PkiFiles:
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """What was read. A context is None, and its fault says why, where it cannot be had."""
+    """What was read. A context is None, and its fault says why, where it cannot be had.
+
+    `server_ends` and `client_ends` are when the certificates of the contexts end.
+    """
 
     server: ssl.SSLContext | None = None
     client: ssl.SSLContext | None = None
     server_fault: str = "the certificates were not read yet"
     client_fault: str = "the certificates were not read yet"
+    server_ends: datetime | None = None
+    client_ends: datetime | None = None
 
     def or_else(self, before: Certificates) -> Certificates:
         """These, and those of `before` where these cannot be used; the faults are these."""
+        server = self if self.server else before
+        client = self if self.client else before
         return Certificates(
-            self.server or before.server,
-            self.client or before.client,
+            server.server,
+            client.client,
             self.server_fault,
             self.client_fault,
+            server.server_ends,
+            client.client_ends,
         )
 
 
 def read_certificates(files: PkiFiles) -> Certificates:
     """Read everything anew. Raises nothing; blocks on the files."""
-    server, server_fault = _context(ssl.PROTOCOL_TLS_SERVER, files, files.cert, files.key)
-    client, client_fault = _context(
+    server, server_fault, server_ends = _context(
+        ssl.PROTOCOL_TLS_SERVER, files, files.cert, files.key
+    )
+    client, client_fault, client_ends = _context(
         ssl.PROTOCOL_TLS_CLIENT, files, files.client_cert, files.client_key
     )
-    return Certificates(server, client, server_fault, client_fault)
+    return Certificates(server, client, server_fault, client_fault, server_ends, client_ends)
 
 
 def _context(
     protocol: int, files: PkiFiles, cert: Path, key: Path
-) -> tuple[ssl.SSLContext | None, str]:
+) -> tuple[ssl.SSLContext | None, str, datetime | None]:
+    """The context, its fault, and when its certificate ends."""
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # A resumed session would not be verified again, though its certificate may have ended.
@@ -72,13 +85,12 @@ def _context(
         context.num_tickets = 0
         context.verify_mode = ssl.CERT_REQUIRED
     try:
-        _load(context, files, cert, key)
+        return context, "", _load(context, files, cert, key)
     except PkiUnusable as error:
-        return None, str(error)
-    return context, ""
+        return None, str(error), None
 
 
-def _load(context: ssl.SSLContext, files: PkiFiles, cert: Path, key: Path) -> None:
+def _load(context: ssl.SSLContext, files: PkiFiles, cert: Path, key: Path) -> datetime | None:
     load_authorities(context, files.ca)
     if is_there(files.crl, needed=False):
         try:
@@ -86,4 +98,4 @@ def _load(context: ssl.SSLContext, files: PkiFiles, cert: Path, key: Path) -> No
         except (ssl.SSLError, OSError) as error:
             raise PkiUnusable(f"{files.crl} is not a list of revoked certificates") from error
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
-    load_pair(context, cert, key)
+    return load_pair(context, cert, key)

@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 from pmigd.adapters.system import libvirtconf
 from pmigd.adapters.system.libvirtconf import Value
 from pmigd.adapters.system.network import is_ours
-from pmigd.adapters.system.x509 import expires
+from pmigd.adapters.x509 import expires
 from pmigd.core.facts import Leads, LocalFacts, Question, TlsFiles, Userfaultfd
 
 T = TypeVar("T")
@@ -81,6 +81,16 @@ def look(
         filesystems=attempt("mounts", lambda: _filesystems(question.paths, shared), ()),
         unknown=tuple(dict.fromkeys(unknown)),
     )
+
+
+def certificates_end(qemu_conf: Path = QEMU_CONF) -> datetime | None:
+    """When the first of the certificates ends that QEMU shows when guests move with TLS.
+
+    None where it has none. Raises OSError or ValueError where one cannot be read.
+    """
+    directory = _tls_directory(libvirtconf.read(qemu_conf))
+    files = [directory / f"{role}-cert.pem" for role in ("client", "server")]
+    return min((expires(file) for file in files if file.exists()), default=None)
 
 
 def where_leads(host: str) -> Leads:

@@ -10,6 +10,7 @@ import os
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -154,8 +155,8 @@ class WebConfigRefused(Exception):  # noqa: N818 - it says what happened
 class WebConfig:
     """A file that was read and can be used. The defaults are those without a file.
 
-    `context` None is plain HTTP. `names` are those of which a client's certificate must have one;
-    None where it need not.
+    `context` None is plain HTTP; `ends` is when its certificate does. `names` are those of which a
+    client's certificate must have one; None where it need not.
     """
 
     context: ssl.SSLContext | None = None
@@ -163,6 +164,7 @@ class WebConfig:
     users: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     stamps: Stamps = field(default_factory=dict)
+    ends: datetime | None = None
 
 
 def read(path: Path) -> WebConfig:
@@ -183,9 +185,10 @@ def read(path: Path) -> WebConfig:
     stamps |= stamps_of(named)
     faults = [*_tls_faults(tls), *_header_faults(said.http_server_config.headers)]
     context: ssl.SSLContext | None = None
+    ends: datetime | None = None
     if tls.wanted and not faults:
         try:
-            context = _context(tls, directory)
+            context, ends = _context(tls, directory)
         except PkiUnusable as error:
             faults.append(Fault("tls_server_config", str(error)))
     if faults:
@@ -197,6 +200,7 @@ def read(path: Path) -> WebConfig:
         said.basic_auth_users,
         said.http_server_config.headers,
         stamps,
+        ends,
     )
 
 
@@ -304,8 +308,8 @@ def _header_faults(headers: Mapping[str, str]) -> Iterator[Fault]:
             yield Fault(key, "holds a character that cannot be printed", show(value))
 
 
-def _context(tls: _Tls, directory: Path) -> ssl.SSLContext:
-    """The context that the file asks for. Raises PkiUnusable."""
+def _context(tls: _Tls, directory: Path) -> tuple[ssl.SSLContext, datetime | None]:
+    """The context that the file asks for, and when its certificate ends. Raises PkiUnusable."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     # A resumed session would not be verified again, though its certificate may have ended.
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
@@ -322,7 +326,7 @@ def _context(tls: _Tls, directory: Path) -> ssl.SSLContext:
             context.minimum_version = ssl.TLSVersion.TLSv1_3
     for name in tls.curve_preferences:
         context.set_ecdh_curve(_CURVES[name])
-    load_pair(context, directory / tls.cert_file, directory / tls.key_file)
+    ends = load_pair(context, directory / tls.cert_file, directory / tls.key_file)
     if tls.client_auth_type not in _NO_CLIENT_CERT:
         required = tls.client_auth_type == "RequireAndVerifyClientCert"
         context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
@@ -332,4 +336,4 @@ def _context(tls: _Tls, directory: Path) -> ssl.SSLContext:
             context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
     elif tls.client_ca_file:
         load_authorities(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), directory / tls.client_ca_file)
-    return context
+    return context, ends

@@ -54,6 +54,7 @@ class World:
     leases: dict[tuple[Direction, LeaseState], int] = field(default_factory=dict)
     peers_up: dict[str, bool] = field(default_factory=dict)
     pools: tuple[PoolFigures, ...] = ()
+    journal_writable: bool = True
     open: dict[MigrationId, Migration] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -85,6 +86,7 @@ class World:
             leases=self.leases,
             peers_up=self.peers_up,
             pools=self.pools,
+            journal_writable=self.journal_writable,
             now_mono=self.mono,
         )
 

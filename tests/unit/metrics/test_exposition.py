@@ -42,6 +42,7 @@ def busy() -> World:
     world.metrics.rejected(Code.QUEUE_FULL)
     world.metrics.log_message("info")
     world.metrics.web_config_read(True)
+    world.metrics.certificate_in_force("peer", world.now.utc)
     world.metrics.peer_request("hostb", "ask", 0.01, failed=False)
     world.metrics.peer_refused("untrusted")
     figures = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from pmigd.adapters.metrics import PoolFigures
@@ -93,6 +95,25 @@ def test_lines_that_the_journal_did_not_take_are_counted(world: World) -> None:
     assert world.value("pmigd_log_unsent_total") == 0
     world.metrics.log_unsent()
     assert world.value("pmigd_log_unsent_total") == 1
+
+
+def test_each_certificate_in_force_has_its_end_and_no_other(world: World) -> None:
+    name = "pmigd_tls_certificate_not_after_timestamp_seconds"
+    assert world.values(name) == {}
+    world.metrics.certificate_in_force("peer", BEGAN)
+    world.metrics.certificate_in_force("migration", BEGAN + timedelta(days=1))
+    assert world.values(name) == {
+        "peer": BEGAN.timestamp(),
+        "migration": BEGAN.timestamp() + 86400,
+    }
+    world.metrics.certificate_in_force("peer", None)
+    assert set(world.values(name)) == {"migration"}
+
+
+def test_a_journal_that_cannot_be_written_shows(world: World) -> None:
+    assert world.value("pmigd_journal_writable") == 1
+    world.journal_writable = False
+    assert world.value("pmigd_journal_writable") == 0
 
 
 def test_the_lag_of_the_loop_is_observed(world: World) -> None:

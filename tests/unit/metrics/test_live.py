@@ -172,6 +172,30 @@ def test_an_older_unresolved_migration_of_a_domain_gives_way_to_a_running_one(
     assert world.value("pmigd_migrations_unresolved") == 1
 
 
+def test_single_migrations_can_be_left_out_and_what_counts_stays(world: World) -> None:
+    def named() -> set[str]:
+        return {s.name for s in world.series() if s.labels.keys() & {"domain", "migration"}}
+
+    m = world.happens(world.sampled(world.running()), ev.PostcopyBegan(), ev.PostcopyBroke())
+    world.finishes(world.running(2))
+    before = named()
+    world.metrics.show_domains(False)
+    assert named() == set()
+    world.finishes(world.running(3))
+    assert world.values("pmigd_migrations_finished_total") == {"outgoing,native,completed": 2}
+    assert world.values("pmigd_migrations_active") == {"outgoing": 1}
+    assert world.value("pmigd_migrations_postcopy_paused") == 1
+    # Shown again, nothing has been missed.
+    world.metrics.show_domains(True)
+    assert named() == before
+    recent = [
+        s.labels["domain"] for s in world.series() if s.name.endswith("recent_migration_info")
+    ]
+    assert recent == ["vm2", "vm3"]
+    world.happens(m, ev.PostcopyBegan())
+    assert world.value("pmigd_migrations_postcopy_paused") == 0
+
+
 def test_an_incoming_migration_is_active_in_its_own_direction(world: World) -> None:
     world.external(Direction.INCOMING)
     assert world.values("pmigd_migrations_active") == {"incoming": 1}

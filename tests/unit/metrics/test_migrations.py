@@ -49,6 +49,7 @@ def test_a_short_migration_between_two_scrapes_is_recorded_in_full(world: World)
         setup_ms=9,
         constant_pages=100,
         normal_pages=200,
+        compressed_pages=7,
     )
     assert world.values("pmigd_migrations_started_total") == {"outgoing,native": 1}
     assert world.values("pmigd_migrations_finished_total") == {"outgoing,native,completed": 1}
@@ -61,7 +62,11 @@ def test_a_short_migration_between_two_scrapes_is_recorded_in_full(world: World)
         "outgoing,memory": 3 * GIB,
         "outgoing,disk": GIB,
     }
-    assert world.values("pmigd_migration_pages_total") == {"constant": 100, "normal": 200}
+    assert world.values("pmigd_migration_pages_total") == {
+        "constant": 100,
+        "normal": 200,
+        "compressed": 7,
+    }
 
 
 def test_every_label_set_stands_at_zero_before_anything_happens(world: World) -> None:

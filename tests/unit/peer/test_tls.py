@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pmigd.adapters.peer.tls import Certificates, PkiFiles, read_certificates
+from pmigd.adapters.x509 import expires
 from tests.support.certificates import Authority, Pair
 
 
@@ -32,6 +33,23 @@ def test_both_ends_verify_the_other_and_speak_tls_1_2_or_later(files: PkiFiles) 
         assert not context.verify_flags & ssl.VERIFY_CRL_CHECK_LEAF
     assert read.client is not None
     assert read.client.check_hostname
+
+
+def test_it_is_known_when_each_certificate_ends(authority: Authority) -> None:
+    soon, late = authority.issue("soon", days=1), authority.issue("late", days=9)
+    read = read_certificates(authority.files(soon, late))
+    assert (read.server_ends, read.client_ends) == (expires(soon.cert), expires(late.cert))
+    renewed = read_certificates(authority.files(late, late)).or_else(read)
+    assert renewed.server_ends == expires(late.cert)
+
+
+def test_a_form_of_certificate_that_only_openssl_can_read_is_used(
+    authority: Authority, files: PkiFiles, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.pem"
+    other.write_text(files.cert.read_text().replace(" CERTIFICATE", " X509 CERTIFICATE"))
+    read = read_certificates(replace(files, cert=other))
+    assert (read.server_fault, read.server_ends) == ("", None)
 
 
 @pytest.mark.parametrize("broken", ["ca", "cert", "key"])
@@ -97,5 +115,6 @@ def test_what_cannot_be_used_leaves_what_was_there_before(files: PkiFiles, tmp_p
     assert read.server_fault == f"{tmp_path}/gone: No such file or directory"
     assert read.client is not before.client
     assert read_certificates(files).or_else(read).server_fault == ""
+    assert (read.server_ends, read.client_ends) == (before.server_ends, before.client_ends)
     assert Certificates().server is None
     assert Certificates().server_fault

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pmigd.adapters.system.hostfacts import look, where_leads
-from pmigd.adapters.system.x509 import expires
+from pmigd.adapters.system.hostfacts import certificates_end, look, where_leads
+from pmigd.adapters.x509 import expires
 from pmigd.core.facts import Definition, DiskFacts, Leads, LocalFacts, Question, Userfaultfd
 from pmigd.core.model import Domain
 
@@ -146,6 +146,20 @@ def test_tls_files_of_each_role(conf: Path, tmp_path: Path) -> None:
     assert found.tls_server.expires == expires(pki / "server-cert.pem")
     (pki / "server-cert.pem").write_text("nothing")
     assert "has no certificate" in seen(asking(), conf).unknown[0]
+
+
+def test_of_qemus_certificates_the_one_that_ends_first_counts(conf: Path, tmp_path: Path) -> None:
+    pki = tmp_path / "pki"
+    conf.write_text(f'migrate_tls_x509_cert_dir = "{pki}"\n')
+    assert certificates_end(conf) is None
+    certificate(pki, "ca", 1)
+    certificate(pki, "client", 40)
+    assert certificates_end(conf) == expires(pki / "client-cert.pem")
+    certificate(pki, "server", 20)
+    assert certificates_end(conf) == expires(pki / "server-cert.pem")
+    (pki / "client-cert.pem").write_text("nothing")
+    with pytest.raises(ValueError, match="has no certificate"):
+        certificates_end(conf)
 
 
 @pytest.mark.parametrize("days", [1, 30, 12000])
