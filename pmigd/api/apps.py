@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiohttp import web
 
 from pmigd.api import handlers
@@ -10,11 +12,24 @@ from pmigd.api.backend import Backend
 from pmigd.api.guard import Guard
 from pmigd.api.handlers import DESCRIPTION
 from pmigd.api.openapi import document
-from pmigd.api.problems import BACKEND, expect, explain
+from pmigd.api.problems import BACKEND, Handler, expect, explain
 from pmigd.api.query import reads
 from pmigd.api.routes import ROUTES
 from pmigd.api.scrapers import GUARD, SCRAPERS, Scrapers, admitted
 from pmigd.wire.request import BODY_LIMIT_BYTES
+
+_METRICS_PATHS: Final[dict[str, tuple[Handler, str]]] = {
+    "/metrics": (handlers.metrics, "Metrics for Prometheus"),
+    "/-/healthy": (handlers.healthz, "The event loop is alive"),
+    "/-/ready": (handlers.readyz, "libvirt connected and journal writable"),
+}
+_LANDING: Final = (
+    "<!doctype html><title>pmigd</title><h1>pmigd</h1><ul>"
+    + "".join(
+        f'<li><a href="{path}">{path}</a>: {text}' for path, (_, text) in _METRICS_PATHS.items()
+    )
+    + "</ul>"
+)
 
 
 def make_app(backend: Backend) -> web.Application:
@@ -35,15 +50,11 @@ def make_metrics_app(backend: Backend, scrapers: Scrapers, guard: Guard) -> web.
     """The application on the TCP listeners for Prometheus: it reads, and only metrics."""
 
     async def landing(_request: web.Request) -> web.Response:
-        page = (
-            '<!doctype html><title>pmigd</title><h1>pmigd</h1><p><a href="/metrics">Metrics</a></p>'
-        )
-        return web.Response(text=page, content_type="text/html")
+        return web.Response(text=_LANDING, content_type="text/html")
 
     app = web.Application(middlewares=[explain, admitted], client_max_size=1024)
     app[BACKEND], app[SCRAPERS], app[GUARD] = backend, scrapers, guard
     app.router.add_get("/", landing)
-    app.router.add_get("/metrics", handlers.metrics)
-    app.router.add_get("/-/healthy", handlers.healthz)
-    app.router.add_get("/-/ready", handlers.readyz)
+    for path, (handler, _) in _METRICS_PATHS.items():
+        app.router.add_get(path, handler)
     return app

@@ -20,7 +20,7 @@ from pmigd.core.model import Direction, Domain, Sample, View
 
 PROTOCOL: Final = 1
 BODY_LIMIT_BYTES: Final = 1024 * 1024
-MAX_LEASES: Final = 4000
+MAX_LEASES: Final = 2000
 """In one report; a host does not have more migrations under way with one peer."""
 
 PhaseName = Literal["not_ready", "ready", "preparing", "transfer", "postcopy", "finishing"]

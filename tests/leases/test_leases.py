@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -32,6 +33,26 @@ def given(pmig: Pmig) -> tuple[int, int]:
     """Leases that a host has given: granted, waiting."""
     leases = pmig.call("GET", "/v1/limits")["given"]
     return leases["granted"], leases["waiting"]
+
+
+def test_a_destination_knows_from_the_lease_who_sends_and_how(a, b, slow) -> None:
+    g = slow()
+    m = a.submit(g, bandwidth_mib_s=1, transport="tunnelled")
+    a.wait(m["id"], "precopy", also=lambda m: m["progress"] is not None)
+    sent = {"direction": "incoming", "peer": "hosta", "transport": "tunnelled"}
+    assert b.metric("pmigd_migration_info", domain=g.name, **sent) == 1
+    (into,) = b.all(domain=g.name)
+    assert (into["source"], into["destination"], into["external"]) == ("hosta", "hostb", True)
+    a.abort(m["id"])
+    a.end(m["id"], "cancelled")
+    until(
+        lambda: b.metric("pmigd_recent_migration_info", domain=g.name, **sent),
+        "its end at the destination",
+        timeout=10,
+    )
+    for pmig in (a, b):
+        name = "pmigd_tls_certificate_not_after_timestamp_seconds"
+        assert pmig.metric(name, usage="peer") > time.time()
 
 
 class TestWaiting:

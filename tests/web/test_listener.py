@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import re
 import socket
 import ssl
 import subprocess
@@ -84,7 +85,10 @@ def test_without_tls_and_password_anybody_reads_on_every_address(daemon: Daemon)
         assert answer.status == 200
         assert answer.headers["X-Frame-Options"] == "deny"
         assert _sample(answer.body, "pmigd_web_config_last_reload_successful") == 1
-        assert 'href="/metrics"' in ask(port, "/", host=host).body
+        links = re.findall('href="([^"]+)"', ask(port, "/", host=host).body)
+        assert links == ["/metrics", "/-/healthy", "/-/ready"]
+        # There is no libvirt here: it is not ready, and says so.
+        assert [ask(port, link, host=host).status for link in links] == [200, 200, 503]
 
 
 def test_every_path_needs_the_password(daemon: Daemon, pki: Pki) -> None:

@@ -36,7 +36,8 @@ INFO: Final = Family(
 PHASE: Final = Family(
     "pmigd_migration_phase",
     "gauge",
-    "1 for the phase that a running migration is in, 0 for the others.",
+    "1 for the phase that a running migration is in, 0 for the others. An incoming one is starting"
+    " until it arrives or post-copy begins.",
     ("domain", "phase"),
     _OVER,
 )

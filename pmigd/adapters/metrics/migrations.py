@@ -45,7 +45,8 @@ FINISHED: Final = Family(
 FAILURES: Final = Family(
     "pmigd_migration_failures_total",
     "counter",
-    "Failed migrations by cause.",
+    "Failed migrations by cause. An incoming one that somebody aborted is among them: a destination"
+    " is not told why it was to come to nothing.",
     ("direction", "reason"),
 )
 REJECTED: Final = Family(
@@ -82,7 +83,8 @@ DURATION: Final = Family(
 DOWNTIME: Final = Family(
     "pmigd_migration_downtime_seconds",
     "histogram",
-    "Measured pause of the guest in an outgoing migration that succeeded; never a forecast.",
+    "Measured pause of the guest in an outgoing migration that succeeded; never a forecast. In"
+    " post-copy a lower bound.",
     ("mode",),
     buckets=_DOWNTIMES,
 )
@@ -113,7 +115,7 @@ TRANSFERRED: Final = Family(
     "pmigd_migration_transferred_bytes_total",
     "counter",
     "Bytes of guests that crossed the network, counted while they do."
-    " Incoming ones only where libvirt tells afterwards.",
+    " Incoming ones at the end, and not with post-copy: libvirt does not tell before, or at all.",
     ("direction", "kind"),
 )
 PAGES: Final = Family(

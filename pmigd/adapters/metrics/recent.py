@@ -57,7 +57,7 @@ TRANSFERRED: Final = Family(
     "gauge",
     "Bytes sent in all.",
     ("migration",),
-    f"{_OLD}; libvirt did not say",
+    f"{_OLD}; libvirt did not say (an incoming one with post-copy)",
 )
 
 FAMILIES: Final = (INFO, END, DURATION, DOWNTIME, TRANSFERRED)

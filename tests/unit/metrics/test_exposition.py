@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pmigd.adapters.metrics import PoolFigures
 from pmigd.adapters.metrics.reference import families, reference_text
 from pmigd.core import events as ev
-from pmigd.core.model import Abort, Direction, Request
+from pmigd.core.model import Abort, Direction, MigrationId, Request
 from pmigd.core.ports import HostFacts
 from pmigd.core.problem import Code, Problem
 from tests.unit.metrics.story import GIB, ID, World, lost_looks, told
@@ -106,18 +106,30 @@ def test_all_names_are_ours_in_base_units_and_say_their_type() -> None:
         assert family.meaning.endswith("."), family.name
 
 
-def test_a_scraper_that_asks_for_openmetrics_gets_exemplars_of_whole_migrations(
-    busy: World,
-) -> None:
-    body, content_type = busy.metrics.render(SCRAPER)
+def exemplars(world: World) -> set[str]:
+    """The migrations of which one stands at a bucket of the pauses."""
+    body, content_type = world.metrics.render(SCRAPER)
     assert content_type.startswith("application/openmetrics-text; version=1.0.0")
-    exemplars = {
+    return {
         s.exemplar.labels["migration"]
         for metric in parse_openmetrics(body.decode())
         for s in metric.samples
         if metric.name == "pmigd_migration_downtime_seconds" and s.exemplar
     }
-    assert exemplars == {ID.format(3)}
+
+
+def test_a_scraper_that_asks_for_openmetrics_gets_exemplars_of_whole_migrations(
+    busy: World,
+) -> None:
+    assert exemplars(busy) == {ID.format(3)}
+
+
+def test_an_id_of_another_length_is_counted_and_is_no_exemplar(busy: World) -> None:
+    """The client library would count it and then fail: 128 characters are the limit."""
+    m = busy.running(7, id=MigrationId("x" * 120))
+    busy.finishes(m, downtime_net_ms=30)
+    assert busy.values("pmigd_migration_downtime_seconds_count") == {"precopy": 2}
+    assert exemplars(busy) == {ID.format(3)}
 
 
 @pytest.mark.parametrize(
@@ -127,6 +139,7 @@ def test_a_scraper_that_asks_for_openmetrics_gets_exemplars_of_whole_migrations(
 def test_everybody_else_gets_plain_text_whatever_they_send(busy: World, accept: str) -> None:
     body, content_type = busy.metrics.render(accept)
     assert content_type.startswith("text/plain")
+    assert not re.search(rb"^[^#\n].*#", body, re.MULTILINE)  # no exemplars
     assert b"\npmigd_libvirt_up 1.0\n" in body
 
 
