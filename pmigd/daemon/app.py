@@ -553,7 +553,7 @@ class App:
             self.scraping.pool,
         )
         return Snapshot(
-            migrations=self.migrations.open(),
+            migrations=running,
             waiting_oldest=head.created_at if head else None,
             head_waits=waits.resource if waits else None,
             queued=len(gate.queue),
