@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -117,6 +118,16 @@ def test_a_scraper_that_asks_for_openmetrics_gets_exemplars_of_whole_migrations(
         if metric.name == "pmigd_migration_downtime_seconds" and s.exemplar
     }
     assert exemplars == {ID.format(3)}
+
+
+@pytest.mark.parametrize("escaping", ["", ";escaping=underscores", ";escaping=allow-utf-8"])
+def test_openmetrics_is_what_the_client_library_makes_of_it(busy: World, escaping: str) -> None:
+    accept = f"application/openmetrics-text;version=1.0.0{escaping}"
+    body, content_type = busy.metrics.render(accept)
+    encode, expected_type = choose_encoder(accept)
+    changing = re.compile(rb"^(?:process|python_gc)_.*\n", re.MULTILINE)
+    assert changing.sub(b"", body) == changing.sub(b"", encode(busy.metrics.registry))
+    assert content_type == expected_type
 
 
 @pytest.mark.parametrize(
