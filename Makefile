@@ -41,7 +41,7 @@ demo: deps  ## two hosts, a guest that writes memory, one live migration (root)
 lab: deps  ## a shell on a host of a two-host lab (root)
 	@$(PYTHON) -m contrib.lab shell
 
-bench: deps  ## paired measurements against virsh: a table, and JSON in build/ (root)
+bench: testdeps  ## paired measurements against virsh: a table, and JSON in build/ (root)
 	@$(PYTHON) -m contrib.bench
 
 matrix: testdeps  ## all that is compared with virsh, between libvirt versions too, noted (root)

@@ -12,7 +12,9 @@ from contrib.bench.measurements import (
     listing,
     migration,
     queued,
+    record,
     resident,
+    scrape,
     storm,
 )
 
@@ -43,4 +45,6 @@ MEASUREMENTS = (
     Measurement("queue", "many migrations that wait", queued.run),
     Measurement("handover", "from a free slot to the next start", handover.run),
     Measurement("leases", "leases left by daemons that were killed", leaks.run),
+    Measurement("scrape", "what a scrape by Prometheus costs", scrape.run),
+    Measurement("record", "what Prometheus knows of short migrations", record.run),
 )

@@ -599,7 +599,7 @@ class App:
             self.textfile.pool,
         )
         return Snapshot(
-            migrations=self.migrations.open(),
+            migrations=running,
             waiting_oldest=head.created_at if head else None,
             head_waits=waits.resource if waits else None,
             queued=len(gate.queue),

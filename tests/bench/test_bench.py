@@ -64,6 +64,25 @@ def test_limits_and_leases_are_measured_or_said_to_be_left_out(tmp_path: Path) -
     assert left["note"].startswith("2 kills; 4 of 4 guests arrived")
 
 
+@pytest.mark.hypervisor
+def test_scrapes_are_measured_and_no_short_migration_is_missed(tmp_path: Path) -> None:
+    table, document = measure(tmp_path / "b.json", "scrape", "record")
+    found = {
+        figure["figure"]: figure["pmigd"] and figure["pmigd"]["median"]
+        for figures in document["measurements"].values()
+        for figure in figures
+    }
+    assert table.count("left out: --quick") == 1
+    costs = [value for name, value in found.items() if name.startswith("scrape,") and value]
+    assert len(costs) == 8
+    assert min(costs) > 0
+    assert found["series, each that ended lately"] == 5
+    durations = next(f for f in document["measurements"]["record"] if f["unit"] == "s")
+    assert len(durations["pmigd"]["samples"]) == 4
+    for where in ("counter, at the source", "counter, at the destination", "histogram of pauses"):
+        assert found[f"in the {where}"] == 4
+
+
 @pytest.mark.parametrize("arguments", [["--pairs", "0"], ["--pairs", "x"], ["--only", "nothing"]])
 def test_wrong_arguments_are_refused_before_anything_starts(arguments: list[str]) -> None:
     done = subprocess.run(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+from collections import Counter
 
 import pytest
+
+from contrib.bench.exporter import Exporter
 
 pytestmark = pytest.mark.hypervisor
 
@@ -28,3 +32,27 @@ def test_promtool_finds_nothing_idle_or_while_guests_migrate(a, b, slow) -> None
     for iden in ids:
         a.end(iden, "cancelled")
     check(a)
+
+
+def _series_of(text: str, *, but: str) -> Counter[str]:
+    """How many series each name has in an exposition, without lines that begin like `but`."""
+    lines = (line for line in text.splitlines() if not re.match(f"#|{but}", line))
+    return Counter(re.split("[{ ]", line)[0] for line in lines)
+
+
+def test_a_real_host_has_the_series_that_are_counted_for_the_documents(a, slow) -> None:
+    guest = slow()
+    iden = a.submit(guest, bandwidth_mib_s=1)["id"]
+    a.wait(iden, "precopy", also=lambda m: m["progress"] is not None)
+    real, alone = a.call("GET", "/metrics"), Exporter()
+    # What depends on what was done before: calls, requests, and migrations that ended lately.
+    done = r"pmigd_(libvirt_call|api|recent)_"
+    single = r"|pmigd_migration_\w+\{.*domain="
+    assert _series_of(real, but=done + single) == _series_of(alone.text(), but=done)
+    alone.run(1, full=True)
+    known = _series_of(alone.text(), but=done)
+    here = [line for line in real.splitlines() if f'domain="{guest.name}"' in line]
+    assert len(here) > 10
+    assert _series_of("\n".join(here), but="pmigd_recent_") <= known
+    a.abort(iden)
+    a.end(iden, "cancelled")

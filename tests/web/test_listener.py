@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import http.client
 import json
 import re
@@ -89,6 +90,21 @@ def test_without_tls_and_password_anybody_reads_on_every_address(daemon: Daemon)
         assert links == ["/metrics", "/-/healthy", "/-/ready"]
         # There is no libvirt here: it is not ready, and says so.
         assert [ask(port, link, host=host).status for link in links] == [200, 200, 503]
+
+
+def test_who_takes_gzip_gets_the_same_in_a_quarter_of_the_bytes(daemon: Daemon) -> None:
+    daemon.write("")
+    plain = ask(daemon.ports[0])
+    connection = http.client.HTTPConnection("127.0.0.1", daemon.ports[0], timeout=10)
+    connection.request("GET", "/metrics", headers={"Accept-Encoding": "gzip"})
+    response = connection.getresponse()
+    packed = response.read()
+    connection.close()
+    assert "Content-Encoding" not in plain.headers
+    assert response.headers["Content-Encoding"] == "gzip"
+    assert len(packed) < len(plain.body) / 4
+    names = [line.split()[0] for line in gzip.decompress(packed).decode().splitlines()]
+    assert set(names) >= {line.split()[0] for line in plain.body.splitlines()}
 
 
 def test_every_path_needs_the_password(daemon: Daemon, pki: Pki) -> None:

@@ -7,14 +7,13 @@ request is for a domain of its own, as it must be; these are defined, but do not
 
 from __future__ import annotations
 
-import math
-import re
 import tempfile
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from contrib.bench import api, holding
+from contrib.bench.lags import Lags
 from contrib.bench.process import resident_mib
 from contrib.bench.stage import settle, stage, start_pmigd, stop_pmigd
 from contrib.bench.stats import Figure, percentile
@@ -34,13 +33,12 @@ if TYPE_CHECKING:
 LENGTHS = (100, 1_000, 10_000)
 DECISIONS = 300
 REQUESTS = 10_000
-PAGES = 40
+ANSWERS = 40
 HANDOVERS = 20
 PLUG = Guest(name="plug", tick_hz=19, dirty_pages_per_tick=0)
 _DESTINATIONS = 8
 _SLOTS = 8
 _DISK = "/var/tmp"  # the lab's own file systems are in memory
-_BUCKET = re.compile(r'^pmigd_event_loop_lag_seconds_bucket{le="(.+)"} (\S+)$', re.MULTILINE)
 _DOMAIN = """\
 <domain type='qemu'>
   <name>{name}</name>
@@ -142,12 +140,13 @@ def _daemon(settings: Settings) -> list[Figure]:
             first = api.submit(source, plug.name, destination.name)
             wait()
             settings.tell(f"queue: {REQUESTS} requests")
-            empty_mib, lags = resident_mib(source.pmigd.pid), _Lags(source)
+            empty_mib, lags = resident_mib(source.pmigd.pid), Lags(source)
             idens, submits = _submit(source, destination, names)
             submit_lag_ms, full_mib = lags.most_ms(), resident_mib(source.pmigd.pid)
-            lags = _Lags(source)
-            pages = _pages(source)
+            lags = Lags(source)
+            pages = _answers(source, "/v1/migrations?limit=200")
             page_lag_ms = lags.most_ms()
+            scrapes = _answers(source, "/metrics")
             queued = api.call(source, "GET", "/v1/limits")["queued"]
         settings.tell("queue: the first ones go")
         api.end(source, first, "succeeded")
@@ -163,6 +162,7 @@ def _daemon(settings: Settings) -> list[Figure]:
         Figure(name="submit, median of the last tenth", unit="ms", ours=submits[-tenth:]),
         Figure(name="memory of a queued request", unit="KiB", ours=[every_kib]),
         Figure(name="page of 200, all queued", unit="ms", ours=pages),
+        Figure(name="scrape, all queued", unit="ms", ours=scrapes),
         Figure(name="event loop late, submitting, at most", unit="ms", ours=[submit_lag_ms]),
         Figure(name="event loop late, listing, at most", unit="ms", ours=[page_lag_ms]),
         Figure(name="next start, all queued, offline", unit="ms", ours=starts),
@@ -190,28 +190,11 @@ def _submit(source: Host, destination: Host, names: Sequence[str]) -> tuple[list
     return idens, times
 
 
-def _pages(source: Host) -> list[float]:
-    """Milliseconds that the newest page of the list takes."""
+def _answers(source: Host, path: str) -> list[float]:
+    """Milliseconds that one answer takes, again and again."""
     times = []
-    for _ in range(PAGES):
+    for _ in range(ANSWERS):
         began = time.perf_counter()
-        api.call(source, "GET", "/v1/migrations?limit=200")
+        api.call(source, "GET", path)
         times.append((time.perf_counter() - began) * 1000)
     return times
-
-
-class _Lags:
-    """How late the daemon's own probe of its event loop woke up, from now on."""
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
-        self._before = self._buckets()
-
-    def most_ms(self) -> float:
-        """A bound that it never exceeded: the histogram's, which looks four times a second."""
-        grown = {le: n - self._before[le] for le, n in self._buckets().items()}
-        return min(le for le, n in grown.items() if n == grown[math.inf]) * 1000
-
-    def _buckets(self) -> dict[float, float]:
-        text = api.call(self._host, "GET", "/metrics")
-        return {float(le): float(n) for le, n in _BUCKET.findall(text)}

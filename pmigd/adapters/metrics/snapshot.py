@@ -29,9 +29,10 @@ class PoolFigures:
 class Snapshot:
     """This host at one moment.
 
-    ``migrations`` are all that are not yet in a terminal state. ``waiting_oldest`` is when the
-    head of the queue was submitted (UTC), None when nothing waits, and ``head_waits`` the resource
-    that it waits for. ``held`` is what migrations hold by the account, ``leases`` the number of
+    ``migrations`` are those under way, unresolved ones included; of those that wait, of which there
+    may be thousands, there is only the number, ``queued``. ``waiting_oldest`` is when the head of
+    the queue was submitted (UTC), None when nothing waits, and ``head_waits`` the resource that it
+    waits for. ``held`` is what migrations hold by the account, ``leases`` the number of
     those in each state, ``peers_up`` whether each configured pmigd answered when it was asked last.
     ``journal_writable`` is whether the last attempt to write it succeeded. ``now_mono`` is in
     seconds.

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -130,6 +131,16 @@ def test_an_id_of_another_length_is_counted_and_is_no_exemplar(busy: World) -> N
     busy.finishes(m, downtime_net_ms=30)
     assert busy.values("pmigd_migration_downtime_seconds_count") == {"precopy": 2}
     assert exemplars(busy) == {ID.format(3)}
+
+
+@pytest.mark.parametrize("escaping", ["", ";escaping=underscores", ";escaping=allow-utf-8"])
+def test_openmetrics_is_what_the_client_library_makes_of_it(busy: World, escaping: str) -> None:
+    accept = f"application/openmetrics-text;version=1.0.0{escaping}"
+    body, content_type = busy.metrics.render(accept)
+    encode, expected_type = choose_encoder(accept)
+    changing = re.compile(rb"^(?:process|python_gc)_.*\n", re.MULTILINE)
+    assert changing.sub(b"", body) == changing.sub(b"", encode(busy.metrics.registry))
+    assert content_type == expected_type
 
 
 @pytest.mark.parametrize(
