@@ -4,10 +4,10 @@ PYTHON = $(VENV)/bin/python
 PYTEST = $(PYTHON) -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help deps testdeps test unit lint format docs demo lab bench matrix lock clean
+.PHONY: help deps testdeps test unit lint format docs demo lab dashboards bench matrix lock clean
 
 help:  ## what can be made
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 deps:  ## install what is needed: Debian packages and a virtual environment
 	@contrib/install-deps $(VENV)
@@ -40,6 +40,10 @@ demo: deps  ## two hosts, a guest that writes memory, one live migration (root)
 
 lab: deps  ## a shell on a host of a two-host lab (root)
 	@$(PYTHON) -m contrib.lab shell
+
+dashboards:  ## pictures of the dashboards, on the data of real hosts (root)
+	@contrib/install-deps $(VENV) dashboards
+	@$(PYTHON) -m contrib.dashboards
 
 bench: testdeps  ## paired measurements against virsh: a table, and JSON in build/ (root)
 	@$(PYTHON) -m contrib.bench

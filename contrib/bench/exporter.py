@@ -159,6 +159,7 @@ class Exporter:
             leases={(direction, state): 0 for direction in Direction for state in states},
             peers_up=self.peers_up,
             pools=[PoolFigures(name, busy=0, size=1, waiting=0, overdue=0) for name in POOLS],
+            journal_writable=True,
             now_mono=self._mono,
         )
 

@@ -4,45 +4,86 @@ from __future__ import annotations
 
 from typing import Final
 
-from contrib.grafana.model import Query, Variable, dashboard, graph, heatmap, stat, table
+from contrib.grafana import migrations
+from contrib.grafana.migrations import OUT
+from contrib.grafana.model import (
+    GREEN,
+    GREY,
+    RED,
+    Column,
+    Query,
+    Variable,
+    dashboard,
+    graph,
+    heatmap,
+    sized,
+    stat,
+    table,
+)
 
-_OUT: Final = 'direction="outgoing"'
-_FINISHED: Final = f"increase(pmigd_migrations_finished_total{{@, {_OUT}}}[$__range])"
+_FINISHED: Final = f"increase(pmigd_migrations_finished_total{{@, {OUT}}}[$__range])"
 _PAUSES: Final = "increase(pmigd_migration_downtime_seconds_bucket{@}[$__range])"
+_MOVED: Final = "pmigd_migration_transferred_bytes_total"
+_HOST: Final = "pmigd-host"
 
 _HEAD: Final = (
-    stat("Hosts up", "Hosts whose pmigd answers Prometheus.", "none", "sum(up{@})"),
-    stat("Hosts", "Hosts that Prometheus asks.", "none", "count(up{@})"),
+    stat(
+        "Hosts",
+        "Hosts that Prometheus asks, and those of them whose pmigd does not answer.",
+        "none",
+        Query("count(up{@})", "all"),
+        Query("count(up{@}) - sum(up{@})", "away"),
+        red={"away": 1},
+    ),
     stat(
         "Active",
         "Migrations that run now, each counted at its source.",
         "none",
-        f"sum(pmigd_migrations_active{{@, {_OUT}}})",
+        Query(f"sum(pmigd_migrations_active{{@, {OUT}}})", "active"),
     ),
     stat(
-        "Queued", "Migrations that wait for their start.", "none", "sum(pmigd_migrations_queued{@})"
+        "Queued",
+        "Migrations that wait for their start.",
+        "none",
+        Query("sum(pmigd_migrations_queued{@})", "queued"),
     ),
-    stat("Finished", "Migrations that ended in this range.", "none", f"sum({_FINISHED})"),
+    stat(
+        "Finished",
+        "Migrations that ended in this range.",
+        "none",
+        Query(f"sum({_FINISHED})", "finished"),
+        decimals=0,
+    ),
     stat(
         "Succeeded",
         "Share of those that ended in this range, without cancelled ones.",
         "percentunit",
-        f'sum(increase(pmigd_migrations_finished_total{{@, {_OUT}, result="completed"}}[$__range]))'
-        f' / (sum(increase(pmigd_migrations_finished_total{{@, {_OUT}, result!="cancelled"}}'
-        "[$__range])) > 0)",
+        Query(
+            f'sum(increase(pmigd_migrations_finished_total{{@, {OUT}, result="completed"}}'
+            f"[$__range])) / (sum(increase(pmigd_migrations_finished_total{{@, {OUT},"
+            ' result!="cancelled"}[$__range])) > 0)',
+            "succeeded",
+        ),
+        decimals=0,
     ),
     stat(
         "Pause, p95",
         "95 of 100 guests were paused for no longer, in this range.",
         "s",
-        f"histogram_quantile(0.95, sum by (le) ({_PAUSES}))",
+        Query(f"histogram_quantile(0.95, sum by (le) ({_PAUSES}))", "p95"),
+    ),
+    stat(
+        "Moved",
+        "Bytes of guests that left the hosts in this range.",
+        "bytes",
+        Query(f"sum(increase({_MOVED}{{@, {OUT}}}[$__range]))", "moved"),
     ),
     stat(
         "Unresolved",
         "Migrations whose outcome nobody knows: see the runbook. Touch neither copy.",
         "none",
-        "sum(pmigd_migrations_unresolved{@})",
-        red_from=1,
+        Query("sum(pmigd_migrations_unresolved{@})", "unresolved"),
+        red={"unresolved": 1},
     ),
 )
 
@@ -51,11 +92,9 @@ _FLOW: Final = (
         "Active by host",
         "Outgoing migrations that run.",
         "none",
-        Query(
-            f"sum by (instance) (pmigd_migrations_active{{@, {_OUT}}})",
-            "{{instance}}",
-        ),
+        Query(f"sum by (instance) (pmigd_migrations_active{{@, {OUT}}})", "{{instance}}"),
         stacked=True,
+        whole=True,
     ),
     graph(
         "Queued by host",
@@ -63,38 +102,42 @@ _FLOW: Final = (
         "none",
         Query("pmigd_migrations_queued{@}", "{{instance}}"),
         stacked=True,
+        whole=True,
     ),
     graph(
         "Finished by result",
-        "Outgoing migrations that ended within each step.",
+        "Outgoing migrations that ended, in the few scrapes before each bar.",
         "none",
         Query(
             "sum by (result) (increase(pmigd_migrations_finished_total"
-            f"{{@, {_OUT}}}[$__rate_interval]))",
+            f"{{@, {OUT}}}[$__rate_interval]))",
             "{{result}}",
         ),
         stacked=True,
-        bars=True,
+        style="bars",
+        whole=True,
+        colors={"completed": GREEN, "failed": RED, "cancelled": GREY},
     ),
     graph(
         "Failures by reason",
-        "Outgoing migrations that failed within each step.",
+        "Outgoing migrations that failed, in the few scrapes before each bar.",
         "none",
         Query(
             "sum by (reason) (increase(pmigd_migration_failures_total"
-            f"{{@, {_OUT}}}[$__rate_interval])) > 0",
+            f"{{@, {OUT}}}[$__rate_interval])) > 0",
             "{{reason}}",
         ),
         stacked=True,
-        bars=True,
+        style="bars",
+        whole=True,
+        shades=RED,
     ),
     graph(
         "Throughput by host",
         "Bytes of guests that leave each host.",
         "binBps",
         Query(
-            "sum by (instance) (rate(pmigd_migration_transferred_bytes_total"
-            f"{{@, {_OUT}}}[$__rate_interval]))",
+            f"sum by (instance) (rate({_MOVED}{{@, {OUT}}}[$__rate_interval]))",
             "{{instance}}",
         ),
         stacked=True,
@@ -103,12 +146,52 @@ _FLOW: Final = (
         "Throughput by kind",
         "Bytes of memory and of disks that leave the hosts.",
         "binBps",
-        Query(
-            "sum by (kind) (rate(pmigd_migration_transferred_bytes_total"
-            f"{{@, {_OUT}}}[$__rate_interval]))",
-            "{{kind}}",
-        ),
+        Query(f"sum by (kind) (rate({_MOVED}{{@, {OUT}}}[$__rate_interval]))", "{{kind}}"),
         stacked=True,
+    ),
+)
+
+
+def _live(name: str) -> str:
+    # The product drops the name of the metric, which would keep the rows apart.
+    return (
+        f"pmigd_migration_{name}{{@}} * on (job, instance, domain)"
+        f" max by (job, instance, domain) (pmigd_migration_info{{@, {OUT}}})"
+    )
+
+
+_LISTS: Final = (
+    sized(
+        table(
+            "Active migrations",
+            "Outgoing migrations that run or are unresolved; those have no phase.",
+            Column("", f"pmigd_migration_info{{@, {OUT}}}", "none"),
+            Column(
+                "",
+                "max by (job, instance, domain, phase) (pmigd_migration_phase{@} == 1) * on (job,"
+                f" instance, domain) group_left () pmigd_migration_info{{@, {OUT}}}",
+                "none",
+            ),
+            Column("Guest", "domain"),
+            Column("From", "instance", links_to=_HOST),
+            Column("To", "peer"),
+            Column("Phase", "phase"),
+            Column("Memory to go", _live("memory_remaining_bytes"), "bytes"),
+            Column("Disks to go", _live("disk_remaining_bytes"), "bytes"),
+            Column("Sent", _live("memory_transfer_bytes_per_second"), "binBps"),
+            Column("Dirtied", _live("memory_dirty_bytes_per_second"), "binBps"),
+            Column("Age", f"time() - ({_live('start_timestamp_seconds')})", "s"),
+            Column("Transport", "transport"),
+            Column("Migration", "migration"),
+        ),
+        height=7,
+    ),
+    migrations.ended(
+        "Recent migrations",
+        "Outgoing migrations that ended in this range, as far as a scrape saw them.",
+        f"@, {OUT}",
+        Column("From", "instance", links_to=_HOST),
+        Column("To", "peer"),
     ),
 )
 
@@ -117,8 +200,9 @@ _OUTCOME: Final = (
         "Pause",
         "How long guests were stopped, as measured.",
         "pmigd_migration_downtime_seconds",
+        exemplars=True,
     ),
-    heatmap("Duration", "From start to end.", "pmigd_migration_duration_seconds"),
+    heatmap("Duration", "From start to end.", "pmigd_migration_duration_seconds", exemplars=True),
     graph(
         "Pause by mode",
         "Of the migrations within the range before each point; they are too rare for less.",
@@ -133,7 +217,7 @@ _OUTCOME: Final = (
     ),
     graph(
         "Pause within 0.3 s and 1 s",
-        "Share of the guests that were stopped for no longer.",
+        "Share of the guests that were stopped for no longer, within the range before each point.",
         "percentunit",
         *(
             Query(
@@ -144,10 +228,11 @@ _OUTCOME: Final = (
             )
             for bound in (0.3, 1.0)
         ),
+        up_to=1,
     ),
     graph(
         "Wait in the queue, p95",
-        "95 of 100 migrations waited no longer for their start.",
+        "95 of 100 migrations waited no longer, within the range before each point.",
         "s",
         Query(
             "histogram_quantile(0.95, sum by (instance, le) "
@@ -157,75 +242,16 @@ _OUTCOME: Final = (
     ),
     graph(
         "Actions",
-        "What was done to running migrations to bring them to an end, within each step.",
+        "What was done to running migrations to bring them to an end, in the few scrapes before"
+        " each bar.",
         "none",
         Query(
             "sum by (action) (increase(pmigd_migration_actions_total{@}[$__rate_interval])) > 0",
             "{{action}}",
         ),
         stacked=True,
-        bars=True,
-    ),
-)
-
-
-def _recent(name: str) -> str:
-    return (
-        f"last_over_time(pmigd_recent_migration_{name}{{@}}[$__range])"
-        " * on (job, instance, migration) max by (job, instance, migration)"
-        f" (last_over_time(pmigd_recent_migration_info{{@, {_OUT}}}[$__range]))"
-    )
-
-
-def _live(name: str) -> str:
-    # The product drops the name of the metric, which would keep the rows apart.
-    return (
-        f"pmigd_migration_{name}{{@}} * on (job, instance, domain)"
-        f" max by (job, instance, domain) (pmigd_migration_info{{@, {_OUT}}})"
-    )
-
-
-_PHASE: Final = (
-    "max by (job, instance, domain, phase) (pmigd_migration_phase{@} == 1)"
-    f" * on (job, instance, domain) group_left () pmigd_migration_info{{@, {_OUT}}}"
-)
-_LISTS: Final = (
-    table(
-        "Active migrations",
-        "Outgoing migrations that run or are unresolved.",
-        (
-            ("", "none", f"pmigd_migration_info{{@, {_OUT}}}"),
-            (
-                "",
-                "none",
-                _PHASE,
-            ),
-            ("Remaining", "bytes", _live("memory_remaining_bytes")),
-            ("Rate", "binBps", _live("memory_transfer_bytes_per_second")),
-            ("Dirtied", "binBps", _live("memory_dirty_bytes_per_second")),
-            ("Age", "s", f"time() - ({_live('start_timestamp_seconds')})"),
-        ),
-        hidden=("uuid", "direction"),
-    ),
-    table(
-        "Recent migrations",
-        "Outgoing migrations that ended in this range, as far as a scrape saw them.",
-        (
-            (
-                "",
-                "none",
-                f"last_over_time(pmigd_recent_migration_info{{@, {_OUT}}}[$__range])",
-            ),
-            ("Duration", "s", _recent("duration_seconds")),
-            ("Pause", "s", _recent("downtime_seconds")),
-            ("Transferred", "bytes", _recent("transferred_bytes")),
-        ),
-        hidden=("direction",),
-    ),
-    table(
-        "Versions",
-        "What runs where.",
-        (("", "none", "pmigd_build_info{@}"),),
+        style="bars",
+        whole=True,
     ),
 )
 
@@ -235,8 +261,30 @@ _LIMITS: Final = (
         "Running migrations by what may run at once.",
         "percentunit",
         Query(
-            "pmigd_migrations_active{@} / pmigd_migrations_limit{@}", "{{instance}} {{direction}}"
+            "pmigd_migrations_active{@} / (pmigd_migrations_limit{@} > 0)",
+            "{{instance}} {{direction}}",
         ),
+        whole=True,
+        up_to=1,
+    ),
+    graph(
+        "What the queues wait for",
+        "Hosts whose first in the queue waits for it.",
+        "none",
+        Query("sum by (resource) (pmigd_admission_waiting{@}) > 0", "{{resource}}"),
+        stacked=True,
+        whole=True,
+    ),
+    graph(
+        "Peers that do not answer",
+        "Peers whose pmigd did not answer this host when it last asked for a lease.",
+        "none",
+        Query(
+            "count by (instance) (pmigd_peer_up{@}) - sum by (instance) (pmigd_peer_up{@})",
+            "{{instance}}",
+        ),
+        stacked=True,
+        whole=True,
     ),
     graph(
         "Clients of libvirt's daemon, top 10",
@@ -245,6 +293,7 @@ _LIMITS: Final = (
         Query(
             "topk(10, pmigd_libvirtd_clients{@} / pmigd_libvirtd_clients_limit{@})", "{{instance}}"
         ),
+        up_to=1,
     ),
     graph(
         "Workers of libvirt's daemon, top 10",
@@ -255,12 +304,35 @@ _LIMITS: Final = (
             " / pmigd_libvirtd_workers_limit{@})",
             "{{instance}}",
         ),
+        whole=True,
+        up_to=1,
     ),
     graph(
         "Calls that wait for a worker",
         "More than none for long means that the workers do not suffice.",
         "none",
         Query("pmigd_libvirtd_job_queue_length{@}", "{{instance}}"),
+        whole=True,
+    ),
+)
+
+_VERSIONS: Final = (
+    sized(
+        table(
+            "Versions",
+            "What runs where.",
+            Column("", "pmigd_build_info{@}", "none"),
+            # The product drops the name of the metric, which would keep the rows apart.
+            Column("", "1 * pmigd_libvirt_info{@}", "none"),
+            Column("Host", "instance", links_to=_HOST),
+            Column("pmigd", "version"),
+            Column("Python", "python"),
+            Column("libvirt client", "libvirt_client"),
+            Column("libvirt daemon", "daemon_version"),
+            Column("Hypervisor", "hypervisor"),
+            Column("Its version", "hypervisor_version"),
+        ),
+        height=6,
     ),
 )
 
@@ -275,11 +347,13 @@ def text() -> str:
             Variable("job", "label_values(pmigd_build_info, job)"),
             Variable("instance", 'label_values(pmigd_build_info{job=~"$job"}, instance)'),
         ),
+        (migrations.FAILED,),
         {
             "At a glance": _HEAD,
             "Flow": _FLOW,
-            "Outcome": _OUTCOME,
             "Migrations": _LISTS,
+            "Outcome": _OUTCOME,
             "Limits": _LIMITS,
+            "Hosts": _VERSIONS,
         },
     )

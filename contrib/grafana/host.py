@@ -4,76 +4,128 @@ from __future__ import annotations
 
 from typing import Final
 
-from contrib.grafana.model import Query, Variable, dashboard, graph, heatmap, stat, states
+from contrib.grafana import migrations
+from contrib.grafana.migrations import OUT
+from contrib.grafana.model import (
+    BLUE,
+    GREEN,
+    GREY,
+    LOG,
+    ORANGE,
+    PURPLE,
+    RED,
+    SYMLOG,
+    Annotation,
+    Column,
+    Query,
+    Variable,
+    dashboard,
+    graph,
+    heatmap,
+    sized,
+    stat,
+    states,
+)
+from pmigd.adapters.metrics.labels import PHASES
 
 _HEAD: Final = (
-    stat("libvirt up", "1 while the connection to libvirt stands.", "none", "pmigd_libvirt_up{@}"),
     stat(
-        "Active out",
-        "Migrations that leave this host now.",
+        "Works",
+        "Whether the connection to libvirt stands and the journal can be written: nothing starts "
+        "without them.",
         "none",
-        'pmigd_migrations_active{@, direction="outgoing"}',
+        Query("pmigd_libvirt_up{@}", "libvirt"),
+        Query("pmigd_journal_writable{@}", "journal"),
+        words={1: ("yes", GREEN), 0: ("no", RED)},
     ),
     stat(
-        "Active in",
-        "Migrations that arrive now.",
+        "Versions",
+        "pmigd, the libvirt daemon and the hypervisor.",
         "none",
-        'pmigd_migrations_active{@, direction="incoming"}',
-    ),
-    stat("Queued", "Migrations that wait for their start.", "none", "pmigd_migrations_queued{@}"),
-    stat(
-        "Free slots out",
-        "Further migrations that may leave.",
-        "none",
-        'pmigd_migrations_limit{@, direction="outgoing"} - pmigd_migrations_active{@}',
+        Query("pmigd_build_info{@}", "pmigd {{version}}"),
+        Query("pmigd_libvirt_info{@}", "libvirt {{daemon_version}}"),
+        Query("pmigd_libvirt_info{@}", "{{hypervisor}} {{hypervisor_version}}"),
+        names_only=True,
     ),
     stat(
-        "Free slots in",
-        "Further migrations that may arrive.",
+        "Active",
+        "Migrations that leave this host now, and that arrive.",
         "none",
-        'pmigd_migrations_limit{@, direction="incoming"} - pmigd_migrations_active{@}',
+        Query("pmigd_migrations_active{@}", "{{direction}}"),
+    ),
+    stat(
+        "Queued",
+        "Migrations that wait for their start.",
+        "none",
+        Query("pmigd_migrations_queued{@}", "queued"),
+    ),
+    stat(
+        "Free slots",
+        "Further migrations that may leave, and arrive.",
+        "none",
+        Query("pmigd_migrations_limit{@} - pmigd_migrations_active{@}", "{{direction}}"),
+    ),
+    stat(
+        "Oldest in the queue",
+        "How long the first in the queue has been waiting. Nothing when nobody waits.",
+        "s",
+        Query("time() - pmigd_migration_oldest_queued_timestamp_seconds{@}", "waiting"),
     ),
     stat(
         "Unresolved",
         "Migrations whose outcome nobody knows: see the runbook. Touch neither copy.",
         "none",
-        "pmigd_migrations_unresolved{@}",
-        red_from=1,
+        Query("pmigd_migrations_unresolved{@}", "unresolved"),
+        red={"unresolved": 1},
     ),
     stat(
-        "Configuration read",
-        "Time since the configuration was last read with success.",
+        "Config, certificate",
+        "Time since the configuration was last read with success, and until the first certificate "
+        "ends that this host shows: red for its last two weeks.",
         "s",
-        "time() - pmigd_config_last_reload_success_timestamp_seconds{@}",
-    ),
-    stat(
-        "Certificate ends in",
-        "Time until the first certificate ends that this host shows: red for the last two weeks.",
-        "s",
-        "min(pmigd_tls_certificate_not_after_timestamp_seconds{@}) - time()",
-        red_below=14 * 86400,
-    ),
-    stat(
-        "Journal",
-        "1 while the journal of migrations can be written; nothing starts without it.",
-        "none",
-        "pmigd_journal_writable{@}",
-        red_below=1,
+        Query("time() - pmigd_config_last_reload_success_timestamp_seconds{@}", "read"),
+        Query("min(pmigd_tls_certificate_not_after_timestamp_seconds{@}) - time()", "ends"),
+        red_below={"ends": 14 * 86400},
     ),
 )
 
 
 def _of(name: str, legend: str = "") -> Query:
     """A gauge of the chosen guests."""
-    words = f"{{{{domain}}}} {legend}".strip()
-    return Query(f'pmigd_migration_{name}{{@, domain=~"$domain"}}', words)
+    return Query(_chosen(name), f"{{{{domain}}}} {legend}".strip())
 
 
-_DIRTY: Final = 'pmigd_migration_memory_dirty_bytes_per_second{@, domain=~"$domain"}'
-_RATE: Final = 'pmigd_migration_memory_transfer_bytes_per_second{@, domain=~"$domain"}'
-_REMAINING: Final = 'pmigd_migration_memory_remaining_bytes{@, domain=~"$domain"}'
+def _chosen(name: str) -> str:
+    return f'pmigd_migration_{name}{{@, domain=~"$domain"}}'
+
+
+_DIRTY: Final = _chosen("memory_dirty_bytes_per_second")
+_RATE: Final = _chosen("memory_transfer_bytes_per_second")
+_REMAINING: Final = _chosen("memory_remaining_bytes")
+_COLORS: Final = {
+    "starting": GREY,
+    "precopy": BLUE,
+    "switchover": ORANGE,
+    "postcopy": PURPLE,
+    "postcopy_paused": RED,
+    "finishing": GREEN,
+    "aborting": ORANGE,
+}
+_NUMBERED: Final = tuple(enumerate(PHASES, start=1))
+# A guest has one row, so its phase is made a number: its place in the list.
+_PHASE: Final = " or ".join(
+    f'max by (domain) (pmigd_migration_phase{{@, domain=~"$domain", phase="{phase}"}} == 1)'
+    f" * {number}"
+    for number, phase in _NUMBERED
+)
 
 _GUESTS: Final = (
+    states(
+        "Phase",
+        "What each migration is doing.",
+        {number: (phase, _COLORS[phase]) for number, phase in _NUMBERED},
+        Query(_PHASE, "{{domain}}"),
+    ),
     graph(
         "Memory that remains",
         "What still has to be sent in this pass, and the size of the guest's memory.",
@@ -91,9 +143,10 @@ _GUESTS: Final = (
     ),
     graph(
         "Dirtied by sent",
-        "Below 100% each pass is shorter than the one before.",
-        "percentunit",
+        "Below 1 each pass is shorter than the one before.",
+        "none",
         Query(f"{_DIRTY} / ({_RATE} > 0)", "{{domain}}"),
+        line_at=1,
     ),
     graph(
         "Pause expected and allowed",
@@ -102,45 +155,74 @@ _GUESTS: Final = (
         _of("expected_downtime_seconds", "expected"),
         _of("downtime_limit_seconds", "allowed"),
     ),
-    graph("Pass over the memory", "The present pass.", "none", _of("memory_iteration")),
     graph(
         "CPU time taken",
         "Share of CPU time that auto-converge takes from the guest.",
         "percentunit",
         _of("cpu_throttle_ratio"),
+        up_to=1,
     ),
-    states(
-        "Phase",
-        "What each migration is doing.",
-        Query(
-            'pmigd_migration_phase{@, domain=~"$domain"} == 1',
-            "{{domain}} {{phase}}",
-        ),
-    ),
+    graph("Pass over the memory", "The present pass.", "none", _of("memory_iteration"), whole=True),
     graph(
         "Since the last progress",
         "Time since less remained than ever before: long means stalled.",
         "s",
-        Query(
-            'time() - pmigd_migration_last_progress_timestamp_seconds{@, domain=~"$domain"}',
-            "{{domain}}",
-        ),
+        Query(f"time() - {_chosen('last_progress_timestamp_seconds')}", "{{domain}}"),
     ),
     graph(
         "Rough time to go",
-        "What remains by the rate gained on the guest; far too long while nothing is gained.",
+        "What remains by the rate gained on the guest; a day while nothing is gained.",
         "s",
-        Query(f"{_REMAINING} / clamp_min({_RATE} - {_DIRTY}, 1)", "{{domain}}"),
+        Query(f"clamp_max({_REMAINING} / clamp_min({_RATE} - {_DIRTY}, 1), 86400)", "{{domain}}"),
+        scale=LOG,
+    ),
+    graph(
+        "Time limit",
+        "Time until the limit of a migration is over and its policy acts.",
+        "s",
+        Query(f"{_chosen('deadline_timestamp_seconds')} - time()", "{{domain}}"),
+    ),
+    graph(
+        "Disks that remain",
+        "What still has to be copied, and the size of the disks.",
+        "bytes",
+        _of("disk_remaining_bytes", "remains"),
+        _of("disk_size_bytes", "size"),
+    ),
+    graph(
+        "Disks copied",
+        "Rate at which disks are copied.",
+        "binBps",
+        _of("disk_transfer_bytes_per_second"),
     ),
 )
 
+
+def _once(name: str) -> str:
+    """A final figure of an outgoing migration, at the first point after its end only."""
+    figure = f"pmigd_recent_migration_{name}{{@}}"
+    return (
+        f"({figure} unless {figure} offset $__interval) * on (job, instance, migration)"
+        f" group_left (domain) pmigd_recent_migration_info{{@, {OUT}}}"
+    )
+
+
 _OUTCOME: Final = (
+    migrations.ended(
+        "Migrations that ended",
+        "Those that ended in this range, as far as a scrape saw them.",
+        "@",
+        Column("Direction", "direction"),
+        Column("Peer", "peer"),
+    ),
     graph(
-        "Recent durations and pauses",
-        "Of migrations that ended within the last 15 minutes.",
+        "Duration and pause of each",
+        "A point for each outgoing migration, when it had ended.",
         "s",
-        Query("pmigd_recent_migration_duration_seconds{@}", "{{migration}} duration"),
-        Query("pmigd_recent_migration_downtime_seconds{@}", "{{migration}} pause"),
+        Query(_once("duration_seconds"), "{{domain}} duration"),
+        Query(_once("downtime_seconds"), "{{domain}} pause"),
+        style="points",
+        scale=LOG,
     ),
     graph(
         "Throughput",
@@ -169,6 +251,8 @@ _LIMITS: Final = (
         Query("pmigd_libvirtd_clients{@}", "clients"),
         Query("pmigd_reserved_clients{@}", "of migrations"),
         Query("pmigd_libvirtd_clients_limit{@}", "limit"),
+        scale=SYMLOG,
+        whole=True,
     ),
     graph(
         "Workers of libvirt's daemon",
@@ -177,12 +261,35 @@ _LIMITS: Final = (
         Query("pmigd_libvirtd_workers{@} - pmigd_libvirtd_workers_free{@}", "busy"),
         Query("pmigd_reserved_workers{@}", "of migrations"),
         Query("pmigd_libvirtd_workers_limit{@}", "limit"),
+        whole=True,
     ),
     graph(
         "Calls that wait for a worker",
         "More than none for long means that the workers do not suffice.",
         "none",
         Query("pmigd_libvirtd_job_queue_length{@}", "waiting"),
+        whole=True,
+    ),
+    graph(
+        "What the queue waits for",
+        "What the first in the queue waits for.",
+        "none",
+        Query("pmigd_admission_waiting{@} > 0", "{{resource}}"),
+        whole=True,
+    ),
+    graph(
+        "Leases",
+        "Incoming are those that this host gives, outgoing those that it has of its peers.",
+        "none",
+        Query("pmigd_leases{@}", "{{direction}} {{state}}"),
+        whole=True,
+    ),
+    graph(
+        "Peers that answer",
+        "0 for a peer whose pmigd did not answer when it was last asked for a lease.",
+        "none",
+        Query("pmigd_peer_up{@}", "{{peer}}"),
+        whole=True,
     ),
 )
 
@@ -203,12 +310,19 @@ _DAEMON: Final = (
         "pmigd_event_loop_lag_seconds",
     ),
     graph(
-        "Threads",
-        "Threads inside a call, and calls that wait for one.",
+        "Threads in use",
+        "Threads inside a call by how many there may be, for each pool.",
+        "percentunit",
+        Query("pmigd_executor_threads_busy{@} / pmigd_executor_threads_limit{@}", "{{pool}}"),
+        whole=True,
+        up_to=1,
+    ),
+    graph(
+        "Calls that wait for a thread",
+        "For each pool.",
         "none",
-        Query("pmigd_executor_threads_busy{@}", "{{pool}} busy"),
-        Query("pmigd_executor_threads_limit{@}", "{{pool}} limit"),
-        Query("pmigd_executor_queue_length{@}", "{{pool}} waiting"),
+        Query("pmigd_executor_queue_length{@}", "{{pool}}"),
+        whole=True,
     ),
     graph(
         "Calls of libvirt",
@@ -254,16 +368,21 @@ _DAEMON: Final = (
             "{{route}}",
         ),
     ),
+)
+
+_SMALL: Final = (
     graph(
         "Log",
-        "Lines within each step, by level.",
+        "Lines in the few scrapes before each bar, by level.",
         "none",
         Query(
             "increase(pmigd_log_messages_total{@}[$__rate_interval])",
             "{{level}}",
         ),
-        bars=True,
+        style="bars",
         stacked=True,
+        whole=True,
+        colors={"debug": GREY, "info": BLUE, "warning": ORANGE, "error": RED, "critical": PURPLE},
     ),
     graph("Memory", "Resident memory.", "bytes", Query("process_resident_memory_bytes{@}", "RSS")),
     graph(
@@ -277,6 +396,7 @@ _DAEMON: Final = (
         "Those that are open.",
         "none",
         Query("process_open_fds{@}", "open"),
+        whole=True,
     ),
 )
 
@@ -295,11 +415,24 @@ def text() -> str:
             ),
             Variable("domain", f"label_values(pmigd_migration_info{chosen}, domain)"),
         ),
+        (
+            migrations.FAILED,
+            Annotation(
+                "Ends of migrations",
+                "1000 * pmigd_recent_migration_end_timestamp_seconds{@} * on (job, instance,"
+                " migration) group_left (domain, result)"
+                ' pmigd_recent_migration_info{@, domain=~"$domain"}',
+                "{{domain}} {{result}}",
+                BLUE,
+                at_value=True,
+                shown=False,
+            ),
+        ),
         {
             "At a glance": _HEAD,
             "Guests that move": _GUESTS,
             "Outcome": _OUTCOME,
             "Limits": _LIMITS,
-            "pmigd": _DAEMON,
+            "pmigd": (*_DAEMON, *(sized(panel, width=6) for panel in _SMALL)),
         },
     )

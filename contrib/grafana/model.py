@@ -1,29 +1,43 @@
 """Grafana's classic dashboard model, as far as the dashboards of pmigd need it.
 
-In expressions ``@`` stands for the matchers of the chosen job and instance.
+Panels are written out in full, as Grafana saves them, so that nothing hangs on a version's defaults
+and every part can be checked against Grafana's own types. In expressions ``@`` stands for the
+matchers of the chosen job and instance.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 Json = dict[str, Any]
 
 SCHEMA_VERSION: Final = 39
 _COLUMNS: Final = 24
+_LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _CHOSEN: Final = 'job=~"$job", instance=~"$instance"'
 _DATASOURCE: Final[Json] = {"type": "prometheus", "uid": "${datasource}"}
+
+GREEN: Final = "green"
+ORANGE: Final = "orange"
+RED: Final = "red"
+BLUE: Final = "blue"
+PURPLE: Final = "purple"
+GREY: Final = "#8e8e8e"
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One expression of a panel. An empty `legend` is for tables only."""
+    """One expression of a panel. An empty `legend` is for tables only.
+
+    With `exemplars` Grafana draws those of the histogram as well: which migration it was.
+    """
 
     expression: str
     legend: str = ""
+    exemplars: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,43 +80,106 @@ class Panel:
 
     def _target(self, position: int, query: Query) -> Json:
         return {
-            "refId": chr(ord("A") + position),
+            "refId": _LETTERS[position],
             "datasource": _DATASOURCE,
-            "expr": query.expression.replace("@", _CHOSEN),
+            "expr": _chosen(query.expression),
             "format": self.format,
             "instant": self.instant,
             "range": not self.instant,
             "legendFormat": query.legend,
+            "exemplar": query.exemplars,
         }
+
+
+def _chosen(expression: str) -> str:
+    return expression.replace("@", _CHOSEN)
+
+
+def _steps(base: str, *steps: tuple[str, float]) -> Json:
+    """Colours by value: `base`, and others from a value on."""
+    first: list[Json] = [{"color": base, "value": None}]
+    return {
+        "mode": "absolute",
+        "steps": first + [{"color": color, "value": value} for color, value in steps],
+    }
+
+
+def _words(words: Mapping[int, tuple[str, str]]) -> list[Json]:
+    """Words and colours in place of values."""
+    options = {
+        str(value): {"index": index, "text": text, "color": color}
+        for index, (value, (text, color)) in enumerate(words.items())
+    }
+    return [{"type": "value", "options": options}]
+
+
+def _fixed(name: str, color: str) -> Json:
+    """A series by its legend, always in the same colour."""
+    return _override(name, color={"mode": "fixed", "fixedColor": color})
+
+
+def _override(name: str, **properties: Any) -> Json:
+    return {
+        "matcher": {"id": "byName", "options": name},
+        "properties": [{"id": key, "value": value} for key, value in properties.items()],
+    }
 
 
 def stat(
     title: str,
     description: str,
     unit: str,
-    expression: str,
-    *,
-    red_from: float | None = None,
-    red_below: float | None = None,
+    *queries: Query,
+    decimals: int | None = None,
+    red: Mapping[str, float] | None = None,
+    red_below: Mapping[str, float] | None = None,
+    words: Mapping[int, tuple[str, str]] | None = None,
+    names_only: bool = False,
 ) -> Panel:
-    """One number. From `red_from` on, or below `red_below`, it is red."""
-    steps: list[Json] = [{"color": "text", "value": None}]
-    if red_from is not None:
-        steps.append({"color": "red", "value": red_from})
-    if red_below is not None:
-        steps = [{"color": "red", "value": None}, {"color": "text", "value": red_below}]
+    """A number, or several with their legends.
+
+    `red` says for a legend from which value on it is red, `red_below` below which. `words` stand
+    for values; with `names_only` the legends are shown in place of the numbers.
+    """
+    defaults: Json = {"thresholds": _steps("text")}
+    steps = {name: _steps("text", (RED, value)) for name, value in (red or {}).items()}
+    steps |= {name: _steps(RED, ("text", value)) for name, value in (red_below or {}).items()}
+    if decimals is not None:
+        defaults["decimals"] = decimals
+    if words is not None:
+        defaults["mappings"] = _words(words)
     return Panel(
         "stat",
         title,
         description,
         unit,
-        (Query(expression, title),),
+        queries,
         width=3,
         height=4,
         instant=True,
-        defaults={"thresholds": {"mode": "absolute", "steps": steps}},
-        options={"colorMode": "value", "graphMode": "none", "reduceOptions": _LAST},
+        defaults=defaults,
+        options={
+            "colorMode": "value",
+            "graphMode": "none",
+            "justifyMode": "auto",
+            "orientation": "auto",
+            "percentChangeColorMode": "standard",
+            "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+            "showPercentChange": False,
+            "textMode": "name" if names_only else "auto",
+            "wideLayout": False,
+        },
+        overrides=tuple(_override(name, thresholds=each) for name, each in steps.items()),
     )
+
+
+_LEGEND: Final[Json] = {
+    "calcs": [],
+    "displayMode": "list",
+    "placement": "bottom",
+    "showLegend": True,
+}
+_TOOLTIP: Final[Json] = {"mode": "multi", "sort": "desc"}
 
 
 def graph(
@@ -110,18 +187,45 @@ def graph(
     description: str,
     unit: str,
     *queries: Query,
+    style: str = "line",
     stacked: bool = False,
-    bars: bool = False,
+    whole: bool = False,
+    scale: Json | None = None,
+    up_to: float | None = None,
+    line_at: float | None = None,
+    colors: Mapping[str, str] | None = None,
+    shades: str = "",
 ) -> Panel:
-    """Lines over time, or bars for what happened within a step."""
+    """Lines over time; `style` "bars" is for what happened, "points" for single events.
+
+    `whole` numbers change in steps and are shown without decimals. The axis goes `up_to` there at
+    least, and `line_at` is drawn across. `colors` are for series, by legend; `shades` of one colour
+    are for all of them.
+    """
     custom: Json = {
-        "drawStyle": "bars" if bars else "line",
-        "fillOpacity": 60 if bars else 10,
-        "showPoints": "auto",
+        "drawStyle": style,
+        "lineInterpolation": "stepAfter" if whole else "linear",
+        "lineWidth": 1,
+        "fillOpacity": {"bars": 80, "line": 40 if stacked else 5, "points": 0}[style],
+        "pointSize": 8 if style == "points" else 5,
+        "showPoints": "always" if style == "points" else "auto",
         # Series end when a migration does: no line is drawn over the gap.
         "spanNulls": False,
-        "stacking": {"mode": "normal" if stacked else "none"},
+        "stacking": {"group": "A", "mode": "normal" if stacked else "none"},
+        "scaleDistribution": scale or LINEAR,
+        "thresholdsStyle": {"mode": "off" if line_at is None else "dashed"},
     }
+    defaults: Json = {"custom": custom}
+    if shades:
+        defaults["color"] = {"mode": "shades", "fixedColor": shades}
+    if up_to is not None:
+        custom["axisSoftMax"] = up_to
+    if scale is None:
+        defaults["min"] = 0
+    if whole:
+        defaults["decimals"] = 0
+    if line_at is not None:
+        defaults["thresholds"] = _steps("transparent", (RED, line_at))
     return Panel(
         "timeseries",
         title,
@@ -130,32 +234,57 @@ def graph(
         queries,
         width=8,
         height=8,
-        defaults={"custom": custom, "min": 0},
-        options={
-            "legend": {"displayMode": "list", "placement": "bottom"},
-            "tooltip": {"mode": "multi", "sort": "desc"},
-        },
+        defaults=defaults,
+        options={"legend": _LEGEND, "tooltip": _TOOLTIP},
+        overrides=tuple(_fixed(name, color) for name, color in (colors or {}).items()),
     )
 
 
-def heatmap(title: str, description: str, histogram: str) -> Panel:
-    """How the seconds of a histogram were spread."""
+LINEAR: Final[Json] = {"type": "linear"}
+LOG: Final[Json] = {"type": "log", "log": 10}
+SYMLOG: Final[Json] = {"type": "symlog", "log": 10, "linearThreshold": 1}
+"""Like LOG, for figures that may be 0."""
+
+
+def heatmap(title: str, description: str, histogram: str, *, exemplars: bool = False) -> Panel:
+    """How the seconds of a histogram were spread. Its buckets are rows of the same height."""
     each = f"sum by (le) (increase({histogram}_bucket{{@}}[$__rate_interval]))"
     return Panel(
         "heatmap",
         title,
         description,
         "s",
-        (Query(each, "{{le}}"),),
+        (Query(each, "{{le}}", exemplars),),
         width=8,
         height=8,
         format="heatmap",
-        options={"calculate": False, "yAxis": {"unit": "s"}, "color": {"scheme": "Oranges"}},
+        options={
+            "calculate": False,
+            "cellGap": 1,
+            "color": {
+                "exponent": 0.5,
+                "fill": "dark-orange",
+                "mode": "scheme",
+                "reverse": False,
+                "scale": "exponential",
+                "scheme": "Oranges",
+                "steps": 64,
+            },
+            "exemplars": {"color": "rgba(255,0,255,0.7)"},
+            "filterValues": {"le": 1e-9},
+            "legend": {"show": True},
+            "rowsFrame": {"layout": "auto"},
+            "showValue": "never",
+            "tooltip": {"mode": "single", "yHistogram": True},
+            "yAxis": {"axisPlacement": "left", "reverse": False, "unit": "s"},
+        },
     )
 
 
-def states(title: str, description: str, query: Query) -> Panel:
-    """A band for each series, there while its value is 1."""
+def states(
+    title: str, description: str, words: Mapping[int, tuple[str, str]], query: Query
+) -> Panel:
+    """A band for each series, coloured by what its value means."""
     return Panel(
         "state-timeline",
         title,
@@ -164,56 +293,85 @@ def states(title: str, description: str, query: Query) -> Panel:
         (query,),
         width=8,
         height=8,
-        defaults={"mappings": [{"type": "value", "options": {"1": {"text": "yes"}}}]},
-        options={"mergeValues": True, "showValue": "never"},
+        defaults={"custom": {"fillOpacity": 70, "lineWidth": 0}, "mappings": _words(words)},
+        options={
+            "alignValue": "left",
+            "legend": {**_LEGEND, "showLegend": False},
+            "mergeValues": True,
+            "rowHeight": 0.8,
+            "showValue": "auto",
+            "tooltip": _TOOLTIP,
+        },
     )
 
 
-def table(
-    title: str,
-    description: str,
-    columns: Sequence[tuple[str, str, str]],
-    *,
-    hidden: Iterable[str] = (),
-) -> Panel:
-    """Rows put together from instant queries; a column is its heading, its unit, its expression.
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table: its heading, and where it is from, the label `source` or a query.
 
-    Grafana puts those together whose labels do not differ. Of a column without a heading only the
-    labels are shown.
+    The name of a column with a query is its heading, and `source` is the expression; `unit` is for
+    those. Of a query without a heading only the labels are used. `links_to` is the uid of the
+    dashboard that a value leads to, as its variable `instance`.
     """
-    overrides = tuple(
-        {
-            "matcher": {"id": "byName", "options": name},
-            "properties": [{"id": "unit", "value": unit}],
-        }
-        for name, unit, _ in columns
-        if name
-    )
-    values = {f"Value #{chr(ord('A') + n)}": name for n, (name, _, _) in enumerate(columns)}
-    renamed = {value: name for value, name in values.items() if name}
-    # Grafana numbers the values only where there are several.
-    unnamed = [value for value, name in values.items() if not name]
-    left_out = dict.fromkeys(("Time", "__name__", "job", "Value", *unnamed, *hidden), True)
+
+    heading: str
+    source: str
+    unit: str = ""
+    links_to: str = ""
+
+
+def table(title: str, description: str, *columns: Column, newest_by: str = "") -> Panel:
+    """Rows put together from instant queries: Grafana merges those whose shared labels agree.
+
+    Columns with a unit are queries, and those without a heading; the others are labels. Rows are
+    in descending order of the column `newest_by`.
+    """
+    asked = [column for column in columns if column.unit]
+    shown = [column for column in columns if column.heading]
+    # Grafana numbers the values only where there are several queries.
+    values = [f"Value #{letter}" for letter in _LETTERS[: len(asked)]] if asked[1:] else ["Value"]
+    fields = {column.source: value for column, value in zip(asked, values, strict=True)}
+    names = {fields.get(column.source, column.source): column.heading for column in shown}
+    overrides = [_override(c.heading, unit=c.unit) for c in shown if c.unit]
+    overrides += [
+        _override(c.heading, links=[_to_dashboard(c.links_to)]) for c in shown if c.links_to
+    ]
     return Panel(
         "table",
         title,
         description,
         "none",
-        tuple(Query(expression) for _, _, expression in columns),
+        tuple(Query(column.source) for column in asked),
         width=24,
         height=8,
         format="table",
         instant=True,
-        options={"showHeader": True},
-        overrides=overrides,
+        defaults={"custom": {"align": "left", "cellOptions": {"type": "auto"}, "inspect": False}},
+        options={
+            "cellHeight": "sm",
+            "frameIndex": 0,
+            "showHeader": True,
+            "sortBy": [{"desc": True, "displayName": newest_by}] if newest_by else [],
+        },
+        overrides=tuple(overrides),
         transformations=(
             {"id": "merge", "options": {}},
-            {"id": "organize", "options": {"excludeByName": left_out, "renameByName": renamed}},
+            {"id": "filterFieldsByName", "options": {"include": {"names": list(names)}}},
+            {
+                "id": "organize",
+                "options": {
+                    "excludeByName": {},
+                    "indexByName": {name: index for index, name in enumerate(names)},
+                    "renameByName": names,
+                },
+            },
         ),
     )
 
 
-_LAST: Final[Json] = {"calcs": ["lastNotNull"], "fields": "", "values": False}
+def _to_dashboard(uid: str) -> Json:
+    url = f"/d/{uid}?var-instance=${{__value.text}}&${{__url_time_range}}"
+    return {"title": "Show this host", "url": url}
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +385,7 @@ class Variable:
     def json(self) -> Json:
         """Whatever there is, unless something is chosen; looked up when the time range changes."""
         every: Json = {"includeAll": True, "allValue": ".+"} if self.multi else {}
-        current = {"selected": True, "text": "All", "value": "$__all"} if self.multi else {}
+        current = {"selected": True, "text": "All", "value": "$__all"} if self.multi else None
         return {
             "name": self.name,
             "label": self.name.capitalize(),
@@ -235,10 +393,41 @@ class Variable:
             "datasource": _DATASOURCE,
             "query": {"query": self.query, "refId": self.name},
             "multi": self.multi,
-            "current": current,
+            **({"current": current} if current else {}),
             "refresh": 2,
             "sort": 1,
             **every,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """Marks on the graphs, where the expression is above 0.
+
+    With `at_value` its value is when it happened, in milliseconds. One that is not `shown` can be
+    switched on at the head of the dashboard.
+    """
+
+    name: str
+    expression: str
+    title: str
+    color: str
+    at_value: bool = False
+    shown: bool = True
+
+    def json(self) -> Json:
+        """As Grafana has it: `expr` is read by those before 12, `target` by the others."""
+        expression = _chosen(self.expression)
+        return {
+            "name": self.name,
+            "datasource": _DATASOURCE,
+            "enable": self.shown,
+            "hide": False,
+            "iconColor": self.color,
+            "expr": expression,
+            "target": {"refId": "Anno", "expr": expression},
+            "titleFormat": self.title,
+            "useValueForTime": self.at_value,
         }
 
 
@@ -247,6 +436,7 @@ def dashboard(
     title: str,
     description: str,
     variables: Sequence[Variable],
+    annotations: Sequence[Annotation],
     rows: Mapping[str, Sequence[Panel]],
 ) -> str:
     """The JSON of a dashboard, ending in one newline."""
@@ -255,7 +445,17 @@ def dashboard(
         "label": "Data source",
         "type": "datasource",
         "query": "prometheus",
-        "current": {},
+    }
+    others = {
+        "title": "pmigd",
+        "type": "dashboards",
+        "tags": ["pmigd"],
+        "asDropdown": False,
+        "icon": "external link",
+        "includeVars": False,
+        "keepTime": True,
+        "targetBlank": False,
+        "tooltip": "",
     }
     model = {
         "uid": uid,
@@ -268,22 +468,17 @@ def dashboard(
         "timezone": "browser",
         "time": {"from": "now-6h", "to": "now"},
         "refresh": "30s",
+        "links": [others],
         "templating": {"list": [source, *(variable.json() for variable in variables)]},
-        "annotations": {"list": [_FAILED]},
+        "annotations": {"list": [annotation.json() for annotation in annotations]},
         "panels": _placed(rows),
     }
     return json.dumps(model, indent=2) + "\n"
 
 
-_FAILED: Final[Json] = {
-    "name": "Failed migrations",
-    "datasource": _DATASOURCE,
-    "enable": True,
-    "iconColor": "red",
-    "expr": "sum by (instance, result) (increase(pmigd_migrations_finished_total"
-    f'{{{_CHOSEN}, direction="outgoing", result="failed"}}[$__rate_interval])) > 0',
-    "titleFormat": "{{result}} on {{instance}}",
-}
+def sized(panel: Panel, *, width: int | None = None, height: int | None = None) -> Panel:
+    """The panel in another size."""
+    return replace(panel, width=width or panel.width, height=height or panel.height)
 
 
 def _placed(rows: Mapping[str, Sequence[Panel]]) -> list[Json]:
@@ -291,9 +486,15 @@ def _placed(rows: Mapping[str, Sequence[Panel]]) -> list[Json]:
     placed: list[Json] = []
     y = 0
     for title, panels in rows.items():
-        grid = {"h": 1, "w": _COLUMNS, "x": 0, "y": y}
         placed.append(
-            {"id": len(placed) + 1, "type": "row", "title": title, "gridPos": grid, "panels": []}
+            {
+                "id": len(placed) + 1,
+                "type": "row",
+                "title": title,
+                "collapsed": False,
+                "gridPos": {"h": 1, "w": _COLUMNS, "x": 0, "y": y},
+                "panels": [],
+            }
         )
         x, y, line = 0, y + 1, 0
         for panel in panels:

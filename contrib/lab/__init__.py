@@ -23,6 +23,7 @@ from contrib.lab.hosts import Host
 from contrib.lab.lab import Lab
 from contrib.lab.links import Link
 from contrib.lab.problems import LabError, LabUnavailable
+from contrib.lab.prometheus import Prometheus, Series
 from contrib.lab.requirements import missing
 from contrib.lab.roots import available_roots, build_root
 from contrib.lab.ssh import Sshd
@@ -43,6 +44,8 @@ __all__ = [
     "Libvirtd",
     "Link",
     "Pmigd",
+    "Prometheus",
+    "Series",
     "Sshd",
     "available_roots",
     "build_root",

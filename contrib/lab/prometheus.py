@@ -16,7 +16,8 @@ import yaml
 
 from contrib.lab.daemons import Daemon
 from contrib.lab.deadlines import until
-from contrib.lab.problems import LabError
+from contrib.lab.problems import LabError, LabUnavailable
+from contrib.lab.requirements import missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -43,6 +44,8 @@ class Prometheus(Daemon):
     """Debian's Prometheus, with exemplars kept; `rules` are rule files of this machine."""
 
     def __init__(self, lab: Lab, *, rules: Iterable[Path] = (), interval_s: int = 1) -> None:
+        if lacking := missing(prometheus=True):
+            raise LabUnavailable(lacking)
         space = lab.switch
         directory = space.root / _DIRECTORY.lstrip("/")
         directory.mkdir()

@@ -30,6 +30,7 @@ _PROGRAMS = {
     "qemu-io": "qemu-utils",
 }
 _TLS_PROGRAMS = {"openssl": "openssl"}
+_PROMETHEUS_PROGRAMS = {"prometheus": "prometheus"}
 _SSH_PROGRAMS = {
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
@@ -43,10 +44,10 @@ def _qemu_driver_missing() -> bool:
     return not any((place / name).exists() for place in places)
 
 
-def missing(*, tls: bool = False, ssh: bool = False) -> list[str]:
+def missing(*, tls: bool = False, ssh: bool = False, prometheus: bool = False) -> list[str]:
     """Everything that keeps a lab from running here, in plain words; empty if it can.
 
-    `tls` and `ssh` ask for a lab that is started with them.
+    `tls` and `ssh` ask for a lab that is started with them, `prometheus` for one with a Prometheus.
 
     Really makes a set of namespaces for a moment, for nothing else proves that
     it is allowed.
@@ -55,7 +56,13 @@ def missing(*, tls: bool = False, ssh: bool = False) -> list[str]:
     if not sys.platform.startswith("linux"):
         return ["Linux"]
     path = search_path()
-    programs = _PROGRAMS | (_TLS_PROGRAMS if tls else {}) | (_SSH_PROGRAMS if ssh else {})
+    programs = dict(_PROGRAMS)
+    for asked, more in (
+        (tls, _TLS_PROGRAMS),
+        (ssh, _SSH_PROGRAMS),
+        (prometheus, _PROMETHEUS_PROGRAMS),
+    ):
+        programs |= more if asked else {}
     for program, package in programs.items():
         if shutil.which(program, path=path) is None:
             found.append(f"program {program} (Debian package {package})")

@@ -15,13 +15,15 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from contrib.dashboards.questions import View, choices, questions
+from pmigd.adapters.metrics.reference import VALUES
 from tests.support.promql import exported, faults, selectors
 
 Json = dict[str, Any]
 
 FOLDER: Final = Path(__file__).parents[2] / "contrib/grafana"
 DASHBOARDS: Final[dict[str, Json]] = {
-    path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))
+    path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("pmigd-*.json"))
 }
 PANELS: Final = [
     pytest.param(panel, id=f"{name}-{panel['title']}")
@@ -29,24 +31,22 @@ PANELS: Final = [
     for panel in model["panels"]
     if panel["type"] != "row"
 ]
-UNITS: Final = {"none", "s", "bytes", "binBps", "percentunit", "ops", "reqps", "cps"}
+UNITS: Final = {
+    *("none", "s", "bytes", "binBps", "percentunit", "ops", "reqps", "cps", "dateTimeAsIso"),
+}
 KNOWN: Final = exported() | {"up": frozenset[str]()}
 DATASOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
-_MACROS: Final = {"$__rate_interval": "5m", "$__range": "6h", "$__interval": "1m"}
 
 each_dashboard = pytest.mark.parametrize("model", DASHBOARDS.values(), ids=DASHBOARDS)
 each_panel = pytest.mark.parametrize("panel", PANELS)
 
 
 def _expressions(model: Json) -> list[str]:
-    panels = [t["expr"] for panel in model["panels"] for t in panel.get("targets", [])]
-    return panels + [annotation["expr"] for annotation in model["annotations"]["list"]]
+    return [question.expression for question in questions("", model)]
 
 
 def _plain(expression: str) -> str:
-    for macro, value in _MACROS.items():
-        expression = expression.replace(macro, value)
-    return re.sub(r"\$(job|instance|domain)\b", ".+", expression)
+    return View(start=0, end=6 * 3600, step=60, scrape_s=15).expression(expression)
 
 
 @each_dashboard
@@ -71,11 +71,38 @@ def test_the_source_of_the_data_is_chosen_first(model: Json) -> None:
         assert variable["datasource"] == DATASOURCE
         assert variable["refresh"] == 2
         assert not variable["multi"] or variable["allValue"] == ".+"
-        metric, label = re.fullmatch(
-            r"label_values\((.*), (\w+)\)", variable["query"]["query"]
-        ).groups()
-        assert faults(f"sum by ({label}) ({_plain(metric)})", KNOWN) == []
+    for choice in choices("", model):
+        assert faults(f"sum by ({choice.label}) ({_plain(choice.metric)})", KNOWN) == []
     assert {a["datasource"]["uid"] for a in model["annotations"]["list"]} == {"${datasource}"}
+
+
+@each_dashboard
+def test_an_annotation_is_the_same_for_every_version_of_grafana(model: Json) -> None:
+    for annotation in model["annotations"]["list"]:
+        assert annotation["expr"] == annotation["target"]["expr"]
+
+
+@each_dashboard
+def test_what_it_leads_to_exists(model: Json) -> None:
+    for url in re.findall(r'"url": "([^"]*)"', json.dumps(model)):
+        uid, variable = re.match(r"/d/([\w-]+)\?var-(\w+)=", url).groups()
+        (there,) = [other for other in DASHBOARDS.values() if other["uid"] == uid]
+        assert variable in [v["name"] for v in there["templating"]["list"]]
+
+
+@each_panel
+def test_what_is_coloured_or_has_a_unit_of_its_own_is_in_the_panel(panel: Json) -> None:
+    """Grafana says nothing of an override that matches no series, or of a column that is not."""
+    named = [override["matcher"]["options"] for override in panel["fieldConfig"]["overrides"]]
+    if panel["type"] == "table":
+        renamed = panel["transformations"][-1]["options"]["renameByName"]
+        assert set(named) <= set(renamed.values())
+        assert {each["displayName"] for each in panel["options"]["sortBy"]} <= set(renamed.values())
+    elif named:
+        possible = {target["legendFormat"] for target in panel["targets"]}
+        shown = set(re.findall(r"\{\{(\w+)\}\}", "".join(possible)))
+        possible |= {v for name, values in VALUES if name.split(" ")[0] in shown for v in values}
+        assert set(named) <= possible
 
 
 @each_dashboard
@@ -103,7 +130,7 @@ def test_a_panel_is_described_and_has_a_unit_and_a_source(panel: Json) -> None:
         assert holder["datasource"] == DATASOURCE
     for override in panel["fieldConfig"]["overrides"]:
         for changed in override["properties"]:
-            assert changed["value"] in UNITS
+            assert changed["id"] != "unit" or changed["value"] in UNITS
 
 
 @each_panel
@@ -135,6 +162,8 @@ def test_counters_are_rates_over_an_interval_that_fits_the_scrapes(model: Json) 
             assert window == "$__rate_interval", expression
         for window in re.findall(r"\[([^\]]*)\]", expression):
             assert window in ("$__rate_interval", "$__range"), expression
+        for shift in re.findall(r"\boffset (\S+)\b", expression):
+            assert shift == "$__interval", expression
         counted = len(re.findall(r"\w_total\b", expression))
         assert len(re.findall(r"\b(?:rate|increase)\(\w+_total\b", expression)) == counted
 

@@ -20,7 +20,7 @@ _MATCHER: Final = re.compile(r"(\w+)\s*(=~|!~|!=|=)\s*\"((?:[^\"\\]|\\.)*)\"")
 _LISTED: Final = re.compile(
     r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\(([^)]*)\)", re.IGNORECASE
 )
-_RANGE: Final = re.compile(r"\[[^\]]*\]|\boffset\s+\w+")
+_RANGE: Final = re.compile(r"\[[^\]]*\]|\boffset\s+\$?\w+")
 _WORDS: Final = frozenset({"and", "or", "unless", "bool", "inf", "nan", "offset"})
 _OF_SERIES: Final = {"counter": ("",), "gauge": ("",), "summary": ("_sum", "_count")}
 _HISTOGRAM: Final = ("_bucket", "_sum", "_count")

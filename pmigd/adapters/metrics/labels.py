@@ -123,6 +123,10 @@ def action_of(action: Action) -> str | None:
             return "abort_timeout"
         case "suspend", by if by != "pmigd":
             return "force_switchover"
+        case "postcopy", by if by != "pmigd":
+            return "switch_postcopy"
+        case "recover", by if by != "pmigd":
+            return "postcopy_recover"
         case _:
             return None
 

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from pmigd.adapters.metrics.labels import action_of
 from pmigd.core import events as ev
 from pmigd.core.model import (
     Abort,
+    Action,
     Because,
     Direction,
     OnTimeout,
@@ -19,7 +21,7 @@ from pmigd.core.model import (
     View,
 )
 from pmigd.core.problem import KINDS, Code, Problem
-from tests.unit.metrics.story import GIB, PREPARED, World, lost_looks
+from tests.unit.metrics.story import BEGAN, GIB, PREPARED, World, lost_looks
 
 OUT = {"direction": "outgoing", "transport": "native"}
 
@@ -178,6 +180,22 @@ def test_what_the_policy_did_is_counted_and_what_a_person_did_to_stop_it_is_not(
         "abort_timeout": 1,
         "force_switchover": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("action", "by", "counted"),
+    [
+        ("postcopy", "policy", "switch_postcopy"),
+        ("postcopy", "root", "switch_postcopy"),
+        ("postcopy", "pmigd", None),
+        ("recover", "policy", "postcopy_recover"),
+        ("recover", "pmigd", None),
+    ],
+)
+def test_post_copy_is_counted_whoever_asked_for_it_and_what_is_noted_about_it_is_not(
+    action: str, by: str, counted: str | None
+) -> None:
+    assert action_of(Action(BEGAN, action, by, "asked for")) == counted
 
 
 def test_an_adopted_migration_is_counted_once_over_both_lives(world: World) -> None:
