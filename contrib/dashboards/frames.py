@@ -128,7 +128,8 @@ def _stat(model: Json, _: View, answers: Sequence[Sequence[Series]]) -> Json:
 
 
 def _times(view: View) -> list[float]:
-    return [view.start + n * view.step for n in range(int((view.end - view.start) / view.step) + 1)]
+    steps = round((view.end - view.start) / view.step)
+    return [view.start + number * view.step for number in range(steps + 1)]
 
 
 def _column(series: Series, view: View, length: int) -> list[float | None]:
@@ -207,7 +208,7 @@ def _axis(defaults: Json, values: Sequence[float]) -> tuple[list[float], tuple[f
         low = min(low, defaults.get("min", low))
         high = max(high, defaults["custom"].get("axisSoftMax", high))
         whole = defaults.get("decimals") == 0 and defaults["unit"] == "none"
-        marks_at = units.ticks(low, max(high, low + 1e-9), defaults["unit"], whole=whole)
+        marks_at = units.ticks(low, high, defaults["unit"], whole=whole)
     return marks_at, (marks_at[0], marks_at[-1])
 
 

@@ -84,6 +84,10 @@ class TestGraph:
         assert colors(colors={"bad": grafana.RED})[0] == frames.color("red")
         assert len({*colors(), *colors(shades=grafana.RED)}) == 4
 
+    def test_nothing_but_zeros_has_an_axis(self) -> None:
+        panel = grafana.graph("G", "", "none", Query("a", "a"), whole=True)
+        assert shown(panel, [steady(0)])["range"] == (0, 1)
+
     def test_without_data_it_has_no_series(self) -> None:
         assert shown(grafana.graph("G", "", "s", Query("a", "a")), [])["series"] == []
 
