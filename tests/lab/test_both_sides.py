@@ -38,14 +38,25 @@ def grown(pmig: Pmig, before: dict[tuple[str, ...], float]) -> dict[tuple[str, .
     return {key: value - before[key] for key, value in now.items() if value != before[key]}
 
 
+def active(pmig: Pmig) -> float:
+    directions = ("outgoing", "incoming")
+    return sum(pmig.metric("pmigd_migrations_active", direction=name) for name in directions)
+
+
+@pytest.fixture(autouse=True)
+def _quiet(a, b) -> None:
+    """What earlier tests began has ended, so that it is counted already."""
+    until(lambda: active(a) == active(b) == 0, "nothing under way", timeout=30)
+
+
 def test_each_side_counts_a_migration_once_and_only_the_source_measures_it(a, b, slow) -> None:
     g = slow(fill_mib=16)
     before_a, before_b = counted(a), counted(b)
-    m = a.submit(g, bandwidth_mib_s=8)
+    m = a.submit(g, bandwidth_mib_s=1)
     a.wait(m["id"], "precopy", also=lambda m: m["progress"] is not None)
+    until(lambda: active(b) == 1, "the guest seen to come", timeout=10)
     labels = {"domain": g.name, "uuid": g.uuid, "peer": "", "transport": "native"}
     assert b.metric("pmigd_migration_info", direction="incoming", **labels) == 1
-    assert b.metric("pmigd_migrations_active", direction="incoming") == 1
     assert b.metric("pmigd_migration_phase", domain=g.name, phase="starting") == 1
     live = {
         line.partition("{")[0]
@@ -57,6 +68,7 @@ def test_each_side_counts_a_migration_once_and_only_the_source_measures_it(a, b,
         "pmigd_migration_phase",
         "pmigd_migration_start_timestamp_seconds",
     }
+    a.call("PATCH", f"/v1/migrations/{m['id']}", {"bandwidth_mib_s": 1000})
     sent = a.end(m["id"])["result"]["transferred_bytes"]
     (into,) = until(
         lambda: b.all(domain=g.name, state="succeeded"), "the end at the destination", timeout=10
@@ -86,6 +98,7 @@ def test_each_side_counts_a_migration_once_and_only_the_source_measures_it(a, b,
 def test_an_aborted_one_has_failed_for_a_destination_which_is_told_no_more(a, b, slow) -> None:
     m = a.submit(slow(), bandwidth_mib_s=1)
     a.wait(m["id"], "precopy", also=lambda m: m["progress"] is not None)
+    until(lambda: active(b) == 1, "the guest seen to come", timeout=10)
     before_a, before_b = counted(a), counted(b)
     a.abort(m["id"])
     a.end(m["id"], "cancelled")
@@ -146,5 +159,5 @@ def test_a_long_pause_is_told_at_its_length(lab, a, b, guest) -> None:
     g = guest(working_set_mib=24, dirty_pages_per_tick=128)
     lab.link(b.host).shape(24, direction="in")
     told, felt = moved(a, b, g, max_downtime_ms=5000)
-    assert told > 0.3
+    assert told > 5 * TICK_S
     assert told == pytest.approx(felt, rel=0.1, abs=2 * TICK_S)

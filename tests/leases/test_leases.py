@@ -40,7 +40,11 @@ def test_a_destination_knows_from_the_lease_who_sends_and_how(a, b, slow) -> Non
     m = a.submit(g, bandwidth_mib_s=1, transport="tunnelled")
     a.wait(m["id"], "precopy", also=lambda m: m["progress"] is not None)
     sent = {"direction": "incoming", "peer": "hosta", "transport": "tunnelled"}
-    assert b.metric("pmigd_migration_info", domain=g.name, **sent) == 1
+    until(
+        lambda: b.metric("pmigd_migration_info", domain=g.name, **sent),
+        "the guest seen to come",
+        timeout=10,
+    )
     (into,) = b.all(domain=g.name)
     assert (into["source"], into["destination"], into["external"]) == ("hosta", "hostb", True)
     a.abort(m["id"])

@@ -21,6 +21,7 @@ from typing import Any, Final
 import pytest
 
 from contrib.lab.deadlines import until
+from pmigd.adapters.metrics.labels import POOLS
 from pmigd.adapters.x509 import expires
 from pmigd.api.door import HANDSHAKE_DEADLINE_S
 from tests.support.certificates import Pair
@@ -86,6 +87,7 @@ def test_without_tls_and_password_anybody_reads_on_every_address(daemon: Daemon)
         assert answer.status == 200
         assert answer.headers["X-Frame-Options"] == "deny"
         assert _sample(answer.body, "pmigd_web_config_last_reload_successful") == 1
+        assert set(re.findall('pool="([^"]+)"', answer.body)) == set(POOLS)
         links = re.findall('href="([^"]+)"', ask(port, "/", host=host).body)
         assert links == ["/metrics", "/-/healthy", "/-/ready"]
         # There is no libvirt here: it is not ready, and says so.
