@@ -56,9 +56,11 @@ def run(args: argparse.Namespace, client: Client, output: Output) -> int:
     if output.terminal and not items:
         output.line("no such migrations" if args.all or query[:1] != [OPEN_QUERY[0]] else _NONE)
         return exits.SUCCEEDED
-    migrations = [Migration(item) for item in items]
-    table = listing.rows(migrations, datetime.now(UTC), full_ids=not output.terminal)
-    output.table(listing.COLUMNS, table)
+    migrations, now = [Migration(item) for item in items], datetime.now(UTC)
+    if output.terminal:
+        output.table(listing.columns(ids=True), listing.rows(migrations, now, ids=True))
+    else:
+        output.table(listing.PLAIN, listing.plain_rows(migrations, now))
     return exits.SUCCEEDED
 
 
