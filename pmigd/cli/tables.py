@@ -109,8 +109,9 @@ def _line(
         if i >= len(row) or room < 1:
             break
         last = i == len(row) - 1 < len(columns) - 1
-        cell = pieces(row[i], room if last else min(wide, room), g, middle=columns[i].middle)
-        blank = max(0, wide - length(cell)) if columns[i].right and not last else 0
+        place = room if last else min(wide, room)
+        cell = pieces(row[i], place, g, middle=columns[i].middle)
+        blank = place - length(cell) if columns[i].right and not last else 0
         line += [(" " * (at - length(line) + blank), ""), *cell]
         at += wide + _GAP
     return line
