@@ -40,7 +40,7 @@ _COLUMNS: Final = (
     Column("DISKS", drop=8, right=True, optional=True),
     Column("RATE", drop=3, right=True, least=10),
     Column("DIRTY", drop=4, right=True, least=10),
-    Column("PAUSE", drop=6, right=True, least=10),
+    Column("PAUSE", drop=6, right=True, least=11),
     Column("PASS", drop=11, right=True),
     Column("SLOWED", drop=9, right=True, optional=True),
     Column("ETA", drop=1, right=True, least=6),

@@ -29,6 +29,8 @@ OPEN_STATES: Final = (
 TERMINAL_STATES: Final = ("succeeded", "failed", "cancelled")
 STATES: Final = (*OPEN_STATES, *TERMINAL_STATES)
 
+_AS_FAST: Final = 0.95
+
 
 class Migration:
     """One migration object, with the few readings that more than one view needs."""
@@ -134,12 +136,15 @@ class Migration:
     def outpaced(self) -> bool:
         """Whether the guest writes its memory as fast as it is sent, so that no end is in sight.
 
-        A matter of this moment: it may write less soon, be slowed down, or be sent faster.
+        A matter of this moment: it may write less soon, be slowed down, or be sent faster. Nearly
+        as fast is as fast: a guest that writes all of its working set in each pass writes in a pass
+        what is sent in it, and the two rates, as QEMU measures them, are now and then in turn the
+        higher one.
         """
         sent, written = (
             _number(self.progress, f"{kind}_bytes_per_second") for kind in ("memory", "dirty")
         )
-        return self.state == "precopy" and 0 < written >= sent
+        return self.state == "precopy" and 0 < written >= _AS_FAST * sent
 
     def waiting(self, now: datetime | None = None) -> str | None:
         """What it waits for, in one phrase, with ``now`` for how long already; or None."""
@@ -153,12 +158,12 @@ class Migration:
 
     def eta(self) -> str:
         """What is left to wait at the present rates: ``19s``, ``never``; ``-`` when not known."""
+        if self.outpaced:
+            return "never"
         eta_s = self.progress.get("eta_s")
-        if self.terminal:
+        if self.terminal or not isinstance(eta_s, int | float):
             return "-"
-        if isinstance(eta_s, int | float):
-            return figures.duration(eta_s)
-        return "never" if self.outpaced else "-"
+        return figures.duration(eta_s)
 
     def pause(self) -> str:
         """The pause that is expected and the one that is allowed: ``90/300 ms``, ``12s/300 ms``."""

@@ -78,7 +78,8 @@ def test_percent_is_of_disks_until_these_are_over_and_says_so() -> None:
     [
         ({}, "19s"),
         ({"eta_s": None}, "-"),
-        ({"eta_s": None, "dirty_bytes_per_second": 118 << 20}, "never"),
+        ({"eta_s": 3600.0, "dirty_bytes_per_second": 111 << 20}, "1h00m"),
+        ({"eta_s": 9999.0, "dirty_bytes_per_second": 114 << 20}, "never"),
         ({"eta_s": None, "dirty_bytes_per_second": 119 << 20}, "never"),
         ({"eta_s": None, "dirty_bytes_per_second": 0, "memory_bytes_per_second": 0}, "-"),
         ({"eta_s": None, "dirty_bytes_per_second": 1, "memory_bytes_per_second": 0}, "never"),

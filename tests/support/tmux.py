@@ -57,12 +57,16 @@ class Tmux:
         return self._tmux("capture-pane", "-p", *(["-e"] if colours else [])).rstrip("\n")
 
     def look(self, *words: str, gone: Sequence[str] = (), colours: bool = False) -> str:
-        """What is to be seen, once all `words` are and nothing of `gone` is."""
+        """What is to be seen, once all `words` are and nothing of `gone` is.
+
+        With `colours`, the sequences that make them are in the answer.
+        """
 
         def there() -> str:
-            text = self.text(colours=colours)
-            fits = all(w in text for w in words) and not any(w in text for w in gone)
-            return text if fits else ""
+            text = self.text(colours=True)
+            plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+            fits = all(w in plain for w in words) and not any(w in plain for w in gone)
+            return (text if colours else plain) if fits else ""
 
         what = f"{words} and not {gone} on the screen"
         return until(there, what, timeout=DEADLINE_S, interval=0.05, evidence=self.text)
