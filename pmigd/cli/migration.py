@@ -29,6 +29,7 @@ OPEN_STATES: Final = (
 TERMINAL_STATES: Final = ("succeeded", "failed", "cancelled")
 STATES: Final = (*OPEN_STATES, *TERMINAL_STATES)
 
+_BEFORE_THE_PAUSE: Final = ("preparing", "precopy", "finishing")
 _AS_FAST: Final = 0.95
 
 
@@ -166,12 +167,20 @@ class Migration:
         return figures.duration(eta_s)
 
     def pause(self) -> str:
-        """The pause that is expected and the one that is allowed: ``90/300 ms``, ``12s/300 ms``."""
+        """The pause that is expected and the one that is allowed: ``90/300 ms``, ``12s/300 ms``.
+
+        ``-`` once it is over.
+        """
         limit = self.progress.get("downtime_limit_ms")
-        if self.terminal or limit is None:
+        if self.state not in _BEFORE_THE_PAUSE or limit is None:
             return "-"
         expected = figures.by_unit("_ms", self.progress.get("expected_downtime_ms"))
         return f"{expected.removesuffix(' ms')}/{figures.by_unit('_ms', limit)}"
+
+    def dirty(self) -> str:
+        """How fast the guest writes what is to be sent; ``-`` once it runs at the destination."""
+        before = self.state in _BEFORE_THE_PAUSE
+        return self.figure("dirty_bytes_per_second") if before else "-"
 
     def sent(self, what: str) -> str:
         """How much of its memory or its disks was sent, of how much: ``0.9/4.2 GiB``.

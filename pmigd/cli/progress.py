@@ -65,7 +65,7 @@ class ProgressLine:
         candidates = [
             (migration.eta(), "eta {}"),
             (migration.figure("bytes_per_second"), "{}"),
-            (migration.figure("dirty_bytes_per_second"), "dirty {}"),
+            (migration.dirty(), "dirty {}"),
             (migration.pause(), "pause {}"),
             (migration.figure("iteration") if progress.get("iteration") else "-", "pass {}"),
             (migration.figure("throttle_percent"), "slowed {}"),

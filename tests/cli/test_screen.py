@@ -46,10 +46,10 @@ def some(stub: Stub) -> None:
 def test_it_moves_and_what_has_ended_stands_below_and_q_leaves(stub: Stub, screen: Open) -> None:
     stub.add(migration(1, progress=progress(10)))
     watch = screen()
-    watch.look("hosta  ready  out 1/4", "web1    precopy    ->hostb    9%  ━─", "19s")
+    watch.look("hosta  ready  out 1/4", "web1    precopy    ->hostb    9%  ", "──", "19s")
     assert watch.own_screen
     stub.say(event("progress", migration(1, progress=progress(70))))
-    watch.look("web1    precopy    ->hostb   69%  ━━━━━")
+    watch.look("web1    precopy    ->hostb   69%  ━━━━")
     stub.say(event("state", migration(1, state="succeeded", result=RESULT)))
     text = watch.look("ended  1 succeeded", gone=["precopy"])
     assert "web1    succeeded  ->hostb  in 23s, downtime 85 ms, 4.2 GiB" in text

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from pmigd.cli.output import Output
 
 _EPILOG = """\
-On a terminal IDs are as short as still tells them apart, and columns that do not fit are left out.
-"external" marks migrations that somebody started without pmigd.
+On a terminal IDs are as short as still tells them apart, and columns that do not fit are left out;
+pmigctl watch --help says what they mean. "external" marks migrations that somebody started without
+pmigd.
 
 examples:
   pmigctl list

@@ -31,7 +31,7 @@ _EPILOG = """\
 Without an ID a terminal shows all of them on a screen of its own, those in trouble first; q or
 Ctrl-C leaves it. Columns that do not fit are left out.
 
-  PROGRESS  of memory, or of disks while these are copied
+  DONE      of memory, or of disks while these are copied, which come first
   SENT      of how much; more than all of it where the guest writes again what was sent
   DIRTY     how fast the guest writes; red when that is as fast as it is sent
   PAUSE     expected, and allowed
