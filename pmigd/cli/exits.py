@@ -17,6 +17,7 @@ UNREACHABLE: Final = 6
 INTERNAL: Final = 70  # EX_SOFTWARE
 OUTPUT: Final = 74  # EX_IOERR: what was to be said could not be written
 INTERRUPTED: Final = 130  # 128 + SIGINT; a migration being followed goes on
+TERMINATED: Final = 143  # 128 + SIGTERM; a migration being followed goes on
 BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
 
 BY_STATE: Final = {

@@ -21,7 +21,7 @@ from pmigd.cli.errors import CliError, JsonObject, RefusedError, UnreachableErro
 from pmigd.cli.migration import Migration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from pmigd.cli.client import Client, Stream
@@ -49,9 +49,16 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """The daemon is away; said once per feed."""
+    """The daemon is away; said once each time, until it can be read again."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one of the questions beside the stream brought."""
+
+    raw: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +71,18 @@ class _Ended:
     error: BaseException | None
 
 
-Item = Event | Connected | Outage | Interrupt
+Item = Event | Connected | Outage | Interrupt | Answer
 
 
 class Feed:
     """The events of one migration, or of all when ``migration_id`` is None."""
 
-    def __init__(self, client: Client, migration_id: str | None = None) -> None:
+    def __init__(
+        self, client: Client, migration_id: str | None = None, *, patience_s: float | None = None
+    ) -> None:
         self._client = client
         self._id = migration_id
-        self.patience_s = PATIENCE_S
+        self.patience_s = PATIENCE_S if patience_s is None else patience_s
         self._queue: queue.SimpleQueue[Item | _Ended] = queue.SimpleQueue()
         self._stopped = threading.Event()
         self._stream: Stream | None = None
@@ -101,6 +110,23 @@ class Feed:
     def interrupt(self) -> None:
         """Put an Interrupt in line. Safe in a signal handler (SimpleQueue.put is reentrant)."""
         self._queue.put(Interrupt())
+
+    def ask(self, question: Callable[[], JsonObject], *, every_s: float) -> None:
+        """Ask now and ``every_s`` after each answer; the answers come in line.
+
+        In a thread of its own. While the daemon is away there are none.
+        """
+
+        def run() -> None:
+            try:
+                while not self._stopped.is_set():
+                    with contextlib.suppress(CliError):
+                        self._queue.put(Answer(question()))
+                    self._stopped.wait(every_s)
+            except BaseException as error:  # noqa: BLE001 - else nobody hears of it
+                self._queue.put(_Ended(error))
+
+        threading.Thread(target=run, name="questions", daemon=True).start()
 
     def items(self, *, tick_s: float = 1.0) -> Iterator[Item | None]:
         """Items as they come, None when ``tick_s`` passed without one.
@@ -139,6 +165,7 @@ class Feed:
             now = time.monotonic()
             if self._received != received:
                 away_since = None
+                self._announced = False
                 if now - began >= _STEADY_S:
                     pause_s = _FIRST_PAUSE_S
             else:

@@ -9,15 +9,22 @@ _STEPS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 def size(count: float) -> str:
     """Bytes, in the largest binary unit that keeps the figure at least 1: ``4.2 GiB``."""
-    value = float(count)
-    unit = _STEPS[0]
-    for unit in _STEPS:
-        if abs(value) < 1024 or unit == _STEPS[-1]:
-            break
-        value /= 1024
-    if unit == "B" or value >= 100:
-        return f"{value:.0f} {unit}"
-    return f"{value:.1f} {unit}"
+    unit = _unit(count)
+    return f"{_in(unit, count)} {_STEPS[unit]}"
+
+
+def share(part: float, whole: float) -> str:
+    """Bytes of bytes, in the unit of the second: ``0.9/4.2 GiB``."""
+    return f"{_in(_unit(whole), part)}/{size(whole)}"
+
+
+def _unit(count: float) -> int:
+    return next((n for n in range(len(_STEPS)) if abs(count) < 1024 ** (n + 1)), len(_STEPS) - 1)
+
+
+def _in(unit: int, count: float) -> str:
+    value = count / 1024**unit
+    return f"{value:.0f}" if unit == 0 or value >= 100 else f"{value:.1f}"
 
 
 def rate(bytes_per_second: float) -> str:

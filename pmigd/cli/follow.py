@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from pmigd.cli import exits
 from pmigd.cli.client import migration_path
 from pmigd.cli.errors import CliError, RefusedError, UnreachableError
-from pmigd.cli.feed import Connected, Event, Feed, Interrupt, Outage
+from pmigd.cli.feed import Event, Feed, Interrupt, Outage
 from pmigd.cli.migration import Migration, action, sample, summary
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def view_for(output: Output, *, verbose: bool = False) -> View:
     if output.terminal:
         from pmigd.cli.progress import Bar
 
-        return TerminalView(output, Bar(output.console()))
+        return TerminalView(output, Bar(output.console(), output.glyphs))
     return PlainView(output, every_s=0.0 if verbose else PLAIN_EVERY_S)
 
 
@@ -214,7 +214,7 @@ class Follower:
                 case Interrupt():
                     if not self._stay(migration_id):
                         return self._leave(migration_id)
-                case Connected():
+                case _:
                     pass
         raise UnreachableError(
             self._client.path, "the stream ended before the migration", "systemctl status pmigd"

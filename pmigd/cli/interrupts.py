@@ -1,9 +1,15 @@
-"""Ctrl-C while something is followed: the first is an item in line, the second leaves at once."""
+"""Ctrl-C while something is followed: the first is an item in line, the second leaves at once.
+
+SIGTERM leaves at once, too, but in good order: whoever holds the terminal gives it back.
+"""
 
 from __future__ import annotations
 
 import signal
+import sys
 from typing import TYPE_CHECKING, Self
+
+from pmigd.cli import exits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,11 +26,15 @@ class Interrupts:
         self._pressed = False
         self._notify: Callable[[], None] | None = None
         self._installed = False
+        self._terminable = False
 
     def __enter__(self) -> Self:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, self._handle)
             self._installed = True
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, _terminate)
+            self._terminable = True
         return self
 
     def __exit__(
@@ -35,6 +45,8 @@ class Interrupts:
     ) -> None:
         if self._installed:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self._terminable:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def tell(self, notify: Callable[[], None]) -> None:
         """Call ``notify`` for the first SIGINT, now if it came already.
@@ -51,3 +63,7 @@ class Interrupts:
         self._pressed = True
         if self._notify is not None:
             self._notify()
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(exits.TERMINATED)

@@ -29,6 +29,9 @@ OPEN_STATES: Final = (
 TERMINAL_STATES: Final = ("succeeded", "failed", "cancelled")
 STATES: Final = (*OPEN_STATES, *TERMINAL_STATES)
 
+_BEFORE_THE_PAUSE: Final = ("preparing", "precopy", "finishing")
+_AS_FAST: Final = 0.95
+
 
 class Migration:
     """One migration object, with the few readings that more than one view needs."""
@@ -91,29 +94,58 @@ class Migration:
         return [a for a in actions if isinstance(a, dict)] if isinstance(actions, list) else []
 
     @property
-    def percent(self) -> int | None:
-        """How much of memory and disk is over, 0-100; None when nothing is known.
+    def copies_disks(self) -> bool:
+        """Whether it is at its disks: they come first, and until then memory has no figures."""
+        progress = self.progress
+        return _number(progress, "disk_total_bytes") > 0 >= _number(progress, "memory_total_bytes")
 
-        From what remains, not from what was sent: a busy guest is sent several times over. Rounded
-        down, so that 100 % is never shown before nothing remains.
+    @property
+    def percent(self) -> int | None:
+        """How much of its memory is over, or of its disks while it is at these; None: not known.
+
+        From what remains, not from what was sent: a busy guest is sent several times over. 0-100,
+        rounded down, so that 100 % is never shown before nothing remains.
         """
         if self.state == "succeeded":
             return 100
-        progress = self.progress
-        total = _number(progress, "memory_total_bytes") + _number(progress, "disk_total_bytes")
-        if total <= 0:
-            return None
-        left = _number(progress, "memory_remaining_bytes") + _number(
-            progress, "disk_remaining_bytes"
-        )
-        return max(0, min(100, int(100 * (total - left) / total)))
+        total, left = self._now("total_bytes"), self._now("remaining_bytes")
+        return max(0, min(100, int(100 * (total - left) / total))) if total > 0 else None
+
+    @property
+    def percent_words(self) -> str:
+        """The same in words, ``-`` when not known: ``45%``, ``45% of disks``."""
+        if self.percent is None:
+            return "-"
+        return f"{self.percent}% of disks" if self.copies_disks else f"{self.percent}%"
 
     @property
     def remaining_bytes(self) -> float:
-        """What is still to be sent in this pass."""
-        return _number(self.progress, "memory_remaining_bytes") + _number(
-            self.progress, "disk_remaining_bytes"
+        """What is still to be sent in this pass, of what ``percent`` is about."""
+        return self._now("remaining_bytes")
+
+    def _now(self, what: str) -> float:
+        return _number(self.progress, f"{'disk' if self.copies_disks else 'memory'}_{what}")
+
+    @property
+    def peer(self) -> str:
+        """The other host, with an arrow for the way: ``->hostb``, ``<-hosta``."""
+        if self._text("direction") == "incoming":
+            return f"<-{self._text('source')}"
+        return f"->{self._text('destination')}"
+
+    @property
+    def outpaced(self) -> bool:
+        """Whether the guest writes its memory as fast as it is sent, so that no end is in sight.
+
+        A matter of this moment: it may write less soon, be slowed down, or be sent faster. Nearly
+        as fast is as fast: a guest that writes all of its working set in each pass writes in a pass
+        what is sent in it, and the two rates, as QEMU measures them, are now and then in turn the
+        higher one.
+        """
+        sent, written = (
+            _number(self.progress, f"{kind}_bytes_per_second") for kind in ("memory", "dirty")
         )
+        return self.state == "precopy" and 0 < written >= _AS_FAST * sent
 
     def waiting(self, now: datetime | None = None) -> str | None:
         """What it waits for, in one phrase, with ``now`` for how long already; or None."""
@@ -126,14 +158,38 @@ class Migration:
         return _number(self._object("waiting_for"), "position") or math.inf
 
     def eta(self) -> str:
-        """What is left to wait, or what for; ``-`` when neither is known."""
-        waiting = self.waiting()
-        if waiting is not None:
-            return waiting.removeprefix("a ").removeprefix("an ")
+        """What is left to wait at the present rates: ``19s``, ``never``; ``-`` when not known."""
+        if self.outpaced:
+            return "never"
         eta_s = self.progress.get("eta_s")
         if self.terminal or not isinstance(eta_s, int | float):
             return "-"
         return figures.duration(eta_s)
+
+    def pause(self) -> str:
+        """The pause that is expected and the one that is allowed: ``90/300 ms``, ``12s/300 ms``.
+
+        ``-`` once it is over.
+        """
+        limit = self.progress.get("downtime_limit_ms")
+        if self.state not in _BEFORE_THE_PAUSE or limit is None:
+            return "-"
+        expected = figures.by_unit("_ms", self.progress.get("expected_downtime_ms"))
+        return f"{expected.removesuffix(' ms')}/{figures.by_unit('_ms', limit)}"
+
+    def dirty(self) -> str:
+        """How fast the guest writes what is to be sent; ``-`` once it runs at the destination."""
+        before = self.state in _BEFORE_THE_PAUSE
+        return self.figure("dirty_bytes_per_second") if before else "-"
+
+    def sent(self, what: str) -> str:
+        """How much of its memory or its disks was sent, of how much: ``0.9/4.2 GiB``.
+
+        More than there is, where the guest writes again what was sent already.
+        """
+        total = _number(self.progress, f"{what}_total_bytes")
+        processed = _number(self.progress, f"{what}_processed_bytes")
+        return figures.share(processed, total) if total > 0 else "-"
 
     def figure(self, key: str) -> str:
         """One figure of the sample with its unit, ``-`` when there is none."""
@@ -142,6 +198,10 @@ class Migration:
     def age(self, now: datetime) -> str:
         """How long ago it was asked for."""
         return figures.age(self.raw.get("created_at"), now)
+
+    def elapsed(self, now: datetime) -> str:
+        """How long it has been going on, or waiting if it has not begun."""
+        return figures.age(self.raw.get("started_at") or self.raw.get("created_at"), now)
 
     def _object(self, key: str) -> JsonObject:
         value = self.raw.get(key)
@@ -157,8 +217,8 @@ def _number(values: JsonObject, key: str) -> float:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
 
 
-def summary(migration: Migration) -> str:
-    """How it ended (or where it stands), in one line."""
+def outcome(migration: Migration) -> str:
+    """The figures of its end, as far as there are any."""
     result = migration.result
     parts: list[str] = []
     if (seconds := result.get("duration_s")) is not None:
@@ -173,10 +233,15 @@ def summary(migration: Migration) -> str:
         parts.append(f"{iterations} iteration{'' if iterations == 1 else 's'}")
     if result.get("mode") not in (None, "precopy"):
         parts.append(figures.plain(str(result["mode"])))
+    return ", ".join(parts)
+
+
+def summary(migration: Migration) -> str:
+    """How it ended (or where it stands), in one line."""
     head = f"{migration.domain}: {migration.state}"
     if migration.state == "succeeded":
         head += f" {migration.route}"
-    return f"{head} {', '.join(parts)}".rstrip()
+    return f"{head} {outcome(migration)}".rstrip()
 
 
 def sample(migration: Migration) -> str:
@@ -184,20 +249,21 @@ def sample(migration: Migration) -> str:
     waiting = migration.waiting()
     if waiting is not None:
         return f"waits for {waiting}"
-    percent = migration.percent
-    parts = [migration.state if percent is None else f"{percent}%"]
+    known = migration.percent is not None
+    parts = [migration.percent_words if known else migration.state]
     progress = migration.progress
-    if percent is not None:
+    if known:
         parts.append(f"{figures.size(migration.remaining_bytes)} left")
     for key, words in (
         ("bytes_per_second", "{}"),
         ("dirty_bytes_per_second", "dirty {}"),
         ("iteration", "iteration {}"),
         ("throttle_percent", "throttle {}"),
-        ("eta_s", "eta {}"),
     ):
         if progress.get(key):
             parts.append(words.format(figures.by_unit(key, progress[key])))
+    if (eta := migration.eta()) != "-":
+        parts.append(f"eta {eta}")
     return ", ".join(parts)
 
 

@@ -11,27 +11,41 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from pmigd.cli import figures
+from pmigd.cli import cells, figures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from rich.console import Console
 
+    from pmigd.cli.cells import AnyCell, Column, Glyphs
     from pmigd.cli.errors import JsonObject
 
-STATE_STYLES = {
+ROLES = {
+    "queued": "dim",
+    "preparing": "cyan",
+    "precopy": "cyan",
+    "postcopy": "magenta",
+    "postcopy_paused": "bold red",
+    "finishing": "cyan",
     "succeeded": "green",
     "failed": "red",
     "cancelled": "yellow",
     "unresolved": "bold red",
-    "postcopy_paused": "bold red",
-    "queued": "dim",
-    "away:": "red",
+    "block": "bold red",
+    "warn": "yellow",
+    "info": "cyan",
+    "trouble": "bold red",
+    "good": "green",
+    "title": "bold",
+    "left": "dim",
+    "aside": "dim",
 }
-"""The style of a table's cell by its first word."""
+"""How each role looks: states, levels of findings, parts of tables.
 
-LEVEL_STYLES = {"block": "bold red", "warn": "yellow", "info": "cyan"}
+In the terminal's own colours, which its owner chose to suit the background. White, black and their
+bright kin are left out: one of them cannot be seen on a light background, or on a dark one.
+"""
 
 
 class Output:
@@ -59,7 +73,7 @@ class Output:
             return
         from rich.text import Text
 
-        head = Text(level.ljust(width), style=LEVEL_STYLES.get(level, ""))
+        head = Text(level.ljust(width), style=role(level))
         self.console().print(head.append(text, style="default"), soft_wrap=True)
 
     def object(self, value: JsonObject) -> None:
@@ -82,33 +96,33 @@ class Output:
     def console(self) -> Console:
         """The terminal, by rich, which also honours NO_COLOR and the width."""
         from rich.console import Console
+        from rich.theme import Theme
 
-        return Console(highlight=False, markup=False, emoji=False)
+        return Console(highlight=False, markup=False, emoji=False, theme=Theme(ROLES))
 
-    def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-        """A table: by rich on a terminal, in aligned plain columns in a pipe."""
+    @property
+    def glyphs(self) -> Glyphs:
+        """What the terminal can surely show."""
+        return cells.glyphs(os.environ, sys.stdout.encoding or "")
+
+    def table(self, columns: Sequence[Column], rows: Sequence[Sequence[AnyCell]]) -> None:
+        """A table: fitted to the width of a terminal, in aligned plain columns in a pipe."""
         if self.terminal:
+            from rich.text import Text
+
             from pmigd.cli import tables
 
             console = self.console()
-            console.print(tables.build(columns, rows, console.width))
+            for line in tables.lines(columns, rows, console.width, self.glyphs):
+                console.print(Text.assemble(*line), no_wrap=True)
             return
         for text in plain_table([c.title for c in columns], rows):
             self.line(text)
 
 
-class Column:
-    """A column's title, and what becomes of it when the terminal is narrow."""
-
-    __slots__ = ("cut", "drop", "right", "title")
-
-    def __init__(
-        self, title: str, *, drop: int = 0, cut: int | None = None, right: bool = False
-    ) -> None:
-        self.cut = cut  # may be cut down to this width before another column is given up
-        self.title = title
-        self.drop = drop  # 0: never; otherwise the highest number goes first
-        self.right = right
+def role(name: str) -> str:
+    """A name from elsewhere, such as a state, as a role; none if it is none."""
+    return name if name in ROLES else ""
 
 
 def problem_lines(problem: JsonObject) -> list[str]:
@@ -131,9 +145,9 @@ def one_line(value: object) -> str:
     return figures.plain(" ".join(str(value).split()))
 
 
-def plain_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def plain_table(titles: Sequence[str], rows: Iterable[Sequence[AnyCell]]) -> list[str]:
     """Aligned columns, two spaces apart, no trailing blanks."""
-    table = [list(titles), *(list(r) for r in rows)]
+    table = [list(titles), *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(row[i]) for row in table) for i in range(len(titles))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -24,11 +24,14 @@ exit codes:
   5    unresolved: the outcome is not known, an operator has to look
   6    the daemon is not reachable
   130  interrupted by Ctrl-C; a migration that was followed goes on
+  143  ended by SIGTERM; the same
 
 environment:
   PMIGD_SOCKET  the daemon's socket, where --socket is not given
   NO_COLOR      no colours
   TRACEPARENT   the trace that a migration belongs to, as the W3C writes it
+  LC_ALL, LANG  bars are lines where these say UTF-8, else ASCII
+  TERM          dumb: plain lines, as in a pipe
 """
 
 

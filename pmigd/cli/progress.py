@@ -10,18 +10,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
-from pmigd.cli.output import STATE_STYLES
+from pmigd.cli import tables
+from pmigd.cli.cells import Cell, Gauge
+from pmigd.cli.output import role
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from rich.console import Console, ConsoleOptions, RenderResult
 
+    from pmigd.cli.cells import Glyphs
     from pmigd.cli.migration import Migration
+    from pmigd.cli.tables import Line
 
 _LEAST_BAR = 10
 _MOST_BAR = 40
@@ -30,49 +32,48 @@ _MOST_BAR = 40
 class ProgressLine:
     """What is drawn: guest, state, bar, figures, as many as the width allows."""
 
-    def __init__(self, migration: Migration, now: datetime) -> None:
+    def __init__(self, migration: Migration, now: datetime, g: Glyphs) -> None:
         self._migration = migration
         self._now = now
+        self._g = g
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Called by rich at each redraw, with the width the terminal has then."""
-        migration = self._migration
+        # Room for the "^C" that the terminal echoes: it must not wrap, or the bar is not wiped.
+        yield Text.assemble(*self.line(options.max_width - 3), no_wrap=True)
+
+    def line(self, width: int) -> Line:
+        """One line of at most ``width`` cells."""
+        migration, percent = self._migration, self._migration.percent
         head = f"{migration.domain} {migration.state}"
-        waiting, percent = migration.waiting(self._now), migration.percent
+        waiting = migration.waiting(self._now)
         if waiting is not None or percent is None:
             text = f"{head}: waits for {waiting}" if waiting else f"{head} {self._elapsed()}"
-            yield Text(text, no_wrap=True, overflow="ellipsis")
-            return
-        # Room for the "^C" that the terminal echoes: it must not wrap, or the bar is not wiped.
-        width = options.max_width - 3
-        tail = self._tail(width - len(head) - _LEAST_BAR - 2, percent)
-        bar_width = min(_MOST_BAR, width - len(head) - len(tail) - 2)
-        style = STATE_STYLES.get(migration.state, "")
-        if bar_width < 3:
-            yield Text(f"{percent:3d}% {head}", style=style, no_wrap=True, overflow="ellipsis")
-            return
-        grid = Table.grid(padding=(0, 1, 0, 0))
-        grid.add_row(
-            Text(head, style=style, no_wrap=True),
-            ProgressBar(total=100, completed=percent, width=bar_width),
-            Text(tail, no_wrap=True, overflow="ellipsis"),
-        )
-        yield grid
+            return tables.joined([Cell(text)], width, self._g)
+        look = role(migration.state)
+        left = tables.joined([Cell(f"{head} ", look)], width, self._g)
+        tail = self._tail(width - tables.length(left) - _LEAST_BAR)
+        room = min(_MOST_BAR, width - tables.length(left) - len(tail))
+        if room < 3:
+            return tables.joined([Cell(f"{percent:3d}% {head}", look)], width, self._g)
+        bar = tables.pieces(Gauge(percent, look, longest=room), room, self._g)
+        return [*left, *bar, (tail, "")]
 
-    def _tail(self, width: int, percent: int) -> str:
+    def _tail(self, width: int) -> str:
         migration, progress = self._migration, self._migration.progress
-        tail = f"{percent:3d}%"
+        tail = f" {migration.percent_words:>4}"
         candidates = [
-            ("eta_s", "eta {}"),
-            ("bytes_per_second", "{}"),
-            ("dirty_bytes_per_second", "dirty {}"),
-            ("iteration", "pass {}"),
-            ("throttle_percent", "throttle {}"),
+            (migration.eta(), "eta {}"),
+            (migration.figure("bytes_per_second"), "{}"),
+            (migration.dirty(), "dirty {}"),
+            (migration.pause(), "pause {}"),
+            (migration.figure("iteration") if progress.get("iteration") else "-", "pass {}"),
+            (migration.figure("throttle_percent"), "slowed {}"),
         ]
-        for key, words in candidates:
-            if not progress.get(key):
+        for figure, words in candidates:
+            if figure == "-":
                 continue
-            longer = f"{tail} {words.format(migration.figure(key))}"
+            longer = f"{tail} {words.format(figure)}"
             if len(longer) > width:
                 break
             tail = longer
@@ -80,19 +81,20 @@ class ProgressLine:
         return f"{tail} {elapsed}" if len(tail) + len(elapsed) < width else tail
 
     def _elapsed(self) -> str:
-        return self._migration.age(self._now)
+        return self._migration.elapsed(self._now)
 
 
 class Bar:
     """The live line: shown, hidden for a question, and gone at the end."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, g: Glyphs) -> None:
         self.console = console
+        self._g = g
         self._live: Live | None = None
 
     def draw(self, migration: Migration, now: datetime) -> None:
         """Show this state from now on."""
-        line = ProgressLine(migration, now)
+        line = ProgressLine(migration, now, self._g)
         if self._live is None:
             # transient: the final line replaces the bar instead of standing below it.
             self._live = Live(

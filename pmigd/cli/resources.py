@@ -38,20 +38,24 @@ def name(resource: object) -> str:
     return _unknown(resource) if words is None else words.partition(" ")[2]
 
 
+def wanted(waiting: JsonObject) -> str:
+    """The resource alone that a queued migration waits for: ``an incoming slot of hostb``."""
+    resource = str(waiting.get("resource") or "?")
+    host = figures.plain(str(waiting.get("host") or "?"))
+    if resource in MISSING:
+        return MISSING[resource].format(host)
+    return f"{COUNTED.get(resource) or _unknown(resource)} of {host}"
+
+
 def waited_for(waiting: JsonObject, now: datetime | None = None) -> str:
     """What a queued migration waits for, its place in line, and with ``now`` for how long already.
 
     ``an incoming slot of hostb (2 of 2 in use), 3rd in line for 40s, about 2m05s to go``
     """
-    resource = str(waiting.get("resource") or "?")
-    host = figures.plain(str(waiting.get("host") or "?"))
-    more = []
-    if resource in MISSING:
-        text = MISSING[resource].format(host)
-    else:
-        text = f"{COUNTED.get(resource) or _unknown(resource)} of {host}"
-        if waiting.get("used") is not None and waiting.get("limit") is not None:
-            more.append(f"{waiting['used']} of {waiting['limit']} in use")
+    text, more = wanted(waiting), []
+    used, limit = waiting.get("used"), waiting.get("limit")
+    if waiting.get("resource") not in MISSING and None not in (used, limit):
+        more.append(f"{used} of {limit} in use")
     if waiting.get("detail"):
         more.append(figures.plain(str(waiting["detail"])))
     if more:

@@ -37,8 +37,10 @@ def stub() -> Iterator[Stub]:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if k not in ("PMIGD_SOCKET", "NO_COLOR", "COLUMNS")}
-    return {**kept, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", **changes}
+    told = ("PMIGD_SOCKET", "NO_COLOR", "COLUMNS", "LC_ALL", "LC_CTYPE")
+    kept = {k: v for k, v in os.environ.items() if k not in told}
+    terminal = {"TERM": "xterm-256color", "LANG": "C.UTF-8"}
+    return {**kept, "PYTHONPATH": str(ROOT), **terminal, **changes}
 
 
 class Running:

@@ -10,6 +10,7 @@ import queue
 import socket as sockets
 import socketserver
 import threading
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
@@ -109,6 +110,19 @@ LIMITS = {
     "daemons": [],
     "given": {"granted": 0, "waiting": 0},
     "problems": [],
+}
+
+
+STATUS = {
+    "name": "hosta",
+    "version": "0.1.0",
+    "started_at": "2026-11-21T09:00:00Z",
+    "ready": True,
+    "missing": {},
+    "libvirt": {"connected": True, "version": "9.0.0"},
+    "journal": {"writable": True},
+    "limits": {"max_outgoing": 4, "max_incoming": 2, "held_outgoing": 0, "held_incoming": 0},
+    "migrations": {},
 }
 
 
@@ -378,6 +392,9 @@ class Stub:
                 return 200, {"items": self.peers}
             case "GET", ["limits"]:
                 return 200, self.limits
+            case "GET", ["status"]:
+                states = Counter(m["state"] for m in self.migrations.values())
+                return 200, {**STATUS, "migrations": states}
             case "GET", ["domains"]:
                 return 200, {"items": self.domains}
             case _:

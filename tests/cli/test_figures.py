@@ -54,16 +54,70 @@ def test_short_ids_are_as_long_as_they_must_be_and_at_least_eight() -> None:
     assert short_ids([one, near]) == {one: "0199c1d2-7", near: "0199c1d2-8"}
 
 
-def test_percent_counts_memory_and_disk_and_never_rounds_up_to_the_end() -> None:
+def test_percent_is_of_memory_and_never_rounds_up_to_the_end() -> None:
     nearly = progress(0, memory_total_bytes=1000, memory_remaining_bytes=1)
     assert Migration(migration(progress=nearly)).percent == 99
-    both = progress(
-        0,
-        memory_total_bytes=100,
-        memory_remaining_bytes=0,
-        disk_total_bytes=300,
-        disk_remaining_bytes=300,
-    )
-    assert Migration(migration(progress=both)).percent == 25
     assert Migration(migration()).percent is None
     assert Migration(migration(state="succeeded")).percent == 100
+
+
+def test_percent_is_of_disks_until_these_are_over_and_says_so() -> None:
+    """Disks are copied first; libvirt has no figures of memory until then."""
+    disks = {"disk_total_bytes": 300, "disk_processed_bytes": 100, "disk_remaining_bytes": 200}
+    first = Migration(migration(progress=progress(0, **disks, memory_total_bytes=0)))
+    assert (first.percent, first.percent_words, first.remaining_bytes) == (33, "33% of disks", 200)
+    # A guest that writes to its disks keeps a little of them to be sent until the end.
+    then = progress(0, **disks, memory_total_bytes=100, memory_remaining_bytes=50)
+    both = Migration(migration(progress=then))
+    assert (both.percent, both.percent_words, both.remaining_bytes) == (50, "50%", 50)
+    assert both.sent("disk") == "100/300 B"
+
+
+@pytest.mark.parametrize(
+    ("changes", "eta"),
+    [
+        ({}, "19s"),
+        ({"eta_s": None}, "-"),
+        ({"eta_s": 3600.0, "dirty_bytes_per_second": 111 << 20}, "1h00m"),
+        ({"eta_s": 9999.0, "dirty_bytes_per_second": 114 << 20}, "never"),
+        ({"eta_s": None, "dirty_bytes_per_second": 119 << 20}, "never"),
+        ({"eta_s": None, "dirty_bytes_per_second": 0, "memory_bytes_per_second": 0}, "-"),
+        ({"eta_s": None, "dirty_bytes_per_second": 1, "memory_bytes_per_second": 0}, "never"),
+        ({"eta_s": None, "dirty_bytes_per_second": None}, "-"),
+    ],
+)
+def test_a_guest_that_writes_as_fast_as_it_is_sent_never_arrives(
+    changes: dict[str, object], eta: str
+) -> None:
+    assert Migration(migration(progress=progress(**changes))).eta() == eta
+
+
+def test_in_post_copy_the_pause_is_over_and_nothing_outpaces_it() -> None:
+    """What the guest writes over there is not sent any more; libvirt's figures of it are old."""
+    busy = progress(eta_s=None, dirty_bytes_per_second=1 << 40)
+    there = Migration(migration(state="postcopy", progress=busy))
+    assert (there.eta(), there.dirty(), there.pause()) == ("-", "-", "-")
+
+
+@pytest.mark.parametrize(
+    ("expected", "limit", "text"),
+    [
+        (90, 300, "90/300 ms"),
+        (None, 300, "-/300 ms"),
+        (12_400, 300, "12s/300 ms"),
+        (90, 20_000, "90/20s"),
+        (90, None, "-"),
+    ],
+)
+def test_the_pause_that_is_expected_stands_beside_the_one_that_is_allowed(
+    expected: int | None, limit: int | None, text: str
+) -> None:
+    sample = progress(expected_downtime_ms=expected, downtime_limit_ms=limit)
+    assert Migration(migration(progress=sample)).pause() == text
+
+
+def test_shares_have_the_unit_of_the_whole() -> None:
+    assert figures.share(0, 4 << 30) == "0.0/4.0 GiB"
+    assert figures.share(500 << 20, 4 << 30) == "0.5/4.0 GiB"
+    assert figures.share(5 << 30, 4 << 30) == "5.0/4.0 GiB"
+    assert figures.share(7, 1000) == "7/1000 B"

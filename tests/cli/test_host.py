@@ -126,7 +126,7 @@ class TestLimits:
         assert run("limits")[::2] == (0, "")
 
     @pytest.mark.parametrize(
-        ("taken", "bar"), [(0, ""), (1, "╸"), (816, "╸"), (2450, "━" * 3), (4899, "━" * 5 + "╸")]
+        ("taken", "bar"), [(0, ""), (1, "╾"), (816, "╾"), (2450, "━" * 3), (4899, "━" * 5 + "╾")]
     )
     def test_a_bar_shows_how_full_it_is_and_is_full_only_when_nothing_is_left(
         self, stub: Stub, terminal: Open, taken: int, bar: str
@@ -135,7 +135,7 @@ class TestLimits:
         stub.limits |= {"resources": [CLIENTS | {"used": 0, "others": taken}, full]}
         screen = terminal("limits")
         assert screen.end() == 0
-        bars = [re.findall("[━╸]+", line) for line in screen.text.splitlines()[1:3]]
+        bars = [re.findall("[━╾]+", line) for line in screen.text.splitlines()[1:3]]
         assert bars == [[bar] if bar else [], ["━" * 6]]
 
     @pytest.mark.parametrize("columns", [30, 60, 80, 120])

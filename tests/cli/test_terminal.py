@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pmigd.cli.cells import ASCII, UNICODE, Glyphs, glyphs
 from tests.cli.conftest import Terminal
 from tests.cli.stub import RESULT, Stub, event, finding, migration, problem, progress, waits
 
@@ -27,9 +28,11 @@ def test_the_bar_shows_percent_rate_and_time_left_and_gives_way_to_the_result(
 ) -> None:
     screen = terminal("migrate", "web1", "hostb")
     stub.say(sampled(45))
-    screen.wait_for(r"web1 precopy [━╸╺ ]{10,} +44% eta 19s 118 MiB/s dirty 12\.0 MiB/s")
+    screen.wait_for(
+        r"web1 precopy [━╾─]{10,}  44% eta 19s 118 MiB/s dirty 12\.0 MiB/s pause 90/300 ms"
+    )
     stub.say(sampled(80))
-    screen.wait_for(r"[━╸╺ ]{10,} +79%")
+    screen.wait_for(r"[━╾─]{10,}  79%")
     stub.say(SUCCEEDED)
     assert screen.end() == 0
     assert screen.text.rstrip().endswith("5 iterations")
@@ -201,19 +204,6 @@ def test_short_ids_in_the_table_still_tell_the_migrations_apart(stub: Stub, term
     assert all(len(i) < 36 for i in ids)
 
 
-def test_watch_of_all_is_a_live_table(stub: Stub, terminal: Open) -> None:
-    stub.add(migration(1, progress=progress(10)))
-    screen = terminal("watch", columns=120)
-    screen.wait_for(r"web1 +precopy +hosta->hostb +9%")
-    stub.say(event("progress", migration(1, progress=progress(70))))
-    screen.wait_for(r"web1 +precopy +hosta->hostb +69%")
-    stub.say(SUCCEEDED)
-    screen.wait_for(r"web1 +succeeded +hosta->hostb +100%")
-    screen.press("\x03")
-    assert screen.end() == 130
-    assert "Traceback" not in screen.text
-
-
 def test_watch_of_one_leaves_at_ctrl_c_without_a_question(stub: Stub, terminal: Open) -> None:
     stub.add(migration(1, progress=progress(10)))
     screen = terminal("watch", "web1")
@@ -222,6 +212,51 @@ def test_watch_of_one_leaves_at_ctrl_c_without_a_question(stub: Stub, terminal: 
     assert screen.end() == 130
     assert "left it running" in screen.text
     assert "[a]bort" not in screen.text
+
+
+def test_ended_by_sigterm_it_gives_the_cursor_back(stub: Stub, terminal: Open) -> None:
+    screen = terminal("migrate", "web1", "hostb")
+    stub.say(sampled(45))
+    screen.wait_for("44%")
+    screen.process.terminate()
+    assert screen.end() == 143
+    assert screen.raw.rfind("\x1b[?25h") > screen.raw.rfind("\x1b[?25l") > -1
+    assert not [r for r in stub.requests if r.path == ABORT]
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["migrate", "web1", "hostb"]])
+def test_where_the_locale_is_not_utf_8_all_is_ascii(
+    stub: Stub, terminal: Open, arguments: list[str]
+) -> None:
+    """Python itself would write UTF-8 under the locale C."""
+    stub.add(migration(7, domain={"name": "bücher", "uuid": "u7"}, progress=progress(45)))
+    screen = terminal(*arguments, LC_ALL="C")
+    stub.say(sampled(45), SUCCEEDED)
+    assert screen.end() == 0
+    assert screen.text.isascii()
+    assert "##" in screen.text
+
+
+@pytest.mark.parametrize(
+    ("environ", "encoding", "signs"),
+    [
+        ({"LANG": "de_DE.UTF-8"}, "utf-8", UNICODE),
+        ({"LANG": "C.utf8"}, "utf-8", UNICODE),
+        ({"LC_ALL": "C.UTF-8", "LANG": "C"}, "utf-8", UNICODE),
+        ({"LC_CTYPE": "C.UTF-8", "LANG": "de_DE.UTF-8"}, "utf-8", UNICODE),
+        ({"LC_CTYPE": "de_DE.UTF-8"}, "utf-8", UNICODE),
+        ({"LC_CTYPE": "C.UTF-8", "LANG": "C"}, "utf-8", ASCII),  # what Python makes of LANG=C
+        ({"LC_CTYPE": "C.UTF-8"}, "utf-8", ASCII),  # and of nothing
+        ({"LC_ALL": "C", "LANG": "de_DE.UTF-8"}, "utf-8", ASCII),
+        ({"LANG": "de_DE.UTF-8"}, "iso8859-1", ASCII),  # PYTHONIOENCODING
+        ({"LANG": "de_DE.UTF-8", "TERM": "linux"}, "utf-8", ASCII),
+        ({}, "utf-8", ASCII),
+    ],
+)
+def test_lines_only_where_they_can_surely_be_shown(
+    environ: dict[str, str], encoding: str, signs: Glyphs
+) -> None:
+    assert glyphs(environ, encoding) is signs
 
 
 def test_an_empty_list_says_so(terminal: Open) -> None:

@@ -10,12 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pmigd.cli import exits, figures, resources
+from pmigd.cli.cells import Column, Gauge
 from pmigd.cli.command import Command
-from pmigd.cli.output import Column, one_line
+from pmigd.cli.output import one_line
 
 if TYPE_CHECKING:
     import argparse
 
+    from pmigd.cli.cells import AnyCell
     from pmigd.cli.client import Client
     from pmigd.cli.errors import JsonObject
     from pmigd.cli.output import Output
@@ -81,7 +83,7 @@ def run(_args: argparse.Namespace, client: Client, output: Output) -> int:
     return exits.SUCCEEDED
 
 
-def _row(resource: JsonObject) -> list[str]:
+def _row(resource: JsonObject) -> list[AnyCell]:
     used, others, usable = (_count(resource, key) for key in ("used", "others", "usable"))
     return [
         resources.name(resource.get("resource")),
@@ -113,14 +115,13 @@ def _source(resource: JsonObject) -> str:
     return text
 
 
-def _bar(resource: JsonObject) -> str:
-    """How much of what migrations may hold is gone; full only when nothing is left."""
+def _bar(resource: JsonObject) -> Gauge:
+    """How much of what migrations may hold is gone."""
     usable = max(1, _count(resource, "usable"))
     taken = min(usable, _count(resource, "used") + _count(resource, "others"))
-    halves = 2 * _BAR_WIDTH * taken // usable
-    if taken and not halves:
-        halves = 1
-    return "━" * (halves // 2) + "╸" * (halves % 2)
+    # Rounded down, so that it is full only when nothing is left, but never to nothing.
+    percent = max(100 * taken // usable, 1 if taken else 0)
+    return Gauge(percent, longest=_BAR_WIDTH)
 
 
 def _daemon(daemon: JsonObject) -> str:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from pmigd.cli.output import Output
 
 _EPILOG = """\
-On a terminal IDs are as short as still tells them apart, and columns that do not fit are left out.
-"external" marks migrations that somebody started without pmigd.
+On a terminal IDs are as short as still tells them apart, and columns that do not fit are left out;
+pmigctl watch --help says what they mean. "external" marks migrations that somebody started without
+pmigd.
 
 examples:
   pmigctl list
@@ -56,9 +57,11 @@ def run(args: argparse.Namespace, client: Client, output: Output) -> int:
     if output.terminal and not items:
         output.line("no such migrations" if args.all or query[:1] != [OPEN_QUERY[0]] else _NONE)
         return exits.SUCCEEDED
-    migrations = [Migration(item) for item in items]
-    table = listing.rows(migrations, datetime.now(UTC), full_ids=not output.terminal)
-    output.table(listing.COLUMNS, table)
+    migrations, now = [Migration(item) for item in items], datetime.now(UTC)
+    if output.terminal:
+        output.table(listing.columns(ids=True), listing.rows(migrations, now, ids=True))
+    else:
+        output.table(listing.PLAIN, listing.plain_rows(migrations, now))
     return exits.SUCCEEDED
 
 

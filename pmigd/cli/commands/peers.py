@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pmigd.cli import exits, resources
+from pmigd.cli.cells import Cell, Column
 from pmigd.cli.command import Command
-from pmigd.cli.output import Column, one_line
+from pmigd.cli.output import one_line
 
 if TYPE_CHECKING:
     import argparse
 
+    from pmigd.cli.cells import AnyCell
     from pmigd.cli.client import Client
     from pmigd.cli.errors import JsonObject
     from pmigd.cli.output import Output
@@ -50,7 +52,7 @@ def run(_args: argparse.Namespace, client: Client, output: Output) -> int:
     return exits.SUCCEEDED
 
 
-def _row(peer: JsonObject) -> list[str]:
+def _row(peer: JsonObject) -> list[AnyCell]:
     offset_s = _clock_offset_s(peer)
     clock = "-" if offset_s is None else f"{offset_s:+.2f}s"
     return [
@@ -65,12 +67,12 @@ def _row(peer: JsonObject) -> list[str]:
     ]
 
 
-def _daemon(daemon: object) -> str:
+def _daemon(daemon: object) -> AnyCell:
     if not isinstance(daemon, dict):
         return "none: only this host's own limits"
     if daemon.get("answers"):
         return f"up {_cell(daemon.get('version'))}"
-    return f"away: {_cell(daemon.get('detail'))}"
+    return Cell(f"away: {_cell(daemon.get('detail'))}", "trouble")
 
 
 def _advice(peer: JsonObject) -> list[str]:

@@ -6,27 +6,41 @@ With an ID the exit code is the migration's, as with migrate. Ctrl-C only stops 
 from __future__ import annotations
 
 import contextlib
+import math
+import os
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from pmigd.cli import exits, ids, listing
+from pmigd.cli import exits, figures, ids
 from pmigd.cli.client import migration_path
 from pmigd.cli.command import Command
-from pmigd.cli.errors import CliError
+from pmigd.cli.errors import CliError, RefusedError
 from pmigd.cli.migration import Migration
 
 if TYPE_CHECKING:
     import argparse
 
-    from rich.live import Live
-    from rich.table import Table
-
+    from pmigd.cli.board import Board
     from pmigd.cli.client import Client
-    from pmigd.cli.feed import Feed
+    from pmigd.cli.errors import JsonObject
+    from pmigd.cli.feed import Feed, Item
     from pmigd.cli.output import Output
 
 _EPILOG = """\
+Without an ID a terminal shows all of them on a screen of its own, those in trouble first; q or
+Ctrl-C leaves it. Columns that do not fit are left out.
+
+  DONE      of memory, or of disks while these are copied, which come first
+  SENT      of how much; more than all of it where the guest writes again what was sent
+  DIRTY     how fast the guest writes; red when that is as fast as it is sent
+  PAUSE     expected, and allowed
+  ETA       at the present rates; never: the guest writes as fast as it is sent
+  ->, <-    leaves this host, comes to it
+
+It stays while the daemon is away and goes on by itself. In a pipe it is one line a change, and ends
+when the daemon has been away for a minute.
+
 examples:
   pmigctl watch
   pmigctl watch web1
@@ -34,8 +48,10 @@ examples:
 """
 
 DRAW_EVERY_S = 0.25
-FINISHED_STAYS_S = 30.0
-"""How long a finished migration stays in the live table, to be seen ending."""
+LOOK_EVERY_S = 2.0
+"""Between questions for what no event tells: the host's state, and places in the queue."""
+QUIET_S = 7.0
+"""Without an answer for this long the daemon hangs, although its socket is there."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,79 +71,138 @@ def run(args: argparse.Namespace, client: Client, output: Output) -> int:
             interrupts.tell(feed.interrupt)
             view = view_for(output)
             return Follower(client, output, view, submitted=False).run(feed, migration_id)
-    running = list(client.items("/v1/migrations", ids.OPEN_QUERY))
-    with Interrupts() as interrupts, Feed(client) as feed:
+    running = [Migration(item) for item in client.items("/v1/migrations", ids.OPEN_QUERY)]
+    with (
+        Interrupts() as interrupts,
+        Feed(client, patience_s=math.inf if output.terminal else None) as feed,
+    ):
         interrupts.tell(feed.interrupt)
-        return _watch_all(client, output, feed, [Migration(item) for item in running])
+        if output.terminal:
+            return _on_a_screen(client, output, feed, running)
+        return _in_a_pipe(client, output, feed, running)
 
 
-class _Board(Protocol):
-    """Where the states of many migrations are shown."""
-
-    def put(self, migration: Migration, at: str) -> None:
-        """A migration's latest state."""
-
-    def draw(self) -> None:
-        """A good moment to redraw."""
-
-    def close(self) -> None:
-        """Nothing more comes."""
-
-
-def _watch_all(client: Client, output: Output, feed: Feed, running: list[Migration]) -> int:
+def _in_a_pipe(client: Client, output: Output, feed: Feed, running: list[Migration]) -> int:
     from pmigd.cli.feed import Connected, Event, Interrupt, Outage
 
-    known: dict[str, Migration] = {}
-    board: _Board = _Table(output) if output.terminal else _Lines(output)
-
-    ended: set[str] = set()
-
-    def take(migration: Migration, at: str) -> None:
-        # What was asked for after connecting may be newer than events already in line.
-        if migration.id in ended:
-            return
-        known[migration.id] = migration
-        board.put(migration, at)
-        if migration.terminal:
-            del known[migration.id]
-            ended.add(migration.id)
-
-    try:
-        if not output.json:
-            for migration in reversed(running):
-                take(migration, _now())
-        for item in feed.items(tick_s=DRAW_EVERY_S):
-            match item:
-                case Event() if output.json:
-                    output.object(item.raw)
-                case Event():
-                    take(item.migration, str(item.raw.get("at") or _now()))
-                case Connected() if not output.json:
-                    # What happened before this moment is in no event: ask for it.
-                    with contextlib.suppress(CliError):
-                        for migration in _missed(client, known):
-                            take(migration, _now())
-                case Outage():
-                    output.note(
-                        f"lost the daemon ({item.reason}); trying again for up to"
-                        f" {feed.patience_s:.0f} s"
-                    )
-                case Interrupt():
-                    return exits.INTERRUPTED
-                case _:
-                    pass
-            board.draw()
-    finally:
-        board.close()
+    lines = _Lines(output)
+    if not output.json:
+        for migration in reversed(running):
+            lines.put(migration, _now())
+    for item in feed.items():
+        match item:
+            case Event() if output.json:
+                output.object(item.raw)
+            case Event():
+                lines.put(item.migration, str(item.raw.get("at") or _now()))
+            case Connected() if not output.json:
+                for migration in _missed(client, lines.open_ids):
+                    lines.put(migration, _now())
+            case Outage():
+                output.note(
+                    f"lost the daemon ({item.reason}); trying again for up to"
+                    f" {feed.patience_s:.0f} s"
+                )
+            case Interrupt():
+                return exits.INTERRUPTED
+            case _:
+                pass
     return exits.SUCCEEDED
 
 
-def _missed(client: Client, known: dict[str, Migration]) -> list[Migration]:
-    """The open ones as they are now, and those that were open and are no longer."""
-    running = [Migration(item) for item in client.items("/v1/migrations", ids.OPEN_QUERY)]
-    gone = set(known) - {m.id for m in running}
-    ended = [Migration(client.get(migration_path(i))) for i in sorted(gone)]
-    return [*reversed(running), *ended]
+def _on_a_screen(client: Client, output: Output, feed: Feed, running: list[Migration]) -> int:
+    from pmigd.cli.board import Board
+    from pmigd.cli.feed import Interrupt
+    from pmigd.cli.screen import Screen
+
+    board = Board()
+    for migration in running:
+        board.put(migration)
+    feed.ask(lambda: _look(client), every_s=LOOK_EVERY_S)
+    news = _News()
+    with Screen(colours=not os.environ.get("NO_COLOR")) as screen:
+        drawn = -math.inf
+        for item in feed.items(tick_s=DRAW_EVERY_S):
+            if isinstance(item, Interrupt):
+                return exits.INTERRUPTED
+            _take(client, board, news, item)
+            if time.monotonic() - drawn < DRAW_EVERY_S:
+                continue
+            if "q" in screen.typed():
+                return exits.SUCCEEDED
+            board.away = news.absence()
+            screen.draw(board.lines(datetime.now(UTC), *screen.size, output.glyphs))
+            drawn = time.monotonic()
+    return exits.SUCCEEDED
+
+
+class _News:
+    """When the daemon was last heard of, and why it is not any more."""
+
+    def __init__(self) -> None:
+        self._heard = time.monotonic()
+        self._reason = ""
+
+    def come(self) -> None:
+        """It was heard of."""
+        self._heard, self._reason = time.monotonic(), ""
+
+    def stay_away(self, reason: str) -> None:
+        """It is away."""
+        self._reason = reason
+
+    def absence(self) -> str:
+        """How long it has been away and why; nothing while it is there."""
+        seconds = time.monotonic() - self._heard
+        reason = self._reason or ("no answer" if seconds > QUIET_S else "")
+        return f"for {figures.duration(int(seconds))} ({figures.plain(reason)})" if reason else ""
+
+
+def _take(client: Client, board: Board, news: _News, item: Item | None) -> None:
+    from pmigd.cli.feed import Answer, Connected, Event, Outage
+
+    match item:
+        case Event():
+            news.come()
+            board.put(item.migration)
+        case Answer():
+            news.come()
+            board.status = item.raw["status"]
+            board.waits(Migration(m) for m in item.raw["queued"])
+        case Connected():
+            news.come()
+            for migration in _missed(client, board.open_ids):
+                board.put(migration)
+        case Outage():
+            news.stay_away(item.reason)
+        case _:
+            pass
+
+
+def _look(client: Client) -> JsonObject:
+    """What no event tells: the host's state, and what the queued ones wait for. Raises CliError."""
+    status: JsonObject = {}
+    queued: list[JsonObject] = []
+    with contextlib.suppress(RefusedError):  # it answers, and that is something
+        status = client.get("/v1/status")
+        migrations = status.get("migrations")
+        if isinstance(migrations, dict) and migrations.get("queued"):
+            queued = list(client.items("/v1/migrations", [("state", "queued"), ("limit", "200")]))
+    return {"status": status, "queued": queued}
+
+
+def _missed(client: Client, known: set[str]) -> list[Migration]:
+    """What happened before the stream was open, which is in no event.
+
+    The open ones as they are now, and those that were open and are no longer; nothing if the daemon
+    is away again.
+    """
+    with contextlib.suppress(CliError):
+        running = [Migration(item) for item in client.items("/v1/migrations", ids.OPEN_QUERY)]
+        gone = known - {m.id for m in running}
+        ended = [Migration(client.get(migration_path(i))) for i in sorted(gone)]
+        return [*reversed(running), *ended]
+    return []
 
 
 class _Lines:
@@ -136,12 +211,21 @@ class _Lines:
     def __init__(self, output: Output) -> None:
         self._output = output
         self._states: dict[str, str] = {}
+        self._ended: set[str] = set()
+
+    @property
+    def open_ids(self) -> set[str]:
+        """The IDs of those that have not ended yet, as far as is known."""
+        return set(self._states)
 
     def put(self, migration: Migration, at: str) -> None:
-        if self._states.get(migration.id) == migration.state:
+        """Tell a migration's state, if it is new."""
+        # What was asked for after connecting may be newer than events already in line.
+        if migration.id in self._ended or self._states.get(migration.id) == migration.state:
             return
         if migration.terminal:
             self._states.pop(migration.id, None)
+            self._ended.add(migration.id)
         else:
             self._states[migration.id] = migration.state
         waiting = migration.waiting()
@@ -153,57 +237,6 @@ class _Lines:
             f"{at} {migration.id} {migration.domain} {migration.route}"
             f" {migration.state}{external}{suffix}"
         )
-
-    def draw(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-class _Table:
-    """A live table."""
-
-    def __init__(self, output: Output) -> None:
-        from rich.live import Live
-
-        self._console = output.console()
-        self._shown: dict[str, Migration] = {}
-        self._until: dict[str, float] = {}
-        self._drawn = 0.0
-        self._live: Live = Live(
-            console=self._console,
-            auto_refresh=False,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        self._live.start()
-
-    def put(self, migration: Migration, at: str) -> None:  # noqa: ARG002 - AGE says it already
-        self._shown[migration.id] = migration
-        if migration.terminal:
-            self._until.setdefault(migration.id, time.monotonic() + FINISHED_STAYS_S)
-
-    def draw(self) -> None:
-        now = time.monotonic()
-        if now - self._drawn < DRAW_EVERY_S:
-            return
-        self._drawn = now
-        for gone in [i for i, until in self._until.items() if until <= now]:
-            del self._until[gone], self._shown[gone]
-        self._live.update(self._render(), refresh=True)
-
-    def close(self) -> None:
-        self._live.stop()
-
-    def _render(self) -> Table | str:
-        from pmigd.cli import tables
-
-        if not self._shown:
-            return "no open migrations"
-        newest_first = [self._shown[i] for i in sorted(self._shown, reverse=True)]
-        rows = listing.rows(newest_first, datetime.now(UTC), full_ids=False)
-        return tables.build(listing.COLUMNS, rows, self._console.width)
 
 
 def _now() -> str:
