@@ -70,10 +70,10 @@ class Board:
         if alarm := self._alarm():
             head.append(tables.joined([Cell(alarm, "trouble")], width, g))
         shown = self._order()
-        if not shown and not self._ended:
-            return [*head, tables.joined([Cell("no open migrations", "aside")], width, g)][:height]
-        room = height - len(head) - 1  # for the titles
+        room = max(1, height - len(head) - 1)  # without the titles
         ended = list(self._ended)[: max(_ENDED_ROWS, room - len(shown) - 1)] if room > 9 else []
+        if not shown and not ended:
+            return [*head, tables.joined([Cell("no open migrations", "aside")], width, g)][:height]
         room -= len(ended) + 1 if ended else 0
         rest: list[Migration] = []
         if len(shown) > room:

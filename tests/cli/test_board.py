@@ -192,6 +192,18 @@ def test_a_daemon_that_is_away_or_not_ready_is_the_first_thing_said() -> None:
     ]
 
 
+def test_a_few_lines_have_no_room_for_what_has_ended() -> None:
+    board = Board()
+    board.put(Migration(migration(1, state="failed")))
+    assert text(board.lines(NOW, 80, 6, UNICODE))[1:] == ["no open migrations"]
+    board.put(Migration(migration(2)))
+    assert [line.split()[0] for line in text(board.lines(NOW, 80, 6, UNICODE))] == [
+        "pmigd",
+        "DOMAIN",
+        "web1",
+    ]
+
+
 def test_nothing_known_yet_is_no_fault() -> None:
     board = Board()
     assert text(board.lines(NOW, 80, 24, UNICODE)) == [

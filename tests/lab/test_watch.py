@@ -51,7 +51,7 @@ def test_an_evacuation_at_a_glance(a: Pmig, slow, guest, terminal: Open) -> None
     text = watch.look("never", "/300 ms", "in line")
     assert re.match(r"hosta +ready +out 2/2 +in 0/\d+ +queued 1 +\d.* MiB/s +libvirt \d", text)
     assert re.search(
-        r" precopy +->hostb +\d+% +━*╾?─+ .* [KM]iB/s .*/300 ms .* \d+s +\d+s$",
+        r" precopy +->hostb +\d+% +━*╾?─+ .* [KM]iB/s .*/300 ms .* \S*\ds +\d+s$",
         line(text, calm.name),
     )
     assert re.search(
@@ -87,7 +87,7 @@ def test_it_outlives_pmigd_and_says_when_libvirt_is_away(a: Pmig, slow, terminal
     m = a.submit(g, bandwidth_mib_s=1)
     a.wait(m["id"], "precopy", also=lambda m: m["progress"] is not None)
     watch = terminal("watch", columns=100, NO_COLOR="1")
-    watch.look("hosta  ready", " precopy ", "━")
+    watch.look("hosta  ready", " precopy ", "─")
     a.host.pmigd.kill(signal.SIGKILL)
     watch.look("hosta  AWAY", "no news from pmigd for", g.name)
     start(a.host)
