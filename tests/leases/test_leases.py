@@ -221,6 +221,7 @@ class TestStorm:
             for pmig in (a, b):
                 set_workers = ["virt-admin", "server-threadpool-set", "libvirtd", "--max-workers"]
                 pmig.host.run([*set_workers, str(number)])
+            for pmig in (a, b):
                 until(
                     lambda pmig=pmig: number == limit_of(pmig, "worker"),
                     f"{number} workers seen",
