@@ -30,7 +30,7 @@ TERMINAL_STATES: Final = ("succeeded", "failed", "cancelled")
 STATES: Final = (*OPEN_STATES, *TERMINAL_STATES)
 
 _BEFORE_THE_PAUSE: Final = ("preparing", "precopy", "finishing")
-_AS_FAST: Final = 0.95
+AS_FAST: Final = 0.95
 
 
 class Migration:
@@ -145,7 +145,7 @@ class Migration:
         sent, written = (
             _number(self.progress, f"{kind}_bytes_per_second") for kind in ("memory", "dirty")
         )
-        return self.state == "precopy" and 0 < written >= _AS_FAST * sent
+        return self.state == "precopy" and 0 < written >= AS_FAST * sent
 
     def waiting(self, now: datetime | None = None) -> str | None:
         """What it waits for, in one phrase, with ``now`` for how long already; or None."""

@@ -286,6 +286,10 @@ DISK_RATE_SPAN_S: Final = 5.0
 """Over how long the rate of disks is taken: under a bandwidth limit QEMU copies them in bursts."""
 
 
+AS_FAST: Final = 0.95
+"""From this share of the rate at which memory is sent a guest writes it as fast as it is sent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """Job statistics at one moment. Bytes and bytes per second; None where libvirt is silent.
@@ -328,11 +332,14 @@ class Sample:
     def eta_s(self) -> float | None:
         """Seconds until what is known to remain is sent at the present rates; None: not in sight.
 
-        While disks are copied that is the end of the disks.
+        While disks are copied that is the end of the disks. Memory that is written nearly as fast
+        as it is sent has no end in sight: of two rates that are the same QEMU measures now the one,
+        now the other a little higher.
         """
         left = []
         if self.memory_total_bytes:
-            net = (self.memory_bytes_per_second or 0) - (self.dirty_bytes_per_second or 0)
+            sent, dirtied = self.memory_bytes_per_second or 0, self.dirty_bytes_per_second or 0
+            net = sent - dirtied if dirtied < AS_FAST * sent else 0
             left.append((self.memory_remaining_bytes, net))
         if self.disk_remaining_bytes:
             left.append((self.disk_remaining_bytes, self.disk_bytes_per_second or 0))

@@ -83,10 +83,18 @@ class TestTimeLeft:
             (memory(50, 10 * MIB), 5.0),
             (memory(50, 10 * MIB, 5 * MIB), 10.0),
             (memory(50, 10 * MIB, 10 * MIB), None),
+            (memory(50, 100 * MIB, 96 * MIB), None),
             (memory(50, None), None),
             (Sample(T0), None),
         ],
-        ids=["memory", "net of what is dirtied", "never", "no rate yet", "nothing known"],
+        ids=[
+            "memory",
+            "net of what is dirtied",
+            "never",
+            "as good as never",
+            "no rate yet",
+            "nothing known",
+        ],
     )
     def test_of_memory(self, sample: Sample, eta_s: float | None) -> None:
         assert sample.eta_s == eta_s
