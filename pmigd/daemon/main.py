@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import os
 import resource
 import signal
@@ -48,6 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _turn_away_the_waiting()
         return EXIT_CONFIG
     _raise_file_limit()
+    # What was imported stays. The garbage collector stops the loop while it looks at all there is:
+    # of 300 migrations' scrapes one in nine took twice as long.
+    gc.freeze()
     code = asyncio.run(_serve(path, config))
     # Threads may be blocked inside libvirt for as long as a migration lasts. Everything that must
     # survive is on disk; they must not hold the process.

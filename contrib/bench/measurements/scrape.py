@@ -8,6 +8,7 @@ migrations that the real engine leads, with made-up statistics; HTTP is left out
 from __future__ import annotations
 
 import contextlib
+import gc
 import http.client
 import time
 import zlib
@@ -55,7 +56,7 @@ class _Found:
     """What came of scraping one host in one form."""
 
     times_ms: list[float] = field(default_factory=list)
-    cpu_ms: float = 0.0
+    cpu_ms: list[float] = field(default_factory=list)
     sent: int = 0
     text: str = ""
 
@@ -70,23 +71,24 @@ def run(settings: Settings) -> list[Figure]:
         until(lambda: _listens(host), "the listener for Prometheus", timeout=10)
         _scrape(host, FORMS["plain text"], scrapes)  # for what is slow only the first time
         settings.tell("scrape: an idle daemon")
-        lags = Lags(host)
-        idle = _all_forms(host, scrapes)
+        idle, late_ms = _all_forms(host, scrapes)
         grown_kib = _grown_kib(host, soak)
         active = [Figure.left_out(f"scrape, {MAX_OUTGOING} active", "ms")]
+        late = [Figure(name="event loop late, idle, at most", unit="ms", ours=[late_ms])]
         if guests:
             settings.tell(f"scrape: {MAX_OUTGOING} migrations")
             busy.send(lab, guests)
-            full = _all_forms(host, scrapes)
+            full, late_ms = _all_forms(host, scrapes)
             left = f"{busy.under_way(host)} still active at the end"
             active = _figures(f"{MAX_OUTGOING} active", full, left)
-        late_ms = lags.most_ms()
+            name = f"event loop late, {MAX_OUTGOING} active, at most"
+            late.append(Figure(name=name, unit="ms", ours=[late_ms]))
     settings.tell(f"scrape: {MANY} migrations in this process")
     return [
         *_figures("idle", idle),
         *active,
         *_figures(f"{MANY} active", _rendered(MANY, scrapes), "rendered in process, no HTTP"),
-        Figure(name="event loop late, scraped, at most", unit="ms", ours=[late_ms]),
+        *late,
         *(
             Figure(name=f"memory grown by {which} {soak} scrapes", unit="KiB", ours=[grown])
             for which, grown in zip(("the first", "the next"), grown_kib, strict=True)
@@ -122,7 +124,7 @@ def _figures(name: str, found: Mapping[str, _Found], note: str = "") -> list[Fig
                 note=f"99th percentile {percentile(result.times_ms, 99):.1f};"
                 f" {count(result.text)} series, {result.sent / 1000:.1f} kB",
             ),
-            Figure(name=f"CPU, {name}, {form}", unit="ms", ours=[result.cpu_ms], note=note),
+            Figure(name=f"CPU, {name}, {form}", unit="ms", ours=result.cpu_ms, note=note),
         )
     ]
 
@@ -130,8 +132,11 @@ def _figures(name: str, found: Mapping[str, _Found], note: str = "") -> list[Fig
 # A daemon
 
 
-def _all_forms(host: Host, scrapes: int) -> dict[str, _Found]:
-    return {form: _scrape(host, headers, scrapes) for form, headers in FORMS.items()}
+def _all_forms(host: Host, scrapes: int) -> tuple[dict[str, _Found], float]:
+    """What came of each form, and how late the event loop was meanwhile (milliseconds)."""
+    lags = Lags(host)
+    found = {form: _scrape(host, headers, scrapes) for form, headers in FORMS.items()}
+    return found, lags.most_ms()
 
 
 def _scrape(host: Host, headers: Mapping[str, str], scrapes: int) -> _Found:
@@ -151,7 +156,7 @@ def _scrape(host: Host, headers: Mapping[str, str], scrapes: int) -> _Found:
         spent = _spent(host, lambda: _repeat(once, scrapes))
         seconds = time.monotonic() - began
         alone = _spent(host, lambda: time.sleep(seconds))
-    found.cpu_ms = (spent - alone) * 1000 / scrapes
+    found.cpu_ms = [(spent - alone) * 1000 / scrapes]
     return found
 
 
@@ -212,21 +217,23 @@ def _spent(host: Host, action: Callable[[], None]) -> float:
 
 
 def _rendered(active: int, scrapes: int) -> dict[str, _Found]:
-    exporter = Exporter()
-    for number in range(active):
-        exporter.run(number)
-    return {form: _render(exporter, headers, scrapes) for form, headers in FORMS.items()}
+    gc.freeze()  # as the daemon does when it starts
+    try:
+        exporter = Exporter()
+        for number in range(active):
+            exporter.run(number)
+        return {form: _render(exporter, headers, scrapes) for form, headers in FORMS.items()}
+    finally:
+        gc.unfreeze()
 
 
 def _render(exporter: Exporter, headers: Mapping[str, str], scrapes: int) -> _Found:
     found = _Found()
-    cpu: list[float] = []
     for _ in range(scrapes):
         began, cpu_began = time.perf_counter(), time.process_time()
         body, _type = exporter.metrics.render(headers["Accept"])
         sent = zlib.compress(body) if "Accept-Encoding" in headers else body
         found.times_ms.append((time.perf_counter() - began) * 1000)
-        cpu.append((time.process_time() - cpu_began) * 1000)
+        found.cpu_ms.append((time.process_time() - cpu_began) * 1000)
         found.sent, found.text = len(sent), body.decode()
-    found.cpu_ms = percentile(cpu, 50)
     return found
