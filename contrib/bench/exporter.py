@@ -12,6 +12,7 @@ from typing import Final
 
 from pmigd import __version__
 from pmigd.adapters.metrics import LeaseState, Metrics, PoolFigures, Snapshot
+from pmigd.adapters.metrics.labels import POOLS
 from pmigd.core import engine
 from pmigd.core import events as ev
 from pmigd.core.limits import DaemonLimits, Reading, Source, daemon_limits
@@ -32,7 +33,6 @@ from pmigd.core.model import (
 )
 from pmigd.core.ports import HostFacts
 
-POOLS: Final = ("control", "peer", "limits", "names", "passwords")
 _BEGAN: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _MIB: Final = 1 << 20
 _GIB: Final = 1 << 30

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Final
 
 from contrib.bench.exporter import Exporter
@@ -12,6 +13,10 @@ from pmigd.adapters.metrics.recent import KEPT, KEPT_S
 
 def _peer(of: Exporter) -> None:
     of.peers_up = {"hostb": True}
+
+
+def _certificate(of: Exporter) -> None:
+    of.metrics.certificate_in_force("migration", datetime.now(UTC))
 
 
 def _call(of: Exporter) -> None:
@@ -36,6 +41,7 @@ def _ended(of: Exporter) -> None:
 
 ADDED: Final[tuple[tuple[str, Callable[[Exporter], None]], ...]] = (
     ("a peer whose pmigd is configured", _peer),
+    ("a certificate of its own: for peers, for Prometheus, QEMU's", _certificate),
     (f"a kind of libvirt call, once made; at most {MAX_CALLS}", _call),
     ("a route of the API, once asked for", _request),
     ("a migration under way", _migration),

@@ -45,7 +45,7 @@ def test_a_destination_knows_from_the_lease_who_sends_and_how(a, b, slow) -> Non
         "the guest seen to come",
         timeout=10,
     )
-    (into,) = b.all(domain=g.name)
+    into = b.all(domain=g.name)[0]
     assert (into["source"], into["destination"], into["external"]) == ("hosta", "hostb", True)
     a.abort(m["id"])
     a.end(m["id"], "cancelled")
