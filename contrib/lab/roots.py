@@ -36,7 +36,6 @@ PACKAGES = (
     "openssh-client",
     "netcat-openbsd",
 )
-_MIRROR = "http://deb.debian.org/debian"
 _STAMP = ".pmigd-lab-root"
 _UNREAD = ("/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/man/*")
 _ARCHIVES = "/var/cache/apt/archives"
@@ -101,6 +100,21 @@ def _apt_options() -> list[str]:
     return [line for line in done.stdout.splitlines() if line.split(" ")[0] in _KEPT_APT_OPTIONS]
 
 
+def _mirror() -> str:
+    """Where this machine has Debian's packages from; LabUnavailable if apt knows of nowhere."""
+    done = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Origin: Debian", "Label: Debian"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+    mirrors = done.stdout.split()
+    if not mirrors:
+        raise LabUnavailable(["a mirror of Debian that apt knows (run: apt-get update)"])
+    return mirrors[0]
+
+
 def _command(suite: str, target: Path, archives: Path, scratch: Path) -> list[str]:
     # What was downloaded outlives a killed attempt. The mount is made in a namespace
     # of the attempt's own, so nothing has to undo it then.
@@ -118,7 +132,7 @@ def _command(suite: str, target: Path, archives: Path, scratch: Path) -> list[st
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in _UNREAD),
         f"--setup-hook={setup}",
         f'--customize-hook=umount "$1{_ARCHIVES}"',
-        *(suite, str(target), _MIRROR),
+        *(suite, str(target), _mirror()),
     ]
 
 
