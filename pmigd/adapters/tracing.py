@@ -34,6 +34,7 @@ from opentelemetry.trace import (
 from opentelemetry.util.types import AttributeValue
 
 from pmigd import __version__
+from pmigd.core.canonical import about
 from pmigd.core.model import Direction, Migration, State
 from pmigd.core.trace import Trace
 
@@ -61,7 +62,17 @@ class Tracing:
         self._tracer = provider.get_tracer("pmigd", __version__)
 
     def changed(self, before: Migration | None, after: Migration) -> None:
-        """Make the spans of what one step has brought to its end."""
+        """Make the spans of what one step has brought to its end. Raises nothing."""
+        try:
+            self._ended(before, after)
+        except Exception:  # of the SDK: no step of a migration may fail by its spans
+            log.exception("no span could be made", **about(after))
+
+    def stop(self) -> None:
+        """Send what has not been sent yet. Blocks for as long as the collector keeps it waiting."""
+        self._processor.shutdown()
+
+    def _ended(self, before: Migration | None, after: Migration) -> None:
         trace = after.trace
         if before is None or trace is None or trace.span_id is None or not trace.sampled:
             return
@@ -76,10 +87,6 @@ class Tracing:
         phase.end(_ns(now))
         if after.state.terminal:
             self._whole(after, trace, trace.span_id, now)
-
-    def stop(self) -> None:
-        """Send what has not been sent yet. Blocks for as long as the collector keeps it waiting."""
-        self._processor.shutdown()
 
     def _whole(self, m: Migration, trace: Trace, span_id: str, end: datetime) -> None:
         context = Context()

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import (
     BatchSpanProcessor,
     SimpleSpanProcessor,
@@ -103,6 +103,19 @@ SUCCEEDS = (
     ev.CallReturned(None),
     GONE,
 )
+
+
+def test_an_sdk_that_fails_takes_no_step_with_it() -> None:
+    class Fails(SpanProcessor):
+        def on_end(self, span: ReadableSpan) -> None:
+            raise RuntimeError("out of order")
+
+    story = Story(trace=CALLED)
+    story.tracing = Tracing("hosta", Fails())
+    with capture_logs() as lines:
+        assert story.happens(*SUCCEEDS).state is State.SUCCEEDED
+    assert {line["event"] for line in lines} == {"no span could be made"}
+    assert {line["trace_id"] for line in lines} == {CALLED.trace_id}
 
 
 def test_a_migration_is_one_span_with_its_phases_end_to_end() -> None:
