@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from contrib.bench import api
 from contrib.bench.stage import MAX_OUTGOING, settle
-from contrib.lab import Guest
+from contrib.lab import Guest, api
 from contrib.lab.deadlines import until
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from contrib.bench import api
+from contrib.lab import api
 
 if TYPE_CHECKING:
     from contrib.lab import Host

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from contrib.bench import api
 from contrib.dashboards.questions import View
-from contrib.lab import Guest, Lab, LabError, Prometheus
+from contrib.lab import Guest, Lab, LabError, Prometheus, api
 from contrib.lab.deadlines import until
 
 if TYPE_CHECKING:

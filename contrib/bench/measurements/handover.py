@@ -10,10 +10,9 @@ from __future__ import annotations
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
-from contrib.bench import api
 from contrib.bench.stage import settle, stage, start_pmigd, stop_pmigd
 from contrib.bench.stats import Figure
-from contrib.lab import Guest
+from contrib.lab import Guest, api
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

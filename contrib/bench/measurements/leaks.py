@@ -14,10 +14,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from contrib.bench import api, holding
+from contrib.bench import holding
 from contrib.bench.stage import settle, stage, start_pmigd, stop_pmigd
 from contrib.bench.stats import Figure
-from contrib.lab import Guest
+from contrib.lab import Guest, api
 from contrib.lab.deadlines import until
 
 if TYPE_CHECKING:

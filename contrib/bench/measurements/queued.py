@@ -12,12 +12,12 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from contrib.bench import api, holding
+from contrib.bench import holding
 from contrib.bench.lags import Lags
 from contrib.bench.process import resident_mib
 from contrib.bench.stage import settle, stage, start_pmigd, stop_pmigd
 from contrib.bench.stats import Figure, percentile
-from contrib.lab import Guest
+from contrib.lab import Guest, api
 from pmigd.core.admission import Door, Lease, Standing
 from pmigd.core.holdings import Held, Limits, Resource
 from pmigd.core.model import Direction, MigrationId, Now

@@ -14,10 +14,9 @@ from itertools import cycle, islice, repeat
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
-from contrib.bench import api
 from contrib.bench.stage import settle, stage
 from contrib.bench.stats import Figure
-from contrib.lab import Guest
+from contrib.lab import Guest, api
 from contrib.lab.deadlines import until
 from contrib.lab.prometheus import Prometheus
 

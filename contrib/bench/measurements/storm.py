@@ -12,10 +12,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from contrib.bench import api
 from contrib.bench.stage import VIRSH, command_virsh, stage, stop_pmigd
 from contrib.bench.stats import Figure
-from contrib.lab import Guest, LabError
+from contrib.lab import Guest, LabError, api
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

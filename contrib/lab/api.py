@@ -1,4 +1,4 @@
-"""What the measurements ask a host's pmigd; every answer that was not wanted is a LabError."""
+"""What is asked of a host's pmigd; every answer that was not wanted is a LabError."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from contrib.lab import LabError
+from contrib.lab.problems import LabError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from contrib.lab import Host
+    from contrib.lab.hosts import Host
 
 TERMINAL = ("succeeded", "failed", "cancelled")
 _WAIT_S = 20
