@@ -17,7 +17,7 @@ testdeps:
 
 # The tests wait more than they compute: three processes keep two cores busy.
 test: testdeps lint  ## everything, real hypervisors included (root)
-	$(PYTEST) --numprocesses 3
+	PMIGD_TEST_ALL=1 $(PYTEST) --numprocesses 3
 
 unit: deps  ## the tests that need no hypervisor and no root
 	$(PYTEST) -m "not hypervisor and not systemd"

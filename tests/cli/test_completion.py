@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from pmigd.cli import options, parser, shells
 from pmigd.cli.commands import COMMANDS
 from tests.cli.conftest import ROOT, environment
 from tests.cli.stub import Stub, migration
+from tests.support.installed import needs
 
 Run = Callable[..., tuple[int, str, str]]
 FILES = {"bash": "pmigctl.bash", "zsh": "_pmigctl"}
@@ -147,7 +147,7 @@ def test_every_option_and_command_is_offered(shell: str) -> None:
             assert flag in script
 
 
-@pytest.mark.skipif(shutil.which("zsh") is None, reason="no zsh here")
+@needs("zsh")
 def test_zsh_accepts_its_script() -> None:
     done = subprocess.run(
         ["zsh", "-n", str(ROOT / "contrib" / "completions" / "_pmigctl")],

@@ -15,6 +15,7 @@ import pytest
 from pmigd.cli import options, parser
 from tests.cli.conftest import environment
 from tests.cli.stub import Stub
+from tests.support.installed import lacks
 
 Run = Callable[..., tuple[int, str, str]]
 XML = "<domain type='kvm'>\n  <name>wéb1</name>\n</domain>\n"
@@ -231,7 +232,7 @@ class TestYardstick:
     def theirs(self) -> dict[str, bool]:
         """virsh's options, and which take a value."""
         if shutil.which("virsh") is None:
-            pytest.skip("no virsh here")
+            lacks("virsh")
         done = subprocess.run(
             ["virsh", "migrate", "--help"],
             env=environment(LC_ALL="C"),

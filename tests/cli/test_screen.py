@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -12,9 +11,10 @@ import pytest
 
 from tests.cli.conftest import PMIGCTL, ROOT
 from tests.cli.stub import PROBLEM, RESULT, Stub, event, migration, progress, waits
+from tests.support.installed import needs
 from tests.support.tmux import Tmux
 
-pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux here")
+pytestmark = needs("tmux")
 
 Open = Callable[..., Tmux]
 BUSY = progress(70, dirty_bytes_per_second=140 << 20, eta_s=None)

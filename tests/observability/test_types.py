@@ -17,6 +17,8 @@ from typing import Any, Final
 
 import pytest
 
+from tests.support.installed import lacks, needs
+
 Json = dict[str, Any]
 
 ROOT: Final = Path(__file__).parents[2]
@@ -117,7 +119,7 @@ SPOILT: Final = {
 def errors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """What the compiler says of each file, by its stem."""
     if not PACKAGES.exists():
-        pytest.skip("no npm packages in build/node: run contrib/grafana/packages")
+        lacks("npm packages in build/node: run contrib/grafana/packages")
     directory = tmp_path_factory.mktemp("types")
     shutil.copy(TYPES, directory)
     (directory / "tsconfig.json").write_text(json.dumps(_CONFIG))
@@ -156,9 +158,8 @@ def test_what_is_spoilt_is_found(what: str, errors: dict[str, list[str]]) -> Non
     assert errors[f"spoilt{list(SPOILT).index(what)}"]
 
 
+@needs("node")
 def test_the_drawing_program_can_be_read() -> None:
-    if shutil.which("node") is None:
-        pytest.skip("no Node.js: run contrib/install-deps")
     ran = subprocess.run(
         ["node", "--check", ROOT / "contrib/dashboards/draw.js"], capture_output=True, text=True
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pmigd.adapters.system.listenfds import ListenDescriptorsUnusable, passed_sockets
+from tests.support.installed import lacks
 
 PID = 4242
 
@@ -91,7 +92,7 @@ def test_the_real_systemd_socket_activation_is_understood(tmp_path: Path) -> Non
     """systemd's own tool passes the socket; the child it starts prints what it took over."""
     tool = Path("/usr/bin/systemd-socket-activate")
     if not tool.exists():
-        pytest.skip("systemd-socket-activate is not installed")
+        lacks("systemd-socket-activate")
     path = tmp_path / "s"
     code = (
         "import os\n"
