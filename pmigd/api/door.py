@@ -21,6 +21,7 @@ from aiohttp import web
 from pmigd.api.guard import Guard
 from pmigd.api.peerbackend import Intrusion
 from pmigd.api.problems import ProblemResponse, raw_problem
+from pmigd.core.printable import printable
 from pmigd.core.problem import Code, Problem
 
 HEAD_DEADLINE_S: Final = 10.0
@@ -91,7 +92,7 @@ class Connection(web.RequestHandler):
         if status < 500:
             log.debug("not HTTP", detail=message)
             lines = (message or "").strip().splitlines()
-            said = "".join(c if c.isprintable() else "?" for c in (lines or [""])[0][:100])
+            said = printable((lines or [""])[0], 100)
             problem = Problem(Code.BAD_HTTP, said or "Its first line could not be read.")
             self._say_refused("bad_http", problem.detail)
         else:

@@ -12,6 +12,7 @@ import structlog
 from aiohttp import web
 
 from pmigd.api.backend import Backend
+from pmigd.core.printable import printable
 from pmigd.core.problem import Code, Problem, Refused
 from pmigd.wire.migration import problem_view
 
@@ -56,11 +57,7 @@ def raw_problem(problem: Problem) -> bytes:
 
 def problem_answer(problem: Problem, request: web.Request) -> ProblemResponse:
     """The answer to `request` that `problem` explains."""
-    return ProblemResponse(problem, _printable(request.path[:256]))
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
+    return ProblemResponse(problem, printable(request.path, 256))
 
 
 async def expect(request: web.Request) -> web.StreamResponse | None:

@@ -21,6 +21,7 @@ import msgspec
 
 from pmigd.config.rules import violations
 from pmigd.config.schema import LATER_KEYS, Config, PeerSection
+from pmigd.core.printable import printable
 from pmigd.schema.validate import (
     FieldError,
     accepted_by,
@@ -162,7 +163,7 @@ def _parse(untrusted: bytes, file: str) -> dict[str, Any] | Finding:
         text = str(error)
         place = _LINE.search(text)
         line = int(place[1]) if place and place[1] else untrusted.rstrip().count(b"\n") + 1
-        reason = "".join(c if c.isprintable() else "?" for c in _LINE.sub("", text))
+        reason = printable(_LINE.sub("", text))
         return Finding(file, "", "", "", f"is not valid TOML: {reason}", line)
     except RecursionError:
         return _about_file(Path(file), "is nested too deeply")

@@ -420,11 +420,13 @@ class App:
 
         try:
             self._tracing = await self._names.call("tracing", TRACING_DEADLINE_S, load)
-        except ImportError as error:
-            remedy = "pip install 'pmigd[otel]', or take tracing.endpoint out of the configuration"
-            log.error("no spans are made", detail=str(error), remedy=remedy)
         except Exception as error:  # noqa: BLE001 - whatever the SDK wants, guests can be moved
-            log.error("no spans are made", detail=str(error))
+            missing = isinstance(error, ImportError)
+            mend = (
+                "pip install 'pmigd[otel]'" if missing else "mend it (OTEL_* in the environment?)"
+            )
+            remedy = f"{mend} and restart pmigd, or take tracing.endpoint out of the configuration"
+            log.error("no spans are made", detail=str(error), remedy=remedy)
 
     async def _stop_tracing(self) -> None:
         if self._tracing is not None:

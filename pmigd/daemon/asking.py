@@ -99,6 +99,7 @@ class Asking:
     async def stop(self) -> None:
         """Say nothing any more. Leases are kept: what runs goes on."""
         sessions, self._sessions = self._sessions, {}
+        self._channels = {}  # what is still submitted meanwhile asks nobody any more
         tasks = [task for session in sessions.values() for task in session.stop()]
         await asyncio.gather(*tasks, return_exceptions=True)
 

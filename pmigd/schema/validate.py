@@ -21,6 +21,8 @@ from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
+from pmigd.core.printable import printable
+
 MAX_ERRORS: Final = 100
 """Faults reported for one input; a megabyte of nonsense should not be answered by ten."""
 
@@ -101,7 +103,7 @@ def show(value: object) -> str:
         return "a number of more than 77 digits"  # str() refuses very long ones
     else:
         text = str(value)
-    text = "".join(character if character.isprintable() else "?" for character in text)
+    text = printable(text)
     return text if len(text) <= _SHOWN_MAX else text[:_SHOWN_MAX] + "…"
 
 
@@ -224,8 +226,7 @@ def _error(
 
 def _clean(text: str) -> str:
     """msgspec's message without its own path, short and printable."""
-    text = _AT_PATH.sub("", text)
-    return "".join(c if c.isprintable() else "?" for c in text[:300])
+    return printable(_AT_PATH.sub("", text), 300)
 
 
 def _strip(annotation: Any) -> Any:

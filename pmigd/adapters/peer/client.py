@@ -21,6 +21,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from pmigd import __version__
 from pmigd.adapters.peer.tls import Certificates
 from pmigd.adapters.pool import CallPool, Overdue
+from pmigd.core.printable import printable
 from pmigd.core.problem import Code, FieldError, Problem
 from pmigd.core.uri import PmigdUrl
 from pmigd.wire import migration as answers
@@ -349,4 +350,4 @@ def _spoken(protocols: tuple[int, ...]) -> str:
 
 
 def _shown(untrusted_text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in untrusted_text[:_SHOWN_MAX])
+    return printable(untrusted_text, _SHOWN_MAX)

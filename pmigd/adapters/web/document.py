@@ -10,9 +10,11 @@ from typing import Any, Final
 
 import yaml
 
+from pmigd.core.printable import printable
 from pmigd.schema.validate import Path, field_path
 
 MAX_DEPTH: Final = 8
+_SHOWN_MAX: Final = 200
 _NULL: Final = "tag:yaml.org,2002:null"
 _BOOL: Final = "tag:yaml.org,2002:bool"
 _TRUE: Final = frozenset({"yes", "true", "on"})
@@ -38,7 +40,7 @@ def parse(text: str) -> tuple[Any, Lines]:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        problem = _printable(error.problem or "cannot be read")
+        problem = printable(error.problem or "cannot be read", _SHOWN_MAX)
         raise NotYaml(problem, mark.line + 1 if mark is not None else None) from error
     except yaml.YAMLError as error:
         raise NotYaml("holds characters that YAML does not allow") from error
@@ -61,7 +63,9 @@ def _plain(node: yaml.Node, path: Path, lines: Lines) -> Any:
                 if not isinstance(key, yaml.ScalarNode):
                     raise NotYaml("a key is not text", line)
                 if key.value in table:
-                    raise NotYaml(f"{_printable(field_path((*path, key.value)))} is twice", line)
+                    raise NotYaml(
+                        f"{printable(field_path((*path, key.value)), _SHOWN_MAX)} is twice", line
+                    )
                 lines[*path, key.value] = line
                 table[key.value] = _plain(value, (*path, key.value), lines)
             return table
@@ -73,7 +77,3 @@ def _plain(node: yaml.Node, path: Path, lines: Lines) -> Any:
             return node.value.lower() in _TRUE
         case _:
             return node.value
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text[:200])
