@@ -13,14 +13,14 @@ from typing import Any, Final
 from aiohttp import web
 
 from pmigd.adapters.peer.names import certificate_names, covers
-from pmigd.api.exchange import body_of, stream
+from pmigd.api.exchange import COMING, Coming, body_of, stream
 from pmigd.api.guard import Guard
 from pmigd.api.peerbackend import Intrusion, PeerBackend
-from pmigd.api.problems import Handler, ProblemResponse, answer, expect, explained
+from pmigd.api.problems import Handler, ProblemResponse, answer, explained
 from pmigd.core.problem import Code, refuse
 from pmigd.schema.validate import show
 from pmigd.wire import peer as wire
-from pmigd.wire.peer import BODY_LIMIT_BYTES, Exchange, FromSource
+from pmigd.wire.peer import Exchange, FromSource
 from pmigd.wire.request import parse
 
 BACKEND: Final = web.AppKey("peer_backend", PeerBackend)
@@ -31,6 +31,7 @@ _INTRUSIONS: Final[dict[Code, Intrusion]] = {
     Code.PEER_FALSE_NAME: "false_name",
     Code.BODY_TOO_LARGE: "too_large",
     Code.REQUEST_TOO_SLOW: "too_slow",
+    Code.UNSUPPORTED_MEDIA_TYPE: "malformed",
     Code.BAD_JSON: "malformed",
     Code.INVALID_REQUEST: "malformed",
     Code.UNKNOWN_RESOURCE: "unknown_resource",
@@ -61,13 +62,11 @@ ROWS: Final = (
 
 def make_peer_app(backend: PeerBackend, guard: Guard) -> web.Application:
     """The application behind the guarded door."""
-    app = web.Application(middlewares=[_proven], client_max_size=BODY_LIMIT_BYTES)
-    app[BACKEND], app[GUARD] = backend, guard
+    app = web.Application(middlewares=[_proven])
+    app[BACKEND], app[GUARD], app[COMING] = backend, guard, Coming()
     for row in ROWS:
         exchange = row.exchange
-        app.router.add_route(
-            exchange.method, exchange.path, _handler(row), name=exchange.name, expect_handler=expect
-        )
+        app.router.add_route(exchange.method, exchange.path, _handler(row), name=exchange.name)
     app.router.add_get(wire.EVENTS.path, _events, name=wire.EVENTS.name, allow_head=False)
     return app
 
