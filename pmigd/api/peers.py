@@ -5,6 +5,7 @@ It never decides about leases or guests; the daemon behind it does.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic
@@ -26,6 +27,7 @@ from pmigd.wire.request import parse
 BACKEND: Final = web.AppKey("peer_backend", PeerBackend)
 GUARD: Final = web.AppKey("guard", Guard)
 
+_EPOCH: Final = re.compile(r"[A-Za-z0-9]{0,64}\Z")
 _INTRUSIONS: Final[dict[Code, Intrusion]] = {
     Code.PEER_NOT_ALLOWED: "not_allowed",
     Code.PEER_FALSE_NAME: "false_name",
@@ -47,12 +49,7 @@ class Row:
     act: Callable[[PeerBackend, str, Any], Awaitable[Any]]
 
 
-async def _hello(backend: PeerBackend, _peer: str, _body: None) -> wire.Hello:
-    return backend.hello()
-
-
 ROWS: Final = (
-    Row(wire.HELLO, _hello),
     Row(wire.ASK, lambda backend, peer, ask: backend.ask(peer, ask)),
     Row(wire.REPORT, lambda backend, peer, report: backend.report(peer, report)),
     Row(wire.LOOK, lambda backend, peer, question: backend.look(peer, question)),
@@ -67,6 +64,7 @@ def make_peer_app(backend: PeerBackend, guard: Guard) -> web.Application:
     for row in ROWS:
         exchange = row.exchange
         app.router.add_route(exchange.method, exchange.path, _handler(row), name=exchange.name)
+    app.router.add_get(wire.HELLO.path, _hello, name=wire.HELLO.name, allow_head=False)
     app.router.add_get(wire.EVENTS.path, _events, name=wire.EVENTS.name, allow_head=False)
     return app
 
@@ -78,6 +76,14 @@ def _handler(row: Row) -> Handler:
         return answer(await row.act(request.app[BACKEND], _peer(request), body))
 
     return handle
+
+
+async def _hello(request: web.Request) -> web.Response:
+    """Who this is, to a peer that greets with its epoch."""
+    epoch = request.query.get("epoch", "")
+    if not _EPOCH.match(epoch):
+        raise refuse(Code.INVALID_REQUEST, "epoch must be at most 64 letters and digits.")
+    return answer(request.app[BACKEND].hello(_peer(request), epoch))
 
 
 async def _events(request: web.Request) -> web.StreamResponse:

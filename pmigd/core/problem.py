@@ -87,6 +87,7 @@ class Code(StrEnum):
     PEER_NOT_ALLOWED = "peer_not_allowed"
     PEER_FALSE_NAME = "peer_false_name"
     PEER_PROTOCOL = "peer_protocol"
+    PEER_UNGREETED = "peer_ungreeted"
     # This daemon
     LIBVIRT_UNAVAILABLE = "libvirt_unavailable"
     JOURNAL_UNAVAILABLE = "journal_unavailable"
@@ -352,6 +353,14 @@ KINDS: dict[Code, Kind] = {
         502,
         False,
         "Upgrade the older of the two; 'detail' says what each of them speaks.",
+        Reason.CONNECT,
+    ),
+    Code.PEER_UNGREETED: Kind(
+        "The message is of a start of pmigd that another one has taken the place of",
+        _D,
+        409,
+        True,
+        "Nothing to do: pmigd greets and asks again. If it stays, two pmigd use one certificate.",
         Reason.CONNECT,
     ),
     Code.LIBVIRT_UNAVAILABLE: Kind(

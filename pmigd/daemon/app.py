@@ -71,7 +71,7 @@ FIRST_CONNECTION_S: Final = 3.0
 STOP_PATIENCE_S: Final = 1.0
 SEQ_BITS: Final = 20
 """Messages to peers are numbered from the time of the start on, with room for a million a
-millisecond: so their numbers grow over restarts."""
+millisecond: so they grow over restarts, for peers that do not know of epochs yet."""
 RELOAD_DEADLINE_S: Final = 10.0
 LISTEN_DEADLINE_S: Final = 5.0
 TRACING_DEADLINE_S: Final = 10.0

@@ -147,8 +147,9 @@ class Peering:
         for fault in {asked and fresh.server_fault, asks and fresh.client_fault} - {False, ""}:
             log.error("certificates cannot be used", detail=fault)
 
-    def hello(self) -> Hello:
-        """Who this is."""
+    def hello(self, peer: str, epoch: str) -> Hello:
+        """Who this is, to a peer that greets with its epoch."""
+        self.granting.book.greet(peer, epoch)
         return Hello(
             protocols=(PROTOCOL,), name=self._host, version=__version__, at=self._now().utc
         )
