@@ -168,5 +168,6 @@ def _said(error: OSError | Overdue) -> str:
     """What is wrong, in the system's words: Python's repeat the address."""
     if not isinstance(error, OSError):
         return str(error)
-    known = error.errno is not None and error.errno > 0  # the resolver's are below
-    return os.strerror(error.errno) if known else str(error.strerror or error)
+    if error.errno is not None and error.errno > 0:  # the resolver's are below
+        return os.strerror(error.errno)
+    return str(error.strerror or error)
