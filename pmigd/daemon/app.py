@@ -35,8 +35,9 @@ from pmigd.api.peers import make_peer_app
 from pmigd.config.reload import restart_needed
 from pmigd.config.schema import Config
 from pmigd.core.admission import Standing
-from pmigd.core.canonical import migration_line
+from pmigd.core.canonical import command_lines, migration_line
 from pmigd.core.checks import Checked
+from pmigd.core.commands import Outcome
 from pmigd.core.destination import find_target
 from pmigd.core.finding import blocking, from_problem
 from pmigd.core.holdings import Limits as InForce
@@ -638,6 +639,11 @@ class App:
             level = log.warning if after.state in _TROUBLE else log.info
             level(line.pop("event"), **line)
             self._environment.notifier.status(self._summary())
+        for line in command_lines(before, after):
+            outcome = line["outcome"]
+            trouble = outcome == Outcome.REFUSED or (outcome == Outcome.PENDING and line["waits"])
+            level = log.warning if trouble else log.info
+            level(line.pop("event"), **line)
 
     def _connection_changed(self, connected: bool) -> None:
         if connected:
