@@ -454,7 +454,8 @@ class Migration:
 
     ``started_mono`` and ``recover_mono`` (not before which a broken post-copy is gone on with) are
     readings of the monotonic clock of this boot and are set anew after a restart. ``recoveries``
-    counts the attempts of policy. ``state_since`` is None for a state that it began in.
+    counts the attempts of policy. ``state_since`` is None for a state that it began in. ``asked``
+    tells one request from another however it was changed since (:mod:`pmigd.core.asked`).
     """
 
     id: MigrationId
@@ -480,6 +481,7 @@ class Migration:
     adopted: bool = False
     submitted_by: str = ""
     idempotency_key: str | None = None
+    asked: str = ""
     actions: tuple[Action, ...] = ()
     progress: Sample | None = None
     completed: Sample | None = None

@@ -9,6 +9,7 @@ from typing import Any
 from pmigd.core import engine
 from pmigd.core import events as ev
 from pmigd.core.model import (
+    Abort,
     Because,
     Domain,
     Job,
@@ -71,6 +72,7 @@ def sample(**figures: Any) -> Sample:
     )
 
 
+ABORT = Abort("root", "asked for by root", T0)
 PREPARED = ev.Prepared(PLAN, because_before=Because.OTHER, paused_before=False)
 
 
