@@ -1,12 +1,9 @@
 """What a row of the journal means: documents of every version, read as what they are today.
 
-A row is one JSON document and the version of the file format in which it was written. Older ones
-are brought up step by step: :data:`UPGRADES` has for each version the pure functions that make the
-next one of it. What cannot be read is never dropped: of a migration's row as much is salvaged as
-keeps its guest from being migrated a second time (:func:`salvage`).
-
-Whoever changes what a journalled dataclass looks like, or takes a value out of a closed set, raises
-:data:`VERSION` and adds a step; ``tests/unit/journal/data`` has journals of earlier releases.
+A row is one JSON document and the version of the file in which it was written. Older ones are
+brought up step by step (:mod:`pmigd.adapters.journal.upgrades`). What cannot be read is never
+dropped: of a migration's row as much is salvaged as keeps its guest from being migrated a second
+time (:func:`salvage`).
 """
 
 from __future__ import annotations
@@ -15,10 +12,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar, get_args
+from typing import Final, TypeVar, get_args
 
 import msgspec
 
+from pmigd.adapters.journal.upgrades import UPGRADES, VERSION, Document, Upgrade
 from pmigd.core.chronicle import Logged
 from pmigd.core.events import Event
 from pmigd.core.holdings import Phase
@@ -26,36 +24,12 @@ from pmigd.core.leases import Lease
 from pmigd.core.model import Domain, Migration, MigrationId, Now, Request, State
 from pmigd.core.problem import Code, Problem
 
-Document = dict[str, Any]
 T = TypeVar("T")
-
-VERSION: Final = 2
-"""Of the file: its tables and the documents in them. SQLite keeps it as ``user_version``."""
 
 
 class Unreadable(Exception):  # noqa: N818 - what it says of a row
     """A document that does not mean anything to this release; the text says why."""
 
-
-def _as_it_is(document: Document) -> Document:
-    return document
-
-
-@dataclass(frozen=True, slots=True)
-class Upgrade:
-    """From one version to the next, for each kind of document. They change what they are given.
-
-    Events are there since version 2.
-    """
-
-    migration: Callable[[Document], Document] = _as_it_is
-    lease: Callable[[Document], Document] = _as_it_is
-    event: Callable[[Document], Document] = _as_it_is
-
-
-UPGRADES: Final[Mapping[int, Upgrade]] = {
-    1: Upgrade(),  # version 2 brought other tables
-}
 
 _ENCODER: Final = msgspec.json.Encoder()
 _EVENTS: Final[Mapping[str, type]] = {kind.__name__: kind for kind in get_args(Event)}

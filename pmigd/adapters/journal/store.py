@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Final
 
 from pmigd.adapters.journal import documents
-from pmigd.adapters.journal.documents import VERSION, Row, Unreadable
+from pmigd.adapters.journal.documents import Row, Unreadable
+from pmigd.adapters.journal.upgrades import VERSION
 from pmigd.core.chronicle import Logged
 from pmigd.core.leases import Lease
 from pmigd.core.model import Migration

@@ -33,10 +33,10 @@ from pmigd.core.model import (
     Now,
     Power,
     Request,
+    Settings,
     State,
     View,
 )
-from pmigd.core.ports import Settings
 from pmigd.core.problem import Code, Problem, Refused
 from pmigd.daemon.bookkeeper import Bookkeeper
 from pmigd.daemon.controller import KEEP_CLOSED, PRUNE_EVERY, Controller

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from pmigd.adapters.journal import Contents, Entry, Journal, JournalError, documents
-from pmigd.adapters.journal.documents import VERSION
-from pmigd.core import engine
+from pmigd.adapters.journal.upgrades import UPGRADES, VERSION
+from pmigd.core import engine, ledger
 from pmigd.core import events as ev
 from pmigd.core.chronicle import Logged
+from pmigd.core.commands import Kind
+from pmigd.core.controls import may_resolve
 from pmigd.core.holdings import Phase
 from pmigd.core.leases import Lease
 from pmigd.core.model import Migration, MigrationId, State
@@ -89,25 +91,83 @@ async def test_a_journal_of_an_earlier_release_is_read_whole_and_written_on(
 
 
 def test_there_is_a_journal_of_each_earlier_release() -> None:
-    assert [dump.stem for dump in EARLIER] == [f"journal-v{n}" for n in documents.UPGRADES]
+    assert [dump.stem for dump in EARLIER] == [f"journal-v{n}" for n in UPGRADES]
 
 
-async def test_an_open_migration_of_an_earlier_release_means_what_it_meant(path: Path) -> None:
-    """The fields that decide what is done with it after a restart."""
-    restored(path, DATA / "journal-v1.sql").close()
+async def test_what_version_1_said_in_booleans_is_in_the_ledger(path: Path) -> None:
+    """What decides what is done with a migration after a restart."""
+    db = restored(path, DATA / "journal-v1.sql")
+    told = {
+        iden: json.loads(raw) for iden, raw in db.execute("SELECT id, document FROM migrations")
+    }
+    db.close()
     found = {m.domain.name: m for m in (await read(path)).migrations}
+    for m in found.values():
+        old = told[m.id]
+        assert m.call == old["call"]
+        assert m.suspended is old["suspended"]
+        assert [c.id for c in m.commands] == list(range(1, m.numbered + 1))
+        if m.open:
+            assert (m.abort is not None) is (old["abort"] is not None)
+        else:
+            assert all(not c.pending for c in m.commands)
+    owed = {name: [c.kind for c in ledger.owed(m)] for name, m in found.items() if ledger.owed(m)}
+    assert owed == {
+        "aborting": [Kind.ABORT],
+        "timed-out-aborting": [Kind.ABORT],
+        "postcopy-asked": [Kind.POSTCOPY],
+    }
+    assert found["aborting"].abort.code is Code.CANCELLED
+    assert found["aborting"].abort.by == "oscar"
+    assert found["timed-out-aborting"].abort.code is Code.TIMEOUT
+    assert [c.kind for c in found["recovering"].commands] == [
+        Kind.PERFORM,
+        Kind.POSTCOPY,
+        Kind.RECOVER,
+    ]
+    assert found["set"].commands[-1].reason == "bandwidth 7 MiB/s"
     assert found["queued2"].request.timeout_s == 600.5
     assert found["queued2"].request.xml is not None
     assert found["queued2"].submitted_by == "oscar"
     assert found["precopy"].plan is not None
     assert found["precopy"].evidence.destination_uuid == "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee"
-    assert found["unresolved"].problem is not None
-    assert found["succeeded"].result is not None
     assert found["succeeded"].result.downtime_ms == 41
-    queued_again = engine.step(found["preparing-not-called"], ev.Restarted(), build.at(0)).migration
-    assert queued_again.state is State.QUEUED
-    adopted = engine.step(found["preparing-called"], ev.Restarted(), build.at(0)).migration
-    assert (adopted.state, adopted.adopted) == (State.PREPARING, True)
+
+
+async def test_after_the_upgrade_nothing_is_called_a_second_time(path: Path) -> None:
+    restored(path, DATA / "journal-v1.sql").close()
+    for m in (await read(path)).migrations:
+        if not m.open or m.state is State.QUEUED:
+            continue
+        step = engine.step(m, ev.Restarted(), build.at(100))
+        called = [kind for kind, _ in build.done(step)]
+        assert Kind.PERFORM not in called
+        assert Kind.RECOVER not in called
+        if m.domain.name == "preparing-not-called":
+            assert step.migration.state is State.QUEUED
+        else:
+            assert step.migration.adopted
+            assert build.looks(step)
+        if m.domain.name in ("aborting", "timed-out-aborting"):
+            assert called == [Kind.ABORT]
+
+
+def test_a_record_that_had_grown_without_end_is_shortened_by_its_oldest_notes() -> None:
+    action = {"at": "2026-01-02T03:04:05Z", "action": "set", "by": "root", "reason": "priority 1"}
+    abort = action | {"action": "abort", "reason": "asked for by root"}
+    old = {
+        "call": "not_made",
+        "state": "cancelled",
+        "actions": [action] * 4000 + [abort],
+        "abort": {"at": action["at"], "by": "root", "reason": "", "timeout": False},
+        "suspended": False,
+        "postcopy_asked": False,
+        "evidence": {"postcopy": False},
+    }
+    new = UPGRADES[1].migration(old)
+    assert len(new["commands"]) == 64
+    assert (new["numbered"], new["dropped"]) == (4001, 3937)
+    assert new["commands"][-1]["kind"] == "abort"
 
 
 def _damaged(change: Callable[[dict[str, Any]], object]) -> Callable[[bytes], bytes]:
@@ -179,7 +239,7 @@ async def test_a_row_that_cannot_be_read_is_one_unresolved_migration_and_no_othe
     assert bad.problem is not None
     assert bad.problem.code is Code.JOURNAL_ROW_UNREADABLE
     assert (bad.id, bad.domain, bad.idempotency_key) == (written[1].id, written[1].domain, "k1")
-    assert engine.may_resolve(bad) is None
+    assert may_resolve(bad) is None
     assert list(found.unreadable) == [bad.id]
     assert column(path, f"SELECT document FROM migrations WHERE id = '{bad.id}'") == raw
 

@@ -71,7 +71,7 @@ async def test_a_later_write_replaces_the_earlier_one_and_what_happened_remains(
     journal: Journal,
 ) -> None:
     first = Logged(build.at(0), ev.Admitted())
-    second = Logged(build.at(1), ev.AbortAsked(build.ABORT))
+    second = Logged(build.at(1), ev.AbortAsked("root", "asked for by root"))
     await journal.write(Entry(migration(1), (first,)))
     await journal.write(Entry(migration(1, State.PREPARING), (second,)))
     (found,) = (await reread(journal.path)).migrations
