@@ -82,6 +82,8 @@ CERTIFICATES_EVERY_S: Final = 60.0
 RESOLVE_DEADLINE_S: Final = 0.8
 RESTART_PAUSE_S: Final = 1.0
 BACKLOG: Final = 1024
+NAME_THREADS: Final = 16
+"""For questions about users and addresses; a directory that is away may hold some of them."""
 
 log = structlog.get_logger()
 
@@ -104,7 +106,7 @@ class App:
         self._clock = Clock()
         self._ids = Uuid7Sequence()
         self._accounts = Accounts()
-        self._names = CallPool("names", 2, replace_overdue=True)
+        self._names = CallPool("names", NAME_THREADS)
         self._started_at = self._clock.utc_now()
         self._tasks: list[asyncio.Task[None]] = []
         self._runners: list[web.AppRunner] = []
@@ -599,8 +601,7 @@ class App:
         ours = [m for m in running if m.direction is Direction.OUTGOING and not m.external]
         unused = sum(lease.standing is Standing.GRANTED for lease in gate.leases.values())
         pools = (
-            self.hypervisor.control,
-            self.hypervisor.peers,
+            *self.hypervisor.pools,
             self.mirror.pool,
             self._names,
             self.scraping.pool,

@@ -111,16 +111,16 @@ BUSY: Final = Family(
     ("pool",),
 )
 THREADS: Final = Family(
-    "pmigd_executor_threads_limit", "gauge", "Threads that the pool was made for.", ("pool",)
+    "pmigd_executor_threads_limit", "gauge", "Threads that the pool may have at most.", ("pool",)
 )
 OVERDUE: Final = Family(
     "pmigd_executor_threads_overdue",
     "gauge",
-    "Threads lost to calls that did not come back in time; others have taken their place.",
+    "Threads inside calls that should have come back by now: what they ask does not answer.",
     ("pool",),
 )
 WAITING: Final = Family(
-    "pmigd_executor_queue_length", "gauge", "Calls that no thread has begun yet.", ("pool",)
+    "pmigd_executor_queue_length", "gauge", "Calls that lack nothing but a free thread.", ("pool",)
 )
 LAG: Final = Family(
     "pmigd_event_loop_lag_seconds",

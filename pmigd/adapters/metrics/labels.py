@@ -44,7 +44,7 @@ ACTIONS: Final = (
     "abort_stalled",
     "postcopy_recover",
 )
-POOLS: Final = ("control", "peer", "limits", "names", "passwords", "textfile")
+POOLS: Final = ("look", "command", "peer", "limits", "names", "passwords", "textfile")
 LEASE_STATES: Final[tuple[LeaseState, ...]] = get_args(LeaseState)
 WAITED: Final = (*(str(value) for value in Resource), "libvirt", "journal", "peer")
 PEER_REQUESTS: Final = ("hello", "ask", "report", "look", "examine", "events")
