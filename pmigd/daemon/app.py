@@ -35,8 +35,9 @@ from pmigd.api.peers import make_peer_app
 from pmigd.config.reload import restart_needed
 from pmigd.config.schema import Config
 from pmigd.core.admission import Standing
-from pmigd.core.canonical import migration_line
+from pmigd.core.canonical import command_lines, migration_line
 from pmigd.core.checks import Checked
+from pmigd.core.commands import Outcome
 from pmigd.core.destination import find_target
 from pmigd.core.finding import blocking, from_problem
 from pmigd.core.holdings import Limits as InForce
@@ -81,6 +82,8 @@ CERTIFICATES_EVERY_S: Final = 60.0
 RESOLVE_DEADLINE_S: Final = 0.8
 RESTART_PAUSE_S: Final = 1.0
 BACKLOG: Final = 1024
+NAME_THREADS: Final = 16
+"""For questions about users and addresses; a directory that is away may hold some of them."""
 
 log = structlog.get_logger()
 
@@ -103,7 +106,7 @@ class App:
         self._clock = Clock()
         self._ids = Uuid7Sequence()
         self._accounts = Accounts()
-        self._names = CallPool("names", 2, replace_overdue=True)
+        self._names = CallPool("names", NAME_THREADS)
         self._started_at = self._clock.utc_now()
         self._tasks: list[asyncio.Task[None]] = []
         self._runners: list[web.AppRunner] = []
@@ -598,8 +601,7 @@ class App:
         ours = [m for m in running if m.direction is Direction.OUTGOING and not m.external]
         unused = sum(lease.standing is Standing.GRANTED for lease in gate.leases.values())
         pools = (
-            self.hypervisor.control,
-            self.hypervisor.peers,
+            *self.hypervisor.pools,
             self.mirror.pool,
             self._names,
             self.scraping.pool,
@@ -643,6 +645,11 @@ class App:
             level = log.warning if after.state in _TROUBLE else log.info
             level(line.pop("event"), **line)
             self._environment.notifier.status(self._summary())
+        for line in command_lines(before, after):
+            outcome = line["outcome"]
+            trouble = outcome == Outcome.REFUSED or (outcome == Outcome.PENDING and line["waits"])
+            level = log.warning if trouble else log.info
+            level(line.pop("event"), **line)
 
     def _connection_changed(self, connected: bool) -> None:
         if connected:
