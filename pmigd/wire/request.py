@@ -187,7 +187,8 @@ class MigrationRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True,
         ),
     ] = None
     tls_destination: Annotated[
-        _Uri | None, Meta(description="The name in the destination's certificate.")
+        _Uri | None,
+        Meta(description="The name in the destination's certificate. Administrators only."),
     ] = None
     dname: Annotated[_Name | None, Meta(description="New name at the destination.")] = None
     xml: Annotated[_Xml | None, Meta(description="Live XML. Administrators only.")] = None
@@ -363,7 +364,10 @@ def asked(untrusted_body: object) -> str:
 
 def parse(struct_type: type[T], untrusted: object) -> T:
     """`untrusted` as a `struct_type`. Raises Refused with every wrong field."""
-    value, faults = validate(struct_type, untrusted)
+    try:
+        value, faults = validate(struct_type, untrusted)
+    except RecursionError:
+        raise refuse(Code.INVALID_REQUEST, "The body is nested too deeply.") from None
     if value is None:
         errors = tuple(FieldError(fault.field, fault.message) for fault in faults)
         detail = "; ".join(f"{error.field or 'the body'} {error.message}" for error in errors[:5])
