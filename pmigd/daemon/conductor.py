@@ -41,7 +41,7 @@ from pmigd.core.model import (
     View,
 )
 from pmigd.core.plan import make_plan
-from pmigd.core.ports import Hypervisor, Settings, Ticket
+from pmigd.core.ports import Hypervisor, NotMade, Settings, Ticket
 from pmigd.core.problem import Code, Problem, Refused
 from pmigd.core.verdict import judge
 from pmigd.core.versions import cannot_recover
@@ -62,6 +62,16 @@ class Peers(Protocol):
 
     async def examine(self, target: Target, question: Question) -> Examination | None:
         """What the destination's pmigd sees of its host; None where it cannot say."""
+
+
+class _Wanted:
+    """The permit of a command that is always wanted."""
+
+    wanted = True
+
+
+WANTED: Final = _Wanted()
+_NO_JOB: Final = Problem(Code.WRONG_STATE, "libvirt has no outgoing migration of it.")
 
 
 class Conductor:
@@ -105,7 +115,7 @@ class Conductor:
                 self._begin(name, work, ev.Ticked())
             case AbortJob(after_s):
                 if self._ticket is not None:
-                    self._ticket.cancel()
+                    self._ticket.withdraw()
                 work = partial(self._abort, migration, after_s)
                 self._begin(name, work, ev.AbortAnswered(_MISTAKE))
             case SuspendGuest():
@@ -171,7 +181,10 @@ class Conductor:
 
     async def _perform(self, migration: Migration, plan: Plan, *, resume: bool = False) -> None:
         self._ticket = self._hypervisor.perform(migration.domain, plan, resume=resume)
-        failure = await self._ticket.answer()
+        try:
+            failure = await self._ticket.answer()
+        except NotMade as not_made:
+            failure = not_made.problem
         self._report(ev.CallReturned(failure))
 
     async def _recover(self, migration: Migration, plan: Plan) -> None:
@@ -187,7 +200,7 @@ class Conductor:
         try:
             # Only an outgoing migration job is aborted, and libvirt itself refuses in post-copy:
             # the incoming copy that ends with it has never run.
-            found = await self._hypervisor.abort_job(migration.domain)
+            found = await self._hypervisor.abort_job(migration.domain, WANTED)
         except Refused as refused:
             self._report(ev.AbortAnswered(refused.problem))
         else:
@@ -196,25 +209,25 @@ class Conductor:
     async def _postcopy(self, migration: Migration, after_s: float) -> None:
         await asyncio.sleep(after_s)
         try:
-            await self._hypervisor.start_postcopy(migration.domain)
+            found = await self._hypervisor.start_postcopy(migration.domain, WANTED)
         except Refused as refused:
             self._report(ev.PostcopyAnswered(refused.problem))
         else:
-            self._report(ev.PostcopyAnswered(None))
+            self._report(ev.PostcopyAnswered(None if found else _NO_JOB))
 
     async def _set(self, migration: Migration, settings: Settings) -> None:
         try:
-            await self._hypervisor.change(migration.domain, settings)
+            await self._hypervisor.change(migration.domain, settings, WANTED)
         except Refused as refused:
             log.warning("setting refused", **about(migration), detail=refused.problem.detail)
 
     async def _suspend(self, migration: Migration) -> None:
         try:
-            await self._hypervisor.suspend(migration.domain)
+            found = await self._hypervisor.suspend(migration.domain, WANTED)
         except Refused as refused:
             self._report(ev.SuspendAnswered(refused.problem))
         else:
-            self._report(ev.SuspendAnswered(None))
+            self._report(ev.SuspendAnswered(None if found else _NO_JOB))
 
     async def _resume(self, migration: Migration) -> None:
         # Proof, taken now: the copy here is paused without a job, and the destination answers
@@ -227,7 +240,7 @@ class Conductor:
             self._report(seen)
             return
         try:
-            await self._hypervisor.resume(migration.domain)
+            await self._hypervisor.resume(migration.domain, WANTED)
         except Refused as refused:
             self._report(ev.ResumeAnswered(refused.problem))
         else:

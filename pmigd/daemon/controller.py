@@ -42,7 +42,7 @@ from pmigd.core.ports import DomainFacts, Hypervisor, Settings
 from pmigd.core.problem import Code, Problem, Refused, refuse
 from pmigd.core.settings import both, changed, each
 from pmigd.core.trace import Trace
-from pmigd.daemon.conductor import Conductor, Peers, check_recovery
+from pmigd.daemon.conductor import WANTED, Conductor, Peers, check_recovery
 from pmigd.daemon.gate import Gate
 
 KEEP_CLOSED: Final = 1000
@@ -328,7 +328,8 @@ class Controller:
             done = Settings()
             try:
                 for one in each(settings):
-                    await self._hypervisor.change(migration.domain, one)
+                    if not await self._hypervisor.change(migration.domain, one, WANTED):
+                        raise refuse(Code.WRONG_STATE, "libvirt has no outgoing migration of it.")
                     done = both(done, one)
             except Refused as refused:
                 refusal, timeout_s = refused, None
