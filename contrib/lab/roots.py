@@ -43,7 +43,7 @@ HYPERVISOR = (
     "libvirt-clients",
     "qemu-system-x86",
 )
-"""A host as its owner has it before pmigd comes: guests can run there, and nothing else is there."""
+"""A host as its owner has it before pmigd comes: guests can run there, and that is all."""
 
 _STAMP = ".pmigd-lab-root"
 _UNREAD = ("/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/man/*")

@@ -21,16 +21,22 @@ from urllib.parse import urlsplit
 import libvirt
 
 from pmigd.adapters.libvirt import eventloop, translate
-from pmigd.adapters.libvirt.failures import peer_problem_of, problem_of, words_of
+from pmigd.adapters.libvirt.failures import (
+    migrate_problem_of,
+    peer_problem_of,
+    problem_of,
+    words_of,
+)
 from pmigd.adapters.libvirt.guest import guest_facts
 from pmigd.adapters.libvirt.inspect import host_facts, inspect
-from pmigd.adapters.libvirt.translate import Notice
+from pmigd.adapters.libvirt.translate import UNLIMITED_MIB_S, Notice
 from pmigd.adapters.pool import CallPool, Observer, Overdue, run_in_thread
 from pmigd.core import events as ev
 from pmigd.core.facts import DestinationFacts, GuestFacts, Question
 from pmigd.core.model import Direction, Domain, Flow, Job, Plan, Power, Sample, Target, View
 from pmigd.core.ports import DomainFacts, HostFacts, NotMade, OwnHost, Permit, Settings, Ticket
 from pmigd.core.problem import Code, Problem, Refused, refuse
+from pmigd.core.route import LIBVIRT_PORTS
 
 T = TypeVar("T")
 
@@ -48,14 +54,10 @@ PEER_REACH_DEADLINE_S: Final = 2.0
 PEER_DEADLINE_S: Final = 6.0
 MAX_OVERDUE_QUESTIONS: Final = 3
 BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-PORTS: Final = {"qemu": 16514, "qemu+tls": 16514, "qemu+tcp": 16509, "qemu+ssh": 22}
 
 _KEEP_COMPLETED: Final = (
     libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED | libvirt.VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED
 )
-UNLIMITED_MIB_S: Final = 8_796_093_022_207
-"""libvirt's largest speed, which stands for none."""
-
 _OPERATION: Final = {
     Direction.OUTGOING: libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT,
     Direction.INCOMING: libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN,
@@ -512,7 +514,7 @@ class LocalHypervisor:
         libvirt's own connect would hold a thread for the kernel's two minutes.
         """
         parts = urlsplit(target.uri)
-        host, port = parts.hostname, parts.port or PORTS.get(parts.scheme)
+        host, port = parts.hostname, parts.port or LIBVIRT_PORTS.get(parts.scheme)
         if not host or port is None:
             return
         reason = f"no answer within {PEER_REACH_DEADLINE_S:g} s"
@@ -616,7 +618,7 @@ class _Perform:
             else:
                 self._direct(domain, params, flags)
         except libvirt.libvirtError as error:
-            return problem_of(error)
+            return migrate_problem_of(error, self._plan)
         except Refused as refused:
             raise NotMade(refused.problem) from refused
         finally:
