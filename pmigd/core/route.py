@@ -1,4 +1,4 @@
-"""Which ports a migration needs open from the source to the destination, in words.
+"""Which ports a migration needs open from the source to the destination, and who waits for them.
 
 A firewall in between is told by nobody: libvirt says only that it could not connect, or, where
 packets are dropped, says nothing for as long as the kernel tries, some two minutes.
@@ -6,14 +6,56 @@ packets are dropped, says nothing for as long as the kernel tries, some two minu
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
-from pmigd.core.model import CopyStorage, Request, Target, Transport
+from pmigd.core.model import (
+    Call,
+    CopyStorage,
+    Direction,
+    Migration,
+    Request,
+    State,
+    Target,
+    Transport,
+    Waiting,
+)
 
 LIBVIRT_PORTS: Final = {"qemu": 16514, "qemu+tls": 16514, "qemu+tcp": 16509, "qemu+ssh": 22}
 MIGRATION_PORTS: Final = "49152-49215"
 """libvirt's own; migration_port_min and _max in the destination's qemu.conf change them."""
+
+CONNECTION: Final = "connection"
+"""What a migration waits for that libvirt was asked for and of which nothing is seen yet."""
+SLOW: Final = timedelta(seconds=5)
+"""A destination has started a guest's QEMU, and is connected to, in less, unless it is busy."""
+
+
+def slow_start(migration: Migration, utc_now: datetime) -> Waiting | None:
+    """What a migration waits for that libvirt is to start and that has not begun to move.
+
+    Nobody here can tell a destination that is slow to start a QEMU from packets that are dropped on
+    the way: both are said.
+    """
+    since = migration.state_since
+    if (
+        migration.state is not State.PREPARING
+        or migration.direction is not Direction.OUTGOING
+        or migration.call is not Call.MADE
+        or migration.target is None
+        or since is None
+        or utc_now - since < SLOW
+    ):
+        return None
+    ports = ports_needed(migration.request, migration.target)
+    detail = "it may be slow to start the guest's QEMU"
+    if ports:
+        detail += (
+            f", or a firewall drops packets: {ports}. libvirt then tries for two minutes, and until"
+            " it has given up it takes no abort"
+        )
+    return Waiting(CONNECTION, migration.destination, 0, 0, 0, since, detail)
 
 
 def ports_needed(request: Request, target: Target) -> str:
