@@ -332,6 +332,10 @@ class App:
                 "held_incoming": self.gate.account.used(Resource.INCOMING_SLOT),
             },
             "migrations": by_state,
+            "certificates": [
+                wire.CertificateFault(f"peer.{f.field}", str(f.file), f.message, f.accepted)
+                for f in self.peering.faults
+            ],
         }
 
     async def peers(self) -> list[Peer]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -19,7 +18,8 @@ from pmigd.adapters.journal import Journal
 from pmigd.adapters.metrics import Metrics
 from pmigd.adapters.peer.client import PeerChannel
 from pmigd.adapters.peer.names import AllowedNames
-from pmigd.adapters.peer.tls import Certificates, PkiFiles, read_certificates
+from pmigd.adapters.peer.proofs import Fault
+from pmigd.adapters.peer.tls import Certificates, read_certificates
 from pmigd.adapters.pool import CallPool, Overdue
 from pmigd.api.guard import Guard
 from pmigd.api.peerbackend import Intrusion
@@ -28,6 +28,7 @@ from pmigd.core.model import Direction, Domain, Now, State
 from pmigd.core.ports import Hypervisor
 from pmigd.core.problem import Code
 from pmigd.daemon.asking import Asking
+from pmigd.daemon.configuration import certificate_faults, pki_files
 from pmigd.daemon.controller import Controller
 from pmigd.daemon.gate import Gate
 from pmigd.daemon.granting import Granting
@@ -75,6 +76,7 @@ class Peering:
         self._now = now
         self._pool = pool
         self.certificates = Certificates()
+        self.faults: list[Fault] = []
         self.guard = Guard(observe=self.observe_intruder)
         self._channels: dict[str, PeerChannel] = {}
         self._looks: set[asyncio.Task[None]] = set()
@@ -97,6 +99,7 @@ class Peering:
         Certificates that cannot be used are said, and the ones before them used on.
         """
         urls = {name: url for name, peer in config.peers.items() if (url := peer.pmigd_url)}
+        self.faults = []
         if urls or config.peer.address is not None:
             await self._read_certificates(config)
         used = (
@@ -126,17 +129,12 @@ class Peering:
         await asyncio.gather(*(channel.close() for channel in self._channels.values()))
 
     async def _read_certificates(self, config: Config) -> None:
-        peer = config.peer
-        files = PkiFiles(
-            ca=Path(peer.ca),
-            cert=Path(peer.cert),
-            key=Path(peer.key),
-            client_cert=Path(peer.client_cert),
-            client_key=Path(peer.client_key),
-        )
+        files = pki_files(config)
         try:
-            fresh = await self._pool.call(
-                "certificates", READ_DEADLINE_S, lambda: read_certificates(files)
+            fresh, self.faults = await self._pool.call(
+                "certificates",
+                READ_DEADLINE_S,
+                lambda: (read_certificates(files), certificate_faults(config)),
             )
         except Overdue as error:
             fresh = Certificates(server_fault=str(error), client_fault=str(error))
@@ -146,6 +144,14 @@ class Peering:
         asks = any(peer.pmigd_url for peer in config.peers.values())
         for fault in {asked and fresh.server_fault, asks and fresh.client_fault} - {False, ""}:
             log.error("certificates cannot be used", detail=fault)
+        for found in self.faults:
+            log.error(
+                "other hosts will not believe this certificate",
+                key=f"peer.{found.field}",
+                file=str(found.file),
+                detail=found.message,
+                accepted=found.accepted,
+            )
 
     def hello(self) -> Hello:
         """Who this is."""

@@ -137,8 +137,20 @@ class LimitsStatus(msgspec.Struct, frozen=True):
     held_incoming: int
 
 
+class CertificateFault(msgspec.Struct, frozen=True):
+    """A file of [peer] for which other hosts' pmigd do not believe this one. ``key`` names it."""
+
+    key: str
+    file: str
+    detail: str
+    accepted: str
+
+
 class Status(msgspec.Struct, frozen=True):
-    """How the daemon is. ``migrations`` counts the open ones by state."""
+    """How the daemon is. ``migrations`` counts the open ones by state.
+
+    ``certificates`` are the faults of this host's, as they were last read.
+    """
 
     name: str
     version: str
@@ -149,6 +161,7 @@ class Status(msgspec.Struct, frozen=True):
     journal: JournalStatus
     limits: LimitsStatus
     migrations: dict[str, int]
+    certificates: tuple[CertificateFault, ...]
 
 
 class Health(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 
@@ -81,3 +82,30 @@ def test_while_packets_are_dropped_it_is_said_what_is_waited_for(a, b, guest, sh
     b.host.run(["iptables", "-D", *FIREWALL, "DROP"])
     assert a.end(iden, timeout=60)["waiting_for"] is None
     g.heartbeats.wait(host="hostb")
+
+
+SELF_SIGNED = (
+    "cd /etc/pki/libvirt; cp clientcert.pem clientcert.kept; cp private/clientkey.pem key.kept;"
+    "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -subj /CN=hosta"
+    " -keyout private/clientkey.pem -out clientcert.pem"
+)
+AS_BEFORE = (
+    "cd /etc/pki/libvirt; mv clientcert.kept clientcert.pem; mv key.kept private/clientkey.pem"
+)
+
+
+def test_a_certificate_that_no_other_host_believes_is_told_on_its_own_host(a, b, hosts) -> None:
+    assert a.call("GET", "/v1/status")["certificates"] == []
+    a.host.run(["sh", "-ec", SELF_SIGNED])
+    try:
+        a.reload({})
+        (told,) = a.call("GET", "/v1/status")["certificates"]
+        assert told["key"] == "peer.client_cert"
+        assert told["detail"].startswith("is self-signed")
+        assert "CERTIFICATE: /etc/pki/libvirt/clientcert.pem" in a.ctl("status").stdout
+        done = a.host.run([sys.executable, "-m", "pmigd.daemon.main", "--check"], check=False)
+        assert (done.returncode, done.stdout.count("peer.client_cert")) == (2, 1)
+    finally:
+        a.host.run(["sh", "-ec", AS_BEFORE])
+        a.reload({})
+    assert a.call("GET", "/v1/status")["certificates"] == []
