@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,6 +51,7 @@ from pmigd.core.roles import Role
 from pmigd.core.trace import ENTROPY_BYTES, Trace, begin
 from pmigd.core.uri import ListenAddress, LocalUri, PeerUri
 from pmigd.daemon.controller import Controller
+from pmigd.daemon.diagnosis import diagnose
 from pmigd.daemon.figures import counts, limits_view
 from pmigd.daemon.gate import Gate
 from pmigd.daemon.ownhost import OwnHost
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
 
 TICK_S: Final = 0.5
 LAG_PROBE_S: Final = 0.25
+LAGS_KEPT_S: Final = 60
 FIRST_CONNECTION_S: Final = 3.0
 STOP_PATIENCE_S: Final = 1.0
 SEQ_BITS: Final = 20
@@ -108,6 +111,7 @@ class App:
         self._runners: list[web.AppRunner] = []
         self._bound: BoundSocket | None = None
         self._connected = asyncio.Event()
+        self._lags: deque[float] = deque(maxlen=round(LAGS_KEPT_S / LAG_PROBE_S))
         self._before_reading: InForce | None = None
         self._tracing: Tracing | None = None
         self.metrics = Metrics(
@@ -367,6 +371,35 @@ class App:
             now_mono=self._clock.monotonic(),
         )
 
+    async def diagnose(self) -> wire.Diagnosis:
+        """A support bundle; what cannot be had in time is named in it."""
+        return await diagnose(self, self._clock.utc_now())
+
+    async def domains_by_state(self) -> dict[str, Any]:
+        """How many guests this host has, by state, and how its libvirt was reached last."""
+        found = Counter(str(facts.view.power) for facts in await self.hypervisor.domains())
+        return {"last_error": self.hypervisor.last_error, "domains": dict(found)}
+
+    def loop_figures(self) -> dict[str, float]:
+        """How late the event loop was: now, and at most within the last minute. Seconds."""
+        lags = self._lags or [0.0]
+        return {"lag_s": round(lags[-1], 4), "lag_most_s": round(max(lags), 4)}
+
+    def pool_figures(self) -> tuple[PoolFigures, ...]:
+        """How busy the threads for blocking calls are."""
+        pools = (
+            self.hypervisor.control,
+            self.hypervisor.peers,
+            self.mirror.pool,
+            self._names,
+            self.scraping.pool,
+            self.textfile.pool,
+        )
+        return tuple(
+            PoolFigures(p.name, busy=p.busy, size=p.size, waiting=p.waiting, overdue=p.overdue)
+            for p in pools
+        )
+
     async def domains(self) -> list[DomainFacts]:
         """This host's domains."""
         return await self.hypervisor.domains()
@@ -596,14 +629,6 @@ class App:
         given = counts(self.peering.granting.book)
         ours = [m for m in running if m.direction is Direction.OUTGOING and not m.external]
         unused = sum(lease.standing is Standing.GRANTED for lease in gate.leases.values())
-        pools = (
-            self.hypervisor.control,
-            self.hypervisor.peers,
-            self.mirror.pool,
-            self._names,
-            self.scraping.pool,
-            self.textfile.pool,
-        )
         return Snapshot(
             migrations=running,
             waiting_oldest=head.created_at if head else None,
@@ -623,10 +648,7 @@ class App:
                 (Direction.OUTGOING, "waiting"): len(gate.leases) - unused,
             },
             peers_up={name: door.shut is None for name, door in gate.doors.items() if door.leases},
-            pools=tuple(
-                PoolFigures(p.name, busy=p.busy, size=p.size, waiting=p.waiting, overdue=p.overdue)
-                for p in pools
-            ),
+            pools=self.pool_figures(),
             journal_writable=self.journal.writable,
             now_mono=self._clock.monotonic(),
         )
@@ -663,7 +685,9 @@ class App:
         while True:
             began = monotonic()
             await asyncio.sleep(LAG_PROBE_S)
-            self.metrics.loop_lag(max(0.0, monotonic() - began - LAG_PROBE_S))
+            lag_s = max(0.0, monotonic() - began - LAG_PROBE_S)
+            self._lags.append(lag_s)
+            self.metrics.loop_lag(lag_s)
 
     async def _watch_certificates(self) -> None:
         """QEMU reads its certificates for each migration: those on the disk are in force."""
