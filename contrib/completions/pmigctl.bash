@@ -5,7 +5,7 @@ _pmigctl_place() {
     REPLY=
     case $1 in
         ' --socket') REPLY='files' ;;
-        ' 0') REPLY='=migrate check list show watch abort postcopy suspend recover set get resolve limits peers status completion' ;;
+        ' 0') REPLY='=migrate check list show watch abort postcopy suspend recover set get resolve limits peers status diagnose completion' ;;
         'migrate --parallel-connections') REPLY='' ;;
         'migrate --dname') REPLY='' ;;
         'migrate --xml') REPLY='files' ;;
@@ -105,6 +105,7 @@ _pmigctl_place() {
         'limits --socket') REPLY='files' ;;
         'peers --socket') REPLY='files' ;;
         'status --socket') REPLY='files' ;;
+        'diagnose --socket') REPLY='files' ;;
         'completion --socket') REPLY='files' ;;
         'completion 0') REPLY='=bash zsh' ;;
         *) return 1 ;;
@@ -130,6 +131,7 @@ _pmigctl_options() {
         'limits') REPLY='-h --help --socket --json' ;;
         'peers') REPLY='-h --help --socket --json' ;;
         'status') REPLY='-h --help --socket --json' ;;
+        'diagnose') REPLY='-h --help --socket --json' ;;
         'completion') REPLY='-h --help --socket --json' ;;
     esac
 }

@@ -29,6 +29,7 @@ from pmigd.core.facts import (
 )
 from pmigd.core.finding import Finding, Level, from_problem
 from pmigd.core.model import CopyStorage, Job, Postcopy, Power, Request, Target, Transport
+from pmigd.core.named import Asked, asked, lacking
 from pmigd.core.problem import Code, Problem
 from pmigd.core.versions import parse
 
@@ -380,6 +381,7 @@ def check_destination(
         found += _pools(there.facts)
         found += _images(request, wants, there)
         found += _room(request, wants, guest, there.facts)
+        found += _named(request, wants, there)
         if request.transport is Transport.NATIVE:
             found += _address(request, target, there)
             found += _ports(request, question, there.local)
@@ -547,6 +549,15 @@ def _room(
                 "Make room there.",
                 "copy_storage",
             )
+
+
+def _named(request: Request, wants: Definition, there: Destination) -> Iterator[Finding]:
+    """What else the guest names: see :mod:`pmigd.core.named`."""
+    local, disks = there.local, wants.disks
+    exempt = {f"disk {d.target}" for d in disks if d.optional or _copied(request, d)}
+    missing = there.facts.lacks + (local.lacks if local is not None else ())
+    paths_missing = local.paths_missing if local is not None else ()
+    return lacking(wants.named, missing, paths_missing, exempt)
 
 
 def _must_be_there(
@@ -757,6 +768,7 @@ def _unseen(request: Request, question: Question, there: Destination) -> tuple[s
     if question.wants is not None:
         listed = {image.path for image in there.facts.images if image.known or image.pool}
         looks += [path for path in question.paths if path not in listed]
+        looks += [thing.name for thing in asked(question.wants.named, Asked.HOST)]
         if request.transport is Transport.NATIVE:
             looks.append("ports")
             if request.tls:

@@ -19,6 +19,7 @@ from pmigd.adapters.libvirt.failures import peer_problem_of
 from pmigd.adapters.pool import CallPool, Observer, Overdue, StillOut
 from pmigd.core.model import Target
 from pmigd.core.problem import Code, Refused, refuse
+from pmigd.core.route import LIBVIRT_PORTS
 
 T = TypeVar("T")
 
@@ -26,7 +27,6 @@ THREADS: Final = 32
 QUESTIONS_EACH: Final = 3
 REACH_DEADLINE_S: Final = 2.0
 DEADLINE_S: Final = 6.0
-PORTS: Final = {"qemu": 16514, "qemu+tls": 16514, "qemu+tcp": 16509, "qemu+ssh": 22}
 
 
 class PeerDaemons:
@@ -65,7 +65,7 @@ class PeerDaemons:
         libvirt's own connect would hold a thread for the kernel's two minutes.
         """
         parts = urlsplit(target.uri)
-        host, port = parts.hostname, parts.port or PORTS.get(parts.scheme)
+        host, port = parts.hostname, parts.port or LIBVIRT_PORTS.get(parts.scheme)
         if not host or port is None:
             return
         reason = f"no answer within {REACH_DEADLINE_S:g} s"

@@ -15,7 +15,12 @@ from typing import Any, Final
 import libvirt
 
 from pmigd.adapters.libvirt import translate
-from pmigd.adapters.libvirt.failures import peer_problem_of, problem_of, words_of
+from pmigd.adapters.libvirt.failures import (
+    migrate_problem_of,
+    peer_problem_of,
+    problem_of,
+    words_of,
+)
 from pmigd.adapters.pool import Turn, start_thread
 from pmigd.core.model import Domain, Flow, Plan
 from pmigd.core.ports import NotMade
@@ -114,7 +119,7 @@ class Perform:
         try:
             call()
         except libvirt.libvirtError as error:
-            return problem_of(error)
+            return migrate_problem_of(error, self._plan)
         return None
 
     @property

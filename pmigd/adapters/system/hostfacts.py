@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 
 from pmigd.adapters.system import libvirtconf
 from pmigd.adapters.system.libvirtconf import Value
+from pmigd.adapters.system.named import lacking
 from pmigd.adapters.system.network import is_ours
 from pmigd.adapters.x509 import expires
 from pmigd.core.facts import Leads, LocalFacts, Question, TlsFiles, Userfaultfd
@@ -79,6 +80,9 @@ def look(
         links_missing=tuple(name for name in links if not Path("/sys/class/net", name).exists()),
         paths_missing=tuple(path for path in question.paths if _missing(Path(path))),
         filesystems=attempt("mounts", lambda: _filesystems(question.paths, shared), ()),
+        lacks=attempt("addresses", lambda: lacking(wants.named, arriving=arriving), ())
+        if wants is not None
+        else (),
         unknown=tuple(dict.fromkeys(unknown)),
     )
 
