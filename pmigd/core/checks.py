@@ -564,7 +564,7 @@ def _must_be_there(
         else "Put it on storage that both hosts see, or copy it with 'copy_storage'."
     )
     detail = f"The destination does not have {disk.path} of {disk.target}."
-    if local is not None:
+    if local is not None and local.sees(disk.path):
         if disk.path in local.paths_missing:
             yield _block(code, detail, remedy, "destination")
     elif image.pool and not image.known:
@@ -582,7 +582,7 @@ def _copied_to(
     matching target path").
     """
     missing = local is not None and disk.path in local.paths_missing
-    if image.known or (local is not None and not missing):
+    if image.known or (local is not None and local.sees(disk.path) and not missing):
         return
     if request.copy_storage is CopyStorage.INC:
         yield Finding(

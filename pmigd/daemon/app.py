@@ -117,7 +117,7 @@ class App:
             mono=self._clock.monotonic,
         )
         self.journal = Journal(Path(config.daemon.state_dir) / "journal.sqlite")
-        self._own_host = OwnHost(self._names, self._clock.utc_now)
+        self._own_host = OwnHost(self._names, self._clock.utc_now, config.libvirt.local_uri)
         self.hypervisor = LocalHypervisor(
             config.libvirt.local_uri.text,
             notify=lambda notice: self.watcher.notice(notice),
