@@ -104,9 +104,10 @@ class View:
 
     def look(self, paths: Iterable[str], deadline_s: float = DEADLINE_S) -> dict[str, Sight]:
         """Each of `paths`. Takes no longer than `deadline_s`, whatever hangs."""
+        asked = dict.fromkeys(paths)
         found: dict[str, Sight] = {}
         groups: dict[str, list[str]] = {}
-        for path in dict.fromkeys(paths):
+        for path in asked:
             if path.startswith("/"):
                 groups.setdefault(self._ours.mount_of(path).point, []).append(path)
             else:
@@ -117,12 +118,10 @@ class View:
             thread.join(max(0.0, until - time.monotonic()))
             if thread.is_alive():
                 _overdue[point] = thread
-        silent = {
-            path: Sight(State.UNSEEN, f"{point} does not answer")
-            for point, group in groups.items()
-            for path in group
-        }
-        return silent | found
+        return {path: found.get(path) or self._silent(path) for path in asked}
+
+    def _silent(self, path: str) -> Sight:
+        return Sight(State.UNSEEN, f"{self._ours.mount_of(path).point} does not answer")
 
     def _start(self, point: str, group: Sequence[str], found: dict[str, Sight]) -> threading.Thread:
         def look() -> None:
