@@ -213,7 +213,7 @@ class LocalFacts:
     `busy_ports` are those asked for, or of the range for migrations, that something listens on.
     `paths_missing` and `links_missing` are those asked for that surely do not exist, `paths_unseen`
     those of which nothing can be said from where pmigd stands. The file system of what qemu.conf
-    lists in shared_filesystems is "shared".
+    lists in shared_filesystems is "shared". `hooks` are libvirt's hooks for guests that there are.
     """
 
     utc: datetime
@@ -231,6 +231,7 @@ class LocalFacts:
     paths_missing: tuple[str, ...] = ()
     paths_unseen: tuple[str, ...] = ()
     filesystems: tuple[tuple[str, str], ...] = ()
+    hooks: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
 
     def sees(self, path: str) -> bool:

@@ -29,9 +29,10 @@ ADMIN_FIELDS: Final = (
     "graphics_uri",
     "listen_address",
     "unsafe",
+    "start_anyway",
 )
 """Each of these is as good as root: it says where a guest's memory, disks or console go, or what
-runs at the destination."""
+runs at the destination. The last two silence what keeps a guest from harm."""
 
 _FORMS: Final[dict[str, Callable[[str], None]]] = {
     "migrate_uri": lambda text: check_data_uri(text, ("tcp", "rdma", "unix")),

@@ -26,6 +26,8 @@ from pmigd.core.facts import Leads, LocalFacts, Question, TlsFiles, Userfaultfd
 T = TypeVar("T")
 
 QEMU_CONF: Final = Path("/etc/libvirt/qemu.conf")
+HOOK: Final = Path("/etc/libvirt/hooks/qemu")
+"""And what is executable in qemu.d beside it, since libvirt 6.5."""
 QEMU_USER: Final = "libvirt-qemu"
 PORTS: Final = (49152, 49215)
 TLS_DIRECTORY: Final = "/etc/pki/qemu"
@@ -43,6 +45,7 @@ def look(
     *,
     arriving: bool,
     qemu_conf: Path = QEMU_CONF,
+    hook: Path = HOOK,
     view: View | None = None,
 ) -> LocalFacts:
     """This host, as far as `question` is about it.
@@ -89,6 +92,7 @@ def look(
         links_missing=tuple(name for name in links if not Path("/sys/class/net", name).exists()),
         paths_missing=tuple(path for path in paths if paths[path].state is State.MISSING),
         paths_unseen=tuple(unseen),
+        hooks=attempt("hooks", lambda: _hooks(view, hook), ()) if arriving else (),
         filesystems=_filesystems(paths, conf.get("shared_filesystems", [])),
         unknown=tuple(dict.fromkeys(unknown)),
     )
@@ -160,6 +164,17 @@ def _listening(asked: Iterable[int]) -> tuple[int, ...]:
                 if state == _LISTENING:
                     busy.add(int(local.rpartition(":")[2], 16))
     return tuple(sorted(busy & set(asked)))
+
+
+def _hooks(view: View, hook: Path) -> tuple[str, ...]:
+    """Those that libvirt runs. By their mode: pmigd, without root's powers, may not run all."""
+    folder = hook.with_name(f"{hook.name}.d")
+    files = [hook, *(sorted(folder.iterdir()) if _is_there(view, str(folder)) else ())]
+    return tuple(
+        str(file)
+        for file in files
+        if _is_there(view, str(file)) and file.is_file() and file.stat().st_mode & 0o111
+    )
 
 
 def _userfaultfd(view: View) -> Userfaultfd:
