@@ -31,7 +31,12 @@ PMIGD_PORT: Final = 9717
 
 _PORT_MAX: Final = 65535
 _HOST_MAX: Final = 253  # RFC 1035: the longest name that can be written out
-_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
+# What the peer's user database may hold: first.last, CORP\user, user@corp, a machine's name$.
+# Nothing that a shell, or an option of ssh, could be made of.
+_USER = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.+~@\\-]{0,126}[A-Za-z0-9_.+~@-])?\$?\Z")
+_USER_BEFORE_HOST = re.compile(r"([^/@?#]*://)([^/@?#]*)@")
+_ENCODED = re.compile(r"%([0-9A-Fa-f]{2})")
+_PLAIN_IN_USER: Final = "._~+-$"
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 _PATTERN_LABEL = re.compile(r"[a-z0-9*](?:[a-z0-9*-]{0,61}[a-z0-9*])?\Z")
 _NUMERIC_LABEL = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)\Z")
@@ -86,7 +91,7 @@ class PeerUri:
     """A peer's connection URI, checked part by part.  Make it with :func:`parse_peer_uri`.
 
     ``host`` is lower case and without brackets; ``port`` is None where libvirt's default for
-    the scheme applies; ``user`` is set only for ``qemu+ssh``.
+    the scheme applies; ``user``, as the peer has it, is set only for ``qemu+ssh``.
     """
 
     scheme: str
@@ -187,8 +192,9 @@ def parse_peer_uri(untrusted_text: str) -> PeerUri:
     a rule written for one holds for the other.  Whether the host is this very host is another
     question: see :func:`is_loopback`.
     """
-    scheme, authority, path = _split_peer(untrusted_text, "URI")
-    user, host_text, port_text = _split_authority(authority)
+    user, without_user = _take_user(untrusted_text)
+    scheme, authority, path = _split_peer(without_user, "URI")
+    host_text, port_text = _split_host(authority)
     _require_user(user, scheme)
     return PeerUri(scheme, user, _host(host_text), _port(port_text), path)
 
@@ -200,8 +206,9 @@ def parse_uri_pattern(untrusted_text: str) -> UriPattern:
     (``*.example.com`` matches ``a.example.com`` and ``a.b.example.com``, not ``example.com``);
     inside a label it matches characters of that label.  A host of only ``*`` matches all hosts.
     """
-    scheme, authority, path = _split_peer(untrusted_text, "pattern")
-    user, host_text, port_text = _split_authority(authority)
+    user, without_user = _take_user(untrusted_text)
+    scheme, authority, path = _split_peer(without_user, "pattern")
+    host_text, port_text = _split_host(authority)
     if user is not None and "*" in user:
         raise UriRefused("'*' may stand in the host only, not in the user")
     if port_text is not None and "*" in port_text:
@@ -495,6 +502,32 @@ def _split_authority(authority: str) -> tuple[str | None, str, str | None]:
     return user, host, port if colon else None
 
 
+def _split_host(authority: str) -> tuple[str, str | None]:
+    """Host and port of an authority whose user was taken already."""
+    user, host, port = _split_authority(authority)
+    if user is not None:
+        raise UriRefused("there is more than one '@' before the host")
+    return host, port
+
+
+def _take_user(untrusted_text: str) -> tuple[str | None, str]:
+    """The user of a peer's URI, and the text without it.
+
+    There, and only there, percent-encoding is understood, for libvirt wants some users so:
+    ``CORP%5Cuser``; one written plainly is the same user.
+    """
+    if not isinstance(untrusted_text, str):
+        raise UriRefused("a URI must be text")
+    found = _USER_BEFORE_HOST.match(untrusted_text)
+    if found is None:
+        return None, untrusted_text
+    user = _ENCODED.sub(lambda code: chr(int(code[1], 16)), found[2])
+    if ":" in user:
+        # The text after the colon may be a secret: it is not repeated.
+        raise UriRefused("a password is not accepted in a URI")
+    return user, found[1] + untrusted_text[found.end() :]
+
+
 def _require_user(user: str | None, scheme: str) -> None:
     if user is None:
         return
@@ -597,7 +630,14 @@ def _label_matches(wanted: str, label: list[str]) -> bool:
 
 
 def _peer_text(scheme: str, user: str | None, host: str, port: int | None, path: str) -> str:
-    return f"{scheme}://{_authority(user, host, port)}{path}"
+    written = None if user is None else "".join(map(_in_user, user))
+    return f"{scheme}://{_authority(written, host, port)}{path}"
+
+
+def _in_user(character: str) -> str:
+    """A character of a user name as libvirt reads it in a URI."""
+    plain = character.isalnum() or character in _PLAIN_IN_USER
+    return character if plain else f"%{ord(character):02X}"
 
 
 def _authority(user: str | None, host: str, port: int | None) -> str:

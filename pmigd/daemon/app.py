@@ -18,6 +18,7 @@ from aiohttp import web
 from pmigd import __version__
 from pmigd.adapters.journal import Journal, JournalError
 from pmigd.adapters.libvirt.hypervisor import LocalHypervisor
+from pmigd.adapters.libvirt.ssh import direct_host
 from pmigd.adapters.limits import Limits, LimitSource
 from pmigd.adapters.metrics import Metrics, PoolFigures, Snapshot
 from pmigd.adapters.pool import CallPool, Overdue
@@ -392,16 +393,19 @@ class App:
     # Below: parts of starting and running
 
     async def _same_host(self, target: Target) -> Problem | None:
-        if target.host is None or not await self._leads_here(target.host):
-            return None
-        return Problem(Code.SAME_HOST, f"{target.uri}: '{target.host}' is an address of this host.")
+        """Whether it is this host. What cannot be looked up now is found out later."""
 
-    async def _leads_here(self, host: str) -> bool:
-        """Whether `host` is this host. One that cannot be looked up now is found out later."""
+        def host_here() -> str | None:
+            host = direct_host(target.uri)
+            return host if host is not None and leads_here(host) else None
+
         try:
-            return await self._names.call("resolve", RESOLVE_DEADLINE_S, lambda: leads_here(host))
+            host = await self._names.call("resolve", RESOLVE_DEADLINE_S, host_here)
         except Overdue:
-            return False
+            return None
+        if host is None:
+            return None
+        return Problem(Code.SAME_HOST, f"{target.uri}: '{host}' is an address of this host.")
 
     async def _open_journal(self) -> None:
         with contextlib.suppress(JournalError):  # the journal has said so; it is tried again

@@ -16,7 +16,6 @@ import threading
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
 
 import libvirt
 
@@ -24,6 +23,7 @@ from pmigd.adapters.libvirt import eventloop, translate
 from pmigd.adapters.libvirt.failures import peer_problem_of, problem_of, words_of
 from pmigd.adapters.libvirt.guest import guest_facts
 from pmigd.adapters.libvirt.inspect import host_facts, inspect
+from pmigd.adapters.libvirt.ssh import first_hop, own_uri
 from pmigd.adapters.libvirt.translate import Notice
 from pmigd.adapters.pool import CallPool, Observer, Overdue, run_in_thread
 from pmigd.core import events as ev
@@ -48,7 +48,6 @@ PEER_REACH_DEADLINE_S: Final = 2.0
 PEER_DEADLINE_S: Final = 6.0
 MAX_OVERDUE_QUESTIONS: Final = 3
 BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-PORTS: Final = {"qemu": 16514, "qemu+tls": 16514, "qemu+tcp": 16509, "qemu+ssh": 22}
 
 _KEEP_COMPLETED: Final = (
     libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED | libvirt.VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED
@@ -476,7 +475,7 @@ class LocalHypervisor:
         def ask() -> T:
             begun.set()
             try:
-                connection = libvirt.open(target.uri)
+                connection = libvirt.open(own_uri(target.uri))
                 try:
                     return question(connection)
                 finally:
@@ -501,10 +500,13 @@ class LocalHypervisor:
 
         libvirt's own connect would hold a thread for the kernel's two minutes.
         """
-        parts = urlsplit(target.uri)
-        host, port = parts.hostname, parts.port or PORTS.get(parts.scheme)
-        if not host or port is None:
+        try:
+            hop = await self.peers.call("way", PEER_REACH_DEADLINE_S, lambda: first_hop(target.uri))
+        except Overdue:
+            return  # what follows has a deadline of its own
+        if hop is None:
             return
+        host, port = hop
         reason = f"no answer within {PEER_REACH_DEADLINE_S:g} s"
         try:
             async with asyncio.timeout(PEER_REACH_DEADLINE_S):
@@ -570,7 +572,7 @@ class _Perform:
 
     def _direct(self, domain: libvirt.virDomain, params: dict[str, Any], flags: int) -> None:
         """Be the client of both daemons; neither needs to reach the other's libvirt."""
-        destination = libvirt.open(self._plan.target.uri)
+        destination = libvirt.open(own_uri(self._plan.target.uri))
         try:
             domain.migrate3(destination, params, flags)
         finally:
