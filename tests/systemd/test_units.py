@@ -29,8 +29,8 @@ from tests.systemd.machine import MachineError, until
 
 pytestmark = pytest.mark.systemd
 
-CAP_CHOWN = 1 << 0
-EXPOSURE_MAX = 2.5
+CAP_CHOWN, CAP_SETPCAP = 1 << 0, 1 << 8
+EXPOSURE_MAX = 2.8
 GUEST = """<domain type='qemu'><name>web1</name><memory unit='MiB'>16</memory>
 <os><type arch='x86_64'>hvm</type></os></domain>"""
 BAD = PEER + "[limits]\nmax_outgoing = 0\nnonsense = 1\n"
@@ -146,6 +146,31 @@ def test_without_its_socket_unit_it_opens_the_socket_itself(pmigd: Installed) ->
 
 # The sandbox
 
+# An sshd on another port, that only root's own configuration knows; with shared connections.
+_SSHD = """
+set -e
+mkdir -p ~root/.ssh /run/sshd
+cd ~root/.ssh
+ssh-keygen -q -t ed25519 -N '' -f id_ed25519
+ssh-keygen -q -t ed25519 -N '' -f host
+cp id_ed25519.pub authorized_keys
+echo "far $(cat host.pub)" > known_hosts
+printf %s "
+Host far
+  HostName 127.0.0.1
+  HostKeyAlias far
+  Port 2222
+  ControlMaster auto
+  ControlPath ~/.ssh/shared-%C
+" > config
+systemd-run --quiet --unit=sshd-far /usr/sbin/sshd -D -e -f /dev/null -p 2222 \
+    -h ~root/.ssh/host -o UsePAM=no -o StrictModes=no \
+    -o AuthorizedKeysFile=$(echo ~root)/.ssh/authorized_keys
+for try in $(seq 100); do
+    ssh-keyscan -p 2222 127.0.0.1 2>/dev/null | grep -q . && break
+    sleep 0.05
+done
+"""
 _LOOK = """
 import json, sys
 from datetime import UTC, datetime
@@ -171,11 +196,11 @@ def test_systemd_rates_the_exposure_low(pmigd: Installed) -> None:
     assert float(last.partition(f"{SERVICE}:")[2].split()[0]) <= EXPOSURE_MAX, said
 
 
-def test_the_process_has_no_power_but_one(pmigd: Installed) -> None:
+def test_the_process_has_no_power_but_two(pmigd: Installed) -> None:
     pmigd.systemctl("start", SERVICE)
     found = process_status(pmigd)
     for kind in ("CapPrm", "CapEff", "CapBnd"):
-        assert int(found[kind], 16) == CAP_CHOWN, kind
+        assert int(found[kind], 16) == CAP_CHOWN | CAP_SETPCAP, kind
     for kind in ("CapInh", "CapAmb"):
         assert int(found[kind], 16) == 0, kind
     assert found["NoNewPrivs"] == "1"
@@ -274,6 +299,23 @@ def test_it_does_its_work_in_the_sandbox(pmigd: Installed) -> None:
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
     assert stat.S_IMODE(journal.stat().st_mode) & 0o077 == 0
     assert journal.stat().st_size > 0
+
+
+def test_a_peer_over_ssh_is_reached_from_the_sandbox(pmigd: Installed) -> None:
+    """As far as that leads here: back to this host, by another port and under another name."""
+    pmigd.machine.run("bash", "-c", _SSHD)
+    pmigd.configure('[peers.far]\nuri = "qemu+ssh://far/system"\n')
+    pmigd.machine.run("bash", "-c", "virsh define /dev/stdin <<< " + shlex.quote(GUEST))
+    try:
+        assert pmigd.machine.run("virsh", "-c", "qemu+ssh://far/system", "hostname").stdout.strip()
+        code, said = outcome(pmigd, "pmigctl", "--json", "check", "web1", "far", "--offline")
+        assert code == 3
+        problems = {finding["code"]: finding["detail"] for finding in json.loads(said)["findings"]}
+        assert "qemu+ssh://far/system leads to" in problems["same_host"], problems
+    finally:
+        pmigd.machine.run(
+            "bash", "-c", "virsh undefine web1; systemctl stop sshd-far; rm -r ~root/.ssh"
+        )
 
 
 def scraped(pmigd: Installed, address: str) -> str:

@@ -41,7 +41,11 @@ PORTS = st.one_of(st.just(""), st.integers(1, 65535).map(lambda port: f":{port}"
 @st.composite
 def good_uris(draw: st.DrawFn) -> str:
     scheme = draw(st.sampled_from(["qemu+tls", "qemu+tcp", "qemu+ssh", "qemu"]))
-    user = draw(st.sampled_from(["", "root@", "migrate_1@"])) if scheme == "qemu+ssh" else ""
+    user = (
+        draw(st.sampled_from(["", "root@", "first.last@", "CORP%5Cops@"]))
+        if scheme == "qemu+ssh"
+        else ""
+    )
     return f"{scheme}://{user}{draw(HOSTS)}{draw(PORTS)}/system"
 
 

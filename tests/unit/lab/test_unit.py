@@ -10,7 +10,7 @@ from contrib.lab.unit import shipped
 
 def test_the_shipped_unit_can_be_played() -> None:
     sandbox = shipped()
-    assert sandbox.capabilities == ("CAP_CHOWN",)
+    assert sandbox.capabilities == ("CAP_CHOWN", "CAP_SETPCAP")
     assert sandbox.no_new_privileges
     assert sandbox.umask == 0o077
     assert "/" in sandbox.read_only
