@@ -11,12 +11,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from contrib.lab.namespaces import SOURCE_ROOT
 from contrib.lab.problems import LabError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-UNIT = Path(__file__).resolve().parents[2] / "systemd" / "pmigd.service"
+UNIT = SOURCE_ROOT / "systemd" / "pmigd.service"
 
 # When systemd starts and ends it.
 _SUPERVISION = frozenset(
