@@ -7,9 +7,9 @@ nothing, so that whoever started it has the command's own pid.
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import ctypes
+import json
 import os
 import resource
 import stat
@@ -169,11 +169,12 @@ def _powers(wanted: dict[str, Any]) -> None:
 
 def main() -> None:
     """Do it, and run the rest of the arguments."""
-    wanted = ast.literal_eval(sys.argv[1])
+    wanted = json.loads(sys.argv[1])
     command = sys.argv[2:]
     for path, mode in wanted["directories"]:
         Path(path).mkdir(exist_ok=True)
-        Path(path).chmod(mode)
+        if stat.S_IMODE(Path(path).stat().st_mode) != mode:
+            Path(path).chmod(mode)
     _files(wanted)
     _powers(wanted)
     os.execvpe(command[0], command, {**os.environ, **wanted["environment"]})

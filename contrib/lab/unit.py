@@ -6,6 +6,7 @@ plays nor knows to be nobody's but systemd's is an error. `sandbox` carries it o
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -79,7 +80,7 @@ class Sandbox:
     def command(self) -> list[str]:
         """What to put before a command that is to run in it."""
         script = Path(__file__).with_name("sandbox.py")
-        return [sys.executable, "-ISB", str(script), repr(asdict(self))]
+        return [sys.executable, "-ISB", str(script), json.dumps(asdict(self))]
 
 
 def shipped(drop_in: str = "") -> Sandbox:

@@ -38,6 +38,8 @@ _USER_BEFORE_HOST = re.compile(r"([^/@?#]*://)([^/@?#]*)@")
 _ENCODED = re.compile(r"%([0-9A-Fa-f]{2})")
 _PLAIN_IN_USER: Final = "._~+-$"
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
+# A name that only ssh's configuration knows may have what no host's name has.
+_ALIAS_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\Z")
 _PATTERN_LABEL = re.compile(r"[a-z0-9*](?:[a-z0-9*-]{0,61}[a-z0-9*])?\Z")
 _NUMERIC_LABEL = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)\Z")
 _PORT = re.compile(r"[1-9][0-9]{0,4}\Z")
@@ -91,7 +93,8 @@ class PeerUri:
     """A peer's connection URI, checked part by part.  Make it with :func:`parse_peer_uri`.
 
     ``host`` is lower case and without brackets; ``port`` is None where libvirt's default for
-    the scheme applies; ``user``, as the peer has it, is set only for ``qemu+ssh``.
+    the scheme applies; ``user``, as the peer has it, is set only for ``qemu+ssh``, and so is
+    ``alias``: the host as it was written, which ssh's configuration tells from other spellings.
     """
 
     scheme: str
@@ -99,11 +102,13 @@ class PeerUri:
     host: str
     port: int | None
     path: str
+    alias: str | None = None
 
     @property
     def text(self) -> str:
         """The URI, built from the checked parts alone; parsing it again gives an equal value."""
-        return _peer_text(self.scheme, self.user, self.host, self.port, self.path)
+        host = self.host if self.alias is None else self.alias
+        return _peer_text(self.scheme, self.user, host, self.port, self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +201,11 @@ def parse_peer_uri(untrusted_text: str) -> PeerUri:
     scheme, authority, path = _split_peer(without_user, "URI")
     host_text, port_text = _split_host(authority)
     _require_user(user, scheme)
-    return PeerUri(scheme, user, _host(host_text), _port(port_text), path)
+    if scheme != "qemu+ssh":
+        return PeerUri(scheme, user, _host(host_text), _port(port_text), path)
+    host = _host(host_text, _ALIAS_LABEL)
+    alias = None if host_text.lower() in (host_text, f"[{host}]") else host_text
+    return PeerUri(scheme, user, host, _port(port_text), path, alias)
 
 
 def parse_uri_pattern(untrusted_text: str) -> UriPattern:
@@ -214,7 +223,8 @@ def parse_uri_pattern(untrusted_text: str) -> UriPattern:
     if port_text is not None and "*" in port_text:
         raise UriRefused("'*' may stand in the host only; leave the port out or give a number")
     _require_user(user, scheme)
-    host = _host_pattern(host_text) if "*" in host_text else _host(host_text)
+    label = _ALIAS_LABEL if scheme == "qemu+ssh" else _LABEL
+    host = _host_pattern(host_text) if "*" in host_text else _host(host_text, label)
     return UriPattern(scheme, user, host, _port(port_text), path)
 
 
@@ -545,14 +555,14 @@ def _port(text: str | None) -> int | None:
     return int(text)
 
 
-def _host(text: str) -> str:
+def _host(text: str, label: re.Pattern[str] = _LABEL) -> str:
     """The host in one spelling: lower case, no brackets, IPv6 compressed."""
     if not text:
         raise UriRefused("the host is missing")
     if text.startswith("["):
         return _ipv6(text[1:-1])
     host = text.lower()
-    _check_labels(host, _LABEL)
+    _check_labels(host, label)
     if _NUMERIC_LABEL.match(host.rsplit(".", 1)[-1]):
         # 2130706433, 127.1 and 0x7f.1 all reach 127.0.0.1 through inet_aton(): only the plain
         # dotted form is let through, so that nothing hides behind another spelling.

@@ -67,7 +67,7 @@ def _by_ssh(parts: SplitResult) -> Address | None:
     user = ("-l", unquote(parts.username)) if parts.username else ()
     try:
         said = subprocess.run(
-            ["ssh", "-G", *port, *user, "-T", "-e", "none", "--", str(parts.hostname)],
+            ["ssh", "-G", *port, *user, "-T", "-e", "none", "--", _written(parts)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -86,3 +86,9 @@ def _by_ssh(parts: SplitResult) -> Address | None:
         return told["hostname"], int(told["port"])
     except (KeyError, ValueError):
         return None
+
+
+def _written(parts: SplitResult) -> str:
+    """The host as it is written: ssh tells HostB from hostb."""
+    host = parts.netloc.rpartition("@")[2]
+    return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]

@@ -104,8 +104,11 @@ def test_nothing_accepted_can_carry_a_query_a_space_or_a_control_character(text:
         uri = parse_peer_uri(text)
     except UriRefused:
         return
+    assert re.fullmatch(r"[A-Za-z0-9_.+~@\\$-]*", uri.user or "")
     for spelling in (text, uri.text):
-        assert not re.search(r"[?#%\\\s\x00-\x1f\x7f]", spelling)
+        without_user = re.sub(r"//[^/@]*@", "//", spelling)
+        assert not re.search(r"[?#%\\\s\x00-\x1f\x7f]", without_user)
+        assert not re.search(r"[?#\s\x00-\x1f\x7f]", spelling)
         assert spelling.isascii()
     assert not uri.host.startswith("-")
     assert uri.path == "/system"
@@ -243,6 +246,18 @@ def test_users_are_those_that_the_peer_may_have(written, user, for_libvirt) -> N
     assert parse_peer_uri(uri.text) == uri
     assert matches(f"qemu+ssh://{written}@*/system", uri)
     assert not matches("qemu+ssh://*/system", uri)
+
+
+def test_a_name_of_sshs_configuration_is_kept_as_it_is_written() -> None:
+    uri = parse_peer_uri("qemu+ssh://My_Host-b:2222/system")
+    assert (uri.host, uri.text) == ("my_host-b", "qemu+ssh://My_Host-b:2222/system")
+    assert parse_peer_uri(uri.text) == uri
+    assert matches("qemu+ssh://my_host-b:2222/system", uri)
+    assert matches("qemu+ssh://MY_HOST-B:2222/system", uri)
+    assert parse_peer_uri("qemu+tls://HostB/system").text == "qemu+tls://hostb/system"
+    for other in ("qemu+tls://my_host/system", "qemu+ssh://-my_host/system"):
+        with pytest.raises(UriRefused):
+            parse_peer_uri(other)
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,16 @@ def test_ssh_is_asked_as_libvirt_calls_it(says) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "host"),
+    [("My_Host", "My_Host"), ("[fe80::1]:2", "fe80::1"), ("x@10.0.0.9", "10.0.0.9")],
+)
+def test_ssh_is_asked_for_the_host_as_it_is_written(says, written: str, host: str) -> None:
+    called = says(TOLD)
+    first_hop(f"qemu+ssh://{written}/system")
+    assert called.read_text().splitlines()[-1] == host
+
+
+@pytest.mark.parametrize(
     "more", ["proxyjump hostc\n", "proxycommand nc %h %p\n", "controlpath /proc/self/exe\n"]
 )
 def test_where_the_way_is_not_a_plain_connection_nothing_is_tried(says, more: str) -> None:
