@@ -27,15 +27,20 @@ CLIENT: Final = Path(__file__).with_name("ssh-client")
 Address = tuple[str, int]
 
 
+def is_ssh(uri: str) -> bool:
+    """Whether the way to the peer `uri` is ssh's to say."""
+    return uri.startswith("qemu+ssh:")
+
+
 def first_hop(uri: str) -> Address | None:
-    """Host and port that a connection to the peer `uri` is made to. Blocks.
+    """Host and port that a connection to the peer `uri` is made to. Blocks if that is by ssh.
 
     None where that cannot be tried beforehand: a UNIX socket, a proxy, a connection that is up.
     """
     parts = urlsplit(uri)
     if not parts.hostname or parts.scheme not in PORTS:
         return None
-    if parts.scheme == "qemu+ssh":
+    if is_ssh(uri):
         return _by_ssh(parts)
     return parts.hostname, parts.port or PORTS[parts.scheme]
 
@@ -46,14 +51,14 @@ def direct_host(uri: str) -> str | None:
     What ssh is sent to on another port than its own may be anybody's: a tunnel's end, say.
     """
     hop = first_hop(uri)
-    if hop is None or (urlsplit(uri).scheme == "qemu+ssh" and hop[1] != PORTS["qemu+ssh"]):
+    if hop is None or (is_ssh(uri) and hop[1] != PORTS["qemu+ssh"]):
         return None
     return hop[0]
 
 
 def own_uri(uri: str) -> str:
     """The peer's URI for a connection of pmigd's own."""
-    if urlsplit(uri).scheme == "qemu+ssh" and os.access(CLIENT, os.X_OK):
+    if is_ssh(uri) and os.access(CLIENT, os.X_OK):
         return f"{uri}?command={CLIENT}"
     return uri
 
