@@ -19,6 +19,7 @@ from pmigd import __version__
 from pmigd.adapters.journal import Journal
 from pmigd.adapters.libvirt.definition import xml_fault
 from pmigd.adapters.libvirt.hypervisor import LocalHypervisor
+from pmigd.adapters.libvirt.ssh import direct_host
 from pmigd.adapters.limits import Limits, LimitSource
 from pmigd.adapters.metrics import Metrics, PoolFigures, Snapshot
 from pmigd.adapters.pool import CallPool, Overdue
@@ -124,7 +125,7 @@ class App:
             mono=self._clock.monotonic,
         )
         self.journal = Journal(Path(config.daemon.state_dir) / "journal.sqlite")
-        self._own_host = OwnHost(self._names, self._clock.utc_now)
+        self._own_host = OwnHost(self._names, self._clock.utc_now, config.libvirt.local_uri)
         self.hypervisor = LocalHypervisor(
             config.libvirt.local_uri.text,
             notify=lambda notice: self.watcher.notice(notice),
@@ -462,9 +463,19 @@ class App:
     # Below: parts of starting and running
 
     async def _same_host(self, target: Target) -> Problem | None:
-        if target.host is None or not await self._leads_here(target.host):
+        """Whether it is this host. What cannot be looked up now is found out later."""
+
+        def host_here() -> str | None:
+            host = direct_host(target.uri)
+            return host if host is not None and leads_here(host) else None
+
+        try:
+            host = await self._names.call("resolve", RESOLVE_DEADLINE_S, host_here)
+        except Overdue:
             return None
-        return Problem(Code.SAME_HOST, f"{target.uri}: '{target.host}' is an address of this host.")
+        if host is None:
+            return None
+        return Problem(Code.SAME_HOST, f"{target.uri}: '{host}' is an address of this host.")
 
     async def _read_xml(self, request: Request) -> None:
         """Refuse XML that nobody can read, libvirt neither."""
@@ -479,13 +490,6 @@ class App:
             if fault:
                 detail = f"'{field}' cannot be read: {fault}."
                 raise refuse(Code.INVALID_REQUEST, detail, (FieldError(field, fault),))
-
-    async def _leads_here(self, host: str) -> bool:
-        """Whether `host` is this host. One that cannot be looked up now is found out later."""
-        try:
-            return await self._names.call("resolve", RESOLVE_DEADLINE_S, lambda: leads_here(host))
-        except Overdue:
-            return False
 
     async def _open_tracing(self) -> None:
         url = self.config.tracing.url

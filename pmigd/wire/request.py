@@ -135,6 +135,13 @@ class MigrationRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True,
     unsafe: Annotated[
         bool, Meta(description="Skip libvirt's check of the disks' safety. Administrators only.")
     ] = False
+    start_anyway: Annotated[
+        bool,
+        Meta(
+            description="What pmigd itself looked at and found wanting warns and does not block;"
+            " what libvirt said still does. Administrators only."
+        ),
+    ] = False
     abort_on_error: Annotated[
         bool, Meta(description="Give up when the guest's disks report an error meanwhile.")
     ] = False
