@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from pmigd import __version__
-from pmigd.adapters.journal import Journal, JournalError
+from pmigd.adapters.journal import Journal
 from pmigd.adapters.libvirt.definition import xml_fault
 from pmigd.adapters.libvirt.hypervisor import LocalHypervisor
+from pmigd.adapters.libvirt.ssh import direct_host
 from pmigd.adapters.limits import Limits, LimitSource
 from pmigd.adapters.metrics import Metrics, PoolFigures, Snapshot
 from pmigd.adapters.pool import CallPool, Overdue
@@ -34,8 +36,9 @@ from pmigd.api.peers import make_peer_app
 from pmigd.config.reload import restart_needed
 from pmigd.config.schema import Config
 from pmigd.core.admission import Standing
-from pmigd.core.canonical import migration_line
+from pmigd.core.canonical import command_lines, migration_line
 from pmigd.core.checks import Checked
+from pmigd.core.commands import Outcome
 from pmigd.core.destination import find_target
 from pmigd.core.finding import blocking, from_problem
 from pmigd.core.holdings import Limits as InForce
@@ -48,7 +51,9 @@ from pmigd.core.request_check import check_request, check_role
 from pmigd.core.roles import Role
 from pmigd.core.trace import ENTROPY_BYTES, Trace, begin
 from pmigd.core.uri import LocalUri, PeerUri
+from pmigd.daemon.bookkeeper import Bookkeeper
 from pmigd.daemon.controller import Controller
+from pmigd.daemon.diagnosis import diagnose
 from pmigd.daemon.doors import Doors
 from pmigd.daemon.figures import counts, limits_view
 from pmigd.daemon.gate import Gate
@@ -68,6 +73,7 @@ if TYPE_CHECKING:
 
 TICK_S: Final = 0.5
 LAG_PROBE_S: Final = 0.25
+LAGS_KEPT_S: Final = 60
 FIRST_CONNECTION_S: Final = 3.0
 STOP_PATIENCE_S: Final = 1.0
 SEQ_BITS: Final = 20
@@ -79,6 +85,8 @@ ACCOUNTS_DEADLINE_S: Final = 5.0
 CERTIFICATES_EVERY_S: Final = 60.0
 RESOLVE_DEADLINE_S: Final = 0.8
 RESTART_PAUSE_S: Final = 1.0
+NAME_THREADS: Final = 16
+"""For questions about users and addresses; a directory that is away may hold some of them."""
 
 log = structlog.get_logger()
 
@@ -101,12 +109,13 @@ class App:
         self._clock = Clock()
         self._ids = Uuid7Sequence()
         self._accounts = Accounts()
-        self._names = CallPool("names", 2, replace_overdue=True)
+        self._names = CallPool("names", NAME_THREADS)
         self.doors = Doors(self._names, environment.passed)
         self._reloading = Reloading(self, self._names)
         self._started_at = self._clock.utc_now()
         self._tasks: list[asyncio.Task[None]] = []
         self._connected = asyncio.Event()
+        self._lags: deque[float] = deque(maxlen=round(LAGS_KEPT_S / LAG_PROBE_S))
         self._before_reading: InForce | None = None
         self._tracing: Tracing | None = None
         self.metrics = Metrics(
@@ -116,7 +125,7 @@ class App:
             mono=self._clock.monotonic,
         )
         self.journal = Journal(Path(config.daemon.state_dir) / "journal.sqlite")
-        self._own_host = OwnHost(self._names, self._clock.utc_now)
+        self._own_host = OwnHost(self._names, self._clock.utc_now, config.libvirt.local_uri)
         self.hypervisor = LocalHypervisor(
             config.libvirt.local_uri.text,
             notify=lambda notice: self.watcher.notice(notice),
@@ -160,6 +169,9 @@ class App:
             now=self._now,
             first_seq=self._clock.unix_ms() << SEQ_BITS,
         )
+        self.bookkeeper = Bookkeeper(
+            self.journal, self.migrations, self.peering.granting, self._journal_read
+        )
         self.scraping = Scraping(self.metrics, self._names)
         self.textfile = Textfile(self.metrics.render_for_textfile)
         self._configure_limits(config)
@@ -172,11 +184,11 @@ class App:
         Raises SocketUnusable or OSError when a listener cannot be had. A libvirt daemon or a
         journal that cannot be had is not an error: they are waited for, and said to be missing.
         """
-        await self._open_journal()
         self._keep("libvirt", self.hypervisor.run)
         await asyncio.gather(self._first_connection(), self.mirror.refresh(), self._open_tracing())
         self._apply_limits()
-        await self._load()
+        self._keep("journal", self.bookkeeper.run)
+        await self.bookkeeper.first_attempt()
         (await self.peering.prepare(self.config))()
         try:
             (await self.scraping.prepare(self.config))()
@@ -186,7 +198,6 @@ class App:
         self._keep("sample", self.watcher.sample)
         self._keep("scan", self.watcher.scan)
         self._keep("tick", lambda: self.migrations.tick(TICK_S))
-        self._keep("journal", self.migrations.keep_journal)
         self._keep("lag", self._probe_lag)
         self._keep("limits", self.mirror.run)
         self._keep("leases", self.peering.granting.run)
@@ -294,7 +305,14 @@ class App:
         return parse_request(untrusted_body, defaults)
 
     async def submit(
-        self, request: Request, *, role: Role, by: str, key: str | None, caller: Trace | None
+        self,
+        request: Request,
+        *,
+        role: Role,
+        by: str,
+        key: str | None,
+        asked: str,
+        caller: Trace | None,
     ) -> Migration:
         """Queue a migration."""
         target = self._target(request, role)
@@ -303,7 +321,9 @@ class App:
             raise Refused(problem)
         if (problem := await self._same_host(target)) is not None:
             raise Refused(problem)
-        return await self.migrations.submit(request, target, by=by, key=key, caller=caller)
+        return await self.migrations.submit(
+            request, target, by=by, key=key, asked=asked, caller=caller
+        )
 
     async def check(self, request: Request, *, role: Role) -> Checked:
         """Everything that speaks against a migration."""
@@ -351,6 +371,10 @@ class App:
             },
             "migrations": by_state,
             "doors_shut": self.doors.shut,
+            "certificates": [
+                wire.CertificateFault(f"peer.{f.field}", str(f.file), f.message, f.accepted)
+                for f in self.peering.faults
+            ],
         }
 
     async def peers(self) -> list[Peer]:
@@ -382,6 +406,34 @@ class App:
             now_mono=self._clock.monotonic(),
         )
 
+    async def diagnose(self) -> wire.Diagnosis:
+        """A support bundle; what cannot be had in time is named in it."""
+        return await diagnose(self, self._clock.utc_now())
+
+    async def domains_by_state(self) -> dict[str, Any]:
+        """How many guests this host has, by state, and how its libvirt was reached last."""
+        found = Counter(str(facts.view.power) for facts in await self.hypervisor.domains())
+        return {"last_error": self.hypervisor.last_error, "domains": dict(found)}
+
+    def loop_figures(self) -> dict[str, float]:
+        """How late the event loop was: now, and at most within the last minute. Seconds."""
+        lags = self._lags or [0.0]
+        return {"lag_s": round(lags[-1], 4), "lag_most_s": round(max(lags), 4)}
+
+    def pool_figures(self) -> tuple[PoolFigures, ...]:
+        """How busy the threads for blocking calls are."""
+        pools = (
+            *self.hypervisor.pools,
+            self.mirror.pool,
+            self._names,
+            self.scraping.pool,
+            self.textfile.pool,
+        )
+        return tuple(
+            PoolFigures(p.name, busy=p.busy, size=p.size, waiting=p.waiting, overdue=p.overdue)
+            for p in pools
+        )
+
     async def domains(self) -> list[DomainFacts]:
         """This host's domains."""
         return await self.hypervisor.domains()
@@ -411,9 +463,19 @@ class App:
     # Below: parts of starting and running
 
     async def _same_host(self, target: Target) -> Problem | None:
-        if target.host is None or not await self._leads_here(target.host):
+        """Whether it is this host. What cannot be looked up now is found out later."""
+
+        def host_here() -> str | None:
+            host = direct_host(target.uri)
+            return host if host is not None and leads_here(host) else None
+
+        try:
+            host = await self._names.call("resolve", RESOLVE_DEADLINE_S, host_here)
+        except Overdue:
             return None
-        return Problem(Code.SAME_HOST, f"{target.uri}: '{target.host}' is an address of this host.")
+        if host is None:
+            return None
+        return Problem(Code.SAME_HOST, f"{target.uri}: '{host}' is an address of this host.")
 
     async def _read_xml(self, request: Request) -> None:
         """Refuse XML that nobody can read, libvirt neither."""
@@ -428,17 +490,6 @@ class App:
             if fault:
                 detail = f"'{field}' cannot be read: {fault}."
                 raise refuse(Code.INVALID_REQUEST, detail, (FieldError(field, fault),))
-
-    async def _leads_here(self, host: str) -> bool:
-        """Whether `host` is this host. One that cannot be looked up now is found out later."""
-        try:
-            return await self._names.call("resolve", RESOLVE_DEADLINE_S, lambda: leads_here(host))
-        except Overdue:
-            return False
-
-    async def _open_journal(self) -> None:
-        with contextlib.suppress(JournalError):  # the journal has said so; it is tried again
-            await self.journal.open()
 
     async def _open_tracing(self) -> None:
         url = self.config.tracing.url
@@ -475,14 +526,11 @@ class App:
             async with asyncio.timeout(FIRST_CONNECTION_S):
                 await self._connected.wait()
 
-    async def _load(self) -> None:
-        try:
-            await self.peering.granting.load()
-            await self.migrations.load()
-        except JournalError as error:
-            log.error("journal cannot be read", detail=str(error))
-        self.migrations.loaded = True
-        if not self.hypervisor.connected:
+    def _journal_read(self) -> None:
+        """It is known which migrations are this pmigd's: now others' may be looked for."""
+        if self.hypervisor.connected:
+            self.watcher.scan_now()
+        else:
             self.migrations.connection_changed(connected=False)
 
     async def _listen(self) -> None:
@@ -586,14 +634,6 @@ class App:
         given = counts(self.peering.granting.book)
         ours = [m for m in running if m.direction is Direction.OUTGOING and not m.external]
         unused = sum(lease.standing is Standing.GRANTED for lease in gate.leases.values())
-        pools = (
-            self.hypervisor.control,
-            self.hypervisor.peers,
-            self.mirror.pool,
-            self._names,
-            self.scraping.pool,
-            self.textfile.pool,
-        )
         return Snapshot(
             migrations=running,
             waiting_oldest=head.created_at if head else None,
@@ -613,10 +653,7 @@ class App:
                 (Direction.OUTGOING, "waiting"): len(gate.leases) - unused,
             },
             peers_up={name: door.shut is None for name, door in gate.doors.items() if door.leases},
-            pools=tuple(
-                PoolFigures(p.name, busy=p.busy, size=p.size, waiting=p.waiting, overdue=p.overdue)
-                for p in pools
-            ),
+            pools=self.pool_figures(),
             journal_writable=self.journal.writable,
             now_mono=self._clock.monotonic(),
         )
@@ -632,6 +669,11 @@ class App:
             level = log.warning if after.state in _TROUBLE else log.info
             level(line.pop("event"), **line)
             self._environment.notifier.status(self._summary())
+        for line in command_lines(before, after):
+            outcome = line["outcome"]
+            trouble = outcome == Outcome.REFUSED or (outcome == Outcome.PENDING and line["waits"])
+            level = log.warning if trouble else log.info
+            level(line.pop("event"), **line)
 
     def _connection_changed(self, connected: bool) -> None:
         if connected:
@@ -665,7 +707,9 @@ class App:
         while True:
             began = monotonic()
             await asyncio.sleep(LAG_PROBE_S)
-            self.metrics.loop_lag(max(0.0, monotonic() - began - LAG_PROBE_S))
+            lag_s = max(0.0, monotonic() - began - LAG_PROBE_S)
+            self._lags.append(lag_s)
+            self.metrics.loop_lag(lag_s)
 
     async def _watch_certificates(self) -> None:
         """QEMU reads its certificates for each migration: those on the disk are in force."""
