@@ -146,7 +146,7 @@ def test_a_disk_that_hangs_at_the_start_is_waited_for_and_nothing_is_made_up_mea
 
 
 def test_on_a_full_disk_what_was_done_is_kept_until_there_is_room(house: House) -> None:
-    house.mount_memory("1M")
+    house.mount_memory("4M")
     house.write(1, 3)
     house.start()
     house.run("sh", "-c", f"dd if=/dev/zero of={house.state}/filler bs=4k 2>/dev/null || true")

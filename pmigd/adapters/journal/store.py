@@ -14,6 +14,7 @@ come of that, and each has lost somebody's data elsewhere:
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import sqlite3
@@ -34,6 +35,9 @@ from pmigd.core.model import Migration
 BUSY_TIMEOUT_S: Final = 1.0
 EVENTS_MAX: Final = 2000
 """Events kept of one migration; the oldest go first."""
+ROOM_BYTES: Final = 1 << 20
+"""What must be free before a file that could not be written counts as writable: about the largest
+request. With less, one write would fit and the next one not, over and over."""
 COPY_TRIES: Final = 3
 WAL: Final = "-wal"
 _PARTS: Final = ("", WAL, "-journal")
@@ -252,7 +256,10 @@ class Store:
         db.executemany("DELETE FROM leases WHERE id = ?", ((iden,) for iden in leases))
 
     def prove(self) -> None:
-        """Write something: what was written before."""
+        """Write something, what was written before, where there is room for more than that."""
+        found = os.statvfs(self.path.parent)
+        if found.f_bavail * found.f_frsize < ROOM_BYTES:
+            raise OSError(errno.ENOSPC, f"less than {ROOM_BYTES >> 20} MiB is free")
         self._now_open.execute(f"PRAGMA user_version = {VERSION}")
 
     @property
