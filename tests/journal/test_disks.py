@@ -26,14 +26,17 @@ def lies_beside(journal: Path) -> dict[str, str]:
     return dict(rows)
 
 
+@pytest.mark.parametrize("left", ["file and WAL", "file, WAL and shared memory"])
 def test_after_a_crash_the_newest_is_believed_even_where_nothing_can_be_written(
-    house: House,
+    house: House, left: str
 ) -> None:
     house.write(1, 3)
     house.start()
     assert house.abort("web2") == "cancelled"
     house.kill()
     assert lies_beside(house.journal) == QUEUED
+    if left == "file and WAL":  # the third is not synced, and gone after a power cut
+        house.journal.with_name("journal.sqlite-shm").unlink()
     house.read_only(True)
     house.start()
     assert house.states() == QUEUED | {"web2": "cancelled"}
