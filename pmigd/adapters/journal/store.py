@@ -19,7 +19,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -220,7 +220,7 @@ class Store:
         if _identity(self.path) != self._opened:
             raise NotRead("another file took its place while it was written")
 
-    def write(self, migration: Migration, log: Iterable[Logged]) -> None:
+    def write(self, migration: Migration, log: Sequence[Logged]) -> None:
         """Put down what a migration is now, and what happened to it."""
         db = self._now_open
         m, document = migration, documents.encoded(migration)
@@ -234,7 +234,8 @@ class Store:
             name, event = type(one.event).__name__, documents.encoded(one.event)
             at = one.now.utc.isoformat()
             db.execute(_LOG, (m.id, at, one.now.mono, VERSION, name, event, m.id))
-        db.execute(_SHORTEN, (m.id, m.id, EVENTS_MAX))
+        if log:
+            db.execute(_SHORTEN, (m.id, m.id, EVENTS_MAX))
 
     def forget(self, migrations: Iterable[str]) -> None:
         """Drop migrations and their logs."""
