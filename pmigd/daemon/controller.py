@@ -490,7 +490,7 @@ class Controller:
         """Write again what could not be written. Raises JournalError."""
         await self._journal.probe()
         # A step that is being written is newer than what is known here until it has been.
-        dirty = [self._all[x] for x in self._dirty - self._writing if x in self._all]
+        dirty = [self._all[x] for x in self._dirty if x in self._all]
         for first in range(0, len(dirty), WRITTEN_AT_ONCE):
             await self._write_again(dirty[first : first + WRITTEN_AT_ONCE])
 

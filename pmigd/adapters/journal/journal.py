@@ -67,7 +67,7 @@ class Journal:
 
     @property
     def writable(self) -> bool:
-        """Whether everything was read, and the last attempt to write succeeded."""
+        """Whether everything was read, and nothing failed since it was proven that it can be."""
         return self.error is None
 
     async def load(self) -> Contents:
@@ -90,10 +90,13 @@ class Journal:
     async def probe(self) -> None:
         """See that the file can be written, and drop what is still to be dropped.
 
+        Only this ends that it counts as broken: on a full disk now and then a small write fits.
         Raises JournalError.
         """
-        broken = not self.writable
-        await self._drop(lambda: self._store.prove() if broken else None)
+        if not self.writable:
+            await self._write(self._store.prove)
+            self._say(None)
+        await self._drop()
 
     async def write(self, *entries: Entry) -> None:
         """Make `entries` durable, in order. Raises JournalError, and then none of them is."""
@@ -131,12 +134,11 @@ class Journal:
             await self._ask(self._store.close)
         self._work.put(None)
 
-    async def _drop(self, also: Callable[[], None] = lambda: None) -> None:
+    async def _drop(self) -> None:
         """Pay what is owed: drop what should not be in the file any more."""
         migrations, leases = tuple(self._owed), tuple(self._owed_leases)
 
         def delete() -> None:
-            also()
             self._store.forget(migrations)
             self._store.forget_leases(leases)
 
@@ -153,8 +155,6 @@ class Journal:
             if not isinstance(error.__cause__, _OF_ONE):
                 self._say(error)
             raise
-        if not self._overdue:
-            self._say(None)
 
     async def _ask(
         self, function: Callable[[], T], deadline_s: float | None = None, *, write: bool = False
