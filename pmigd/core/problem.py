@@ -65,6 +65,10 @@ class Code(StrEnum):
     CONFLICT = "conflict"
     BODY_TOO_LARGE = "body_too_large"
     REQUEST_TOO_SLOW = "request_too_slow"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    TOO_BUSY = "too_busy"
+    NOT_AUTHENTICATED = "not_authenticated"
+    NOT_ADMITTED = "not_admitted"
     FORBIDDEN = "forbidden"
     UNKNOWN_MIGRATION = "unknown_migration"
     UNKNOWN_RESOURCE = "unknown_resource"
@@ -83,6 +87,7 @@ class Code(StrEnum):
     PEER_NOT_ALLOWED = "peer_not_allowed"
     PEER_FALSE_NAME = "peer_false_name"
     PEER_PROTOCOL = "peer_protocol"
+    PEER_UNGREETED = "peer_ungreeted"
     # This daemon
     LIBVIRT_UNAVAILABLE = "libvirt_unavailable"
     JOURNAL_UNAVAILABLE = "journal_unavailable"
@@ -115,6 +120,8 @@ class Code(StrEnum):
     GUEST_NOT_FOUND = "guest_not_found"
     SOURCE_LEFT_PAUSED = "source_left_paused"
     TWO_COPIES = "two_copies"
+    JOURNAL_ROW_UNREADABLE = "journal_row_unreadable"
+    JOURNAL_CONFLICT = "journal_conflict"
 
     @property
     def kind(self) -> Kind:
@@ -205,6 +212,28 @@ KINDS: dict[Code, Kind] = {
     ),
     Code.REQUEST_TOO_SLOW: Kind(
         "The body did not arrive in time", _C, 408, True, "Send the whole request at once."
+    ),
+    Code.UNSUPPORTED_MEDIA_TYPE: Kind(
+        "The body is of a kind that is not taken",
+        _C,
+        415,
+        False,
+        "Send application/json without Content-Encoding.",
+    ),
+    Code.TOO_BUSY: Kind("pmigd has too much to do at the moment", _P, 503, True, "Try again soon."),
+    Code.NOT_AUTHENTICATED: Kind(
+        "A user and the right password are needed",
+        _C,
+        401,
+        False,
+        "Give a user of basic_auth_users in the web configuration file, and the password.",
+    ),
+    Code.NOT_ADMITTED: Kind(
+        "No name of the client's certificate is allowed",
+        _C,
+        403,
+        False,
+        "Add one of its names to client_allowed_sans in the web configuration file.",
     ),
     Code.FORBIDDEN: Kind(
         "Not allowed for this user",
@@ -328,6 +357,14 @@ KINDS: dict[Code, Kind] = {
         "Upgrade the older of the two; 'detail' says what each of them speaks.",
         Reason.CONNECT,
     ),
+    Code.PEER_UNGREETED: Kind(
+        "The message is of a start of pmigd that another one has taken the place of",
+        _D,
+        409,
+        True,
+        "Nothing to do: pmigd greets and asks again. If it stays, two pmigd use one certificate.",
+        Reason.CONNECT,
+    ),
     Code.LIBVIRT_UNAVAILABLE: Kind(
         "The local libvirt daemon does not answer",
         _S,
@@ -337,11 +374,11 @@ KINDS: dict[Code, Kind] = {
         Reason.LIBVIRT_LOST,
     ),
     Code.JOURNAL_UNAVAILABLE: Kind(
-        "The journal cannot be written",
+        "The journal cannot be read or written",
         _P,
         503,
         True,
-        "Free space in daemon.state_dir or make it writable; running migrations go on.",
+        "Mount daemon.state_dir, free space in it or make it writable; running migrations go on.",
         Reason.STORAGE,
     ),
     Code.SHUTTING_DOWN: Kind(
@@ -543,4 +580,25 @@ KINDS: dict[Code, Kind] = {
         "Stop the wrong copy at once, before both write to the same disks; pmigd touches neither.",
         Reason.CONFIRM,
     ),
+    Code.JOURNAL_ROW_UNREADABLE: Kind(
+        "What the journal has of this migration cannot be read",
+        _P,
+        500,
+        False,
+        "Start the pmigd that wrote it, if that was a newer one. Else look on both hosts where the "
+        "guest runs, see that no migration of it is under way, and 'pmigctl resolve ID --as ...'.",
+        Reason.STORAGE,
+    ),
+    Code.JOURNAL_CONFLICT: Kind(
+        "Another migration of the guest was begun while the journal of this one was away",
+        _P,
+        409,
+        False,
+        "Wait for the other one, look on both hosts where the guest runs, then "
+        "'pmigctl resolve ID --as ...'. Have daemon.state_dir mounted before pmigd starts.",
+        Reason.STORAGE,
+    ),
 }
+
+ONLY_AN_OPERATOR: frozenset[Code] = frozenset({Code.JOURNAL_ROW_UNREADABLE, Code.JOURNAL_CONFLICT})
+"""Of what is unresolved, that which pmigd knows too little of to look at it and settle it."""

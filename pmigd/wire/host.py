@@ -138,7 +138,8 @@ class LimitsStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """How the daemon is. ``migrations`` counts the open ones by state."""
+    """How the daemon is. ``migrations`` counts the open ones by state; ``doors_shut`` are the
+    addresses that it cannot listen on for now, with the reason."""
 
     name: str
     version: str
@@ -149,6 +150,7 @@ class Status(msgspec.Struct, frozen=True):
     journal: JournalStatus
     limits: LimitsStatus
     migrations: dict[str, int]
+    doors_shut: dict[str, str]
 
 
 class Health(msgspec.Struct, frozen=True):

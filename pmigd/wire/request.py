@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from pmigd.core.asked import fingerprint
 from pmigd.core.model import (
     AutoConverge,
     Compression,
@@ -186,7 +187,8 @@ class MigrationRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True,
         ),
     ] = None
     tls_destination: Annotated[
-        _Uri | None, Meta(description="The name in the destination's certificate.")
+        _Uri | None,
+        Meta(description="The name in the destination's certificate. Administrators only."),
     ] = None
     dname: Annotated[_Name | None, Meta(description="New name at the destination.")] = None
     xml: Annotated[_Xml | None, Meta(description="Live XML. Administrators only.")] = None
@@ -355,9 +357,17 @@ def parse_request(untrusted_body: object, defaults: Defaults) -> Request:
     )
 
 
+def asked(untrusted_body: object) -> str:
+    """The same for every repeat of a request, whatever is configured. Raises as `parse_request`."""
+    return fingerprint(parse_request(untrusted_body, Defaults()))
+
+
 def parse(struct_type: type[T], untrusted: object) -> T:
     """`untrusted` as a `struct_type`. Raises Refused with every wrong field."""
-    value, faults = validate(struct_type, untrusted)
+    try:
+        value, faults = validate(struct_type, untrusted)
+    except RecursionError:
+        raise refuse(Code.INVALID_REQUEST, "The body is nested too deeply.") from None
     if value is None:
         errors = tuple(FieldError(fault.field, fault.message) for fault in faults)
         detail = "; ".join(f"{error.field or 'the body'} {error.message}" for error in errors[:5])

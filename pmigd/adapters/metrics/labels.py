@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Final, Literal, get_args
 
 from pmigd.adapters.metrics.snapshot import LeaseState
+from pmigd.core.commands import CALLS, Command, Kind
 from pmigd.core.holdings import Resource
-from pmigd.core.model import Action, Direction, Migration, Mode, State, Transport
+from pmigd.core.ledger import RULES
+from pmigd.core.model import Direction, Migration, Mode, State, Transport
 from pmigd.core.problem import Reason
 
 DIRECTIONS: Final = tuple(str(value) for value in Direction)
@@ -31,6 +33,8 @@ PHASES: Final = (
     "finishing",
     "aborting",
 )
+COMMANDS: Final = tuple(kind.value for kind in RULES if kind not in CALLS)
+"""Commands whose pending ones are counted; that the migrate call is out is no news."""
 ACTIONS: Final = (
     "raise_downtime",
     "limit_bandwidth",
@@ -113,19 +117,16 @@ def phase_of(m: Migration) -> str | None:
     return phase
 
 
-def action_of(action: Action) -> str | None:
-    """The label of something that was done to a migration; None if it is not counted.
-
-    What ``pmigd`` notes about an action (that libvirt refused it) is not another action.
-    """
-    match action.action, action.by:
-        case "abort", "policy":
+def action_of(command: Command) -> str | None:
+    """The label of something that was asked for; None if it is not counted."""
+    match command.kind, command.by:
+        case Kind.ABORT, "policy":
             return "abort_timeout"
-        case "suspend", by if by != "pmigd":
+        case Kind.SUSPEND, _:
             return "force_switchover"
-        case "postcopy", by if by != "pmigd":
+        case Kind.POSTCOPY, _:
             return "switch_postcopy"
-        case "recover", by if by != "pmigd":
+        case Kind.RECOVER, _:
             return "postcopy_recover"
         case _:
             return None
