@@ -108,6 +108,15 @@ class Code(StrEnum):
     JOB_LOCK_TIMEOUT = "job_lock_timeout"
     MIGRATION_FAILED = "migration_failed"
     CONNECTION_BROKE = "connection_broke"
+    PORTS_SHUT = "ports_shut"
+    SECRET_MISSING = "secret_missing"  # noqa: S105
+    FILTER_MISSING = "filter_missing"
+    NETWORK_MISSING = "network_missing"
+    POOL_MISSING = "pool_missing"
+    VOLUME_MISSING = "volume_missing"
+    DEVICE_MISSING = "device_missing"
+    FILE_MISSING = "file_missing"
+    PORT_IN_USE = "port_in_use"
     CANCELLED = "cancelled"
     ABORTED_ELSEWHERE = "aborted_elsewhere"
     TIMEOUT = "timeout"
@@ -501,6 +510,79 @@ KINDS: dict[Code, Kind] = {
         True,
         "The guest runs on at the source. Check the network and the libvirt daemons.",
         Reason.PEER_LOST,
+    ),
+    Code.PORTS_SHUT: Kind(
+        "A connection to a port of the destination was refused or not answered",
+        _D,
+        502,
+        False,
+        "The guest runs on at the source. Let the ports that 'detail' names through the firewalls "
+        "between the two, in that direction.",
+        Reason.CONNECT,
+    ),
+    Code.SECRET_MISSING: Kind(
+        "A secret that the guest needs is not defined, or has no value",
+        _D,
+        422,
+        False,
+        "Define it at the destination: 'virsh secret-define', 'virsh secret-set-value'.",
+        Reason.PREPARE,
+    ),
+    Code.FILTER_MISSING: Kind(
+        "A network filter of the guest cannot be used at the destination",
+        _D,
+        422,
+        False,
+        "'virsh nwfilter-dumpxml NAME' at the source, 'virsh nwfilter-define' at the destination.",
+        Reason.PREPARE,
+    ),
+    Code.NETWORK_MISSING: Kind(
+        "The destination lacks a network of the guest",
+        _D,
+        422,
+        False,
+        "Define and start it there ('virsh net-define', 'virsh net-start'), or change the guest.",
+        Reason.PREPARE,
+    ),
+    Code.POOL_MISSING: Kind(
+        "The destination lacks a storage pool of the guest",
+        _D,
+        422,
+        False,
+        "Define and start it there ('virsh pool-define', 'virsh pool-start').",
+        Reason.PREPARE,
+    ),
+    Code.VOLUME_MISSING: Kind(
+        "The destination lacks a storage volume of the guest",
+        _D,
+        422,
+        False,
+        "Create it there, or 'virsh pool-refresh' if it is there already, or copy the disk.",
+        Reason.PREPARE,
+    ),
+    Code.DEVICE_MISSING: Kind(
+        "The destination lacks a device of the guest",
+        _D,
+        422,
+        False,
+        "Detach it ('virsh detach-device'), or choose a host that has it.",
+        Reason.PREPARE,
+    ),
+    Code.FILE_MISSING: Kind(
+        "The destination lacks a file or folder that the guest needs",
+        _D,
+        422,
+        False,
+        "Put what 'detail' names there, or on storage that both hosts see.",
+        Reason.PREPARE,
+    ),
+    Code.PORT_IN_USE: Kind(
+        "A port that the guest listens on is taken at the destination",
+        _D,
+        409,
+        False,
+        "End what listens there, or give the guest another port.",
+        Reason.PREPARE,
     ),
     Code.CANCELLED: Kind(
         "Cancelled on request", _N, 409, True, "Nothing to do: the guest runs on at the source."

@@ -30,9 +30,11 @@ ADMIN_FIELDS: Final = (
     "listen_address",
     "tls_destination",
     "unsafe",
+    "start_anyway",
 )
 """Each of these is as good as root: it says where a guest's memory, disks or console go, whose
-certificate is believed there, or what runs at the destination."""
+certificate is believed there, or what runs at the destination. The last two silence what keeps a
+guest from harm."""
 MAX_NAME_BYTES: Final = 251
 """Of a domain: libvirt makes files of it, NAME.xml and NAME.log, of at most 255 bytes."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +19,7 @@ from pmigd import __version__
 from pmigd.adapters.journal import Journal
 from pmigd.adapters.libvirt.definition import xml_fault
 from pmigd.adapters.libvirt.hypervisor import LocalHypervisor
+from pmigd.adapters.libvirt.ssh import direct_host
 from pmigd.adapters.limits import Limits, LimitSource
 from pmigd.adapters.metrics import Metrics, PoolFigures, Snapshot
 from pmigd.adapters.pool import CallPool, Overdue
@@ -51,6 +53,7 @@ from pmigd.core.trace import ENTROPY_BYTES, Trace, begin
 from pmigd.core.uri import LocalUri, PeerUri
 from pmigd.daemon.bookkeeper import Bookkeeper
 from pmigd.daemon.controller import Controller
+from pmigd.daemon.diagnosis import diagnose
 from pmigd.daemon.doors import Doors
 from pmigd.daemon.figures import counts, limits_view
 from pmigd.daemon.gate import Gate
@@ -70,6 +73,7 @@ if TYPE_CHECKING:
 
 TICK_S: Final = 0.5
 LAG_PROBE_S: Final = 0.25
+LAGS_KEPT_S: Final = 60
 FIRST_CONNECTION_S: Final = 3.0
 STOP_PATIENCE_S: Final = 1.0
 SEQ_BITS: Final = 20
@@ -111,6 +115,7 @@ class App:
         self._started_at = self._clock.utc_now()
         self._tasks: list[asyncio.Task[None]] = []
         self._connected = asyncio.Event()
+        self._lags: deque[float] = deque(maxlen=round(LAGS_KEPT_S / LAG_PROBE_S))
         self._before_reading: InForce | None = None
         self._tracing: Tracing | None = None
         self.metrics = Metrics(
@@ -120,7 +125,7 @@ class App:
             mono=self._clock.monotonic,
         )
         self.journal = Journal(Path(config.daemon.state_dir) / "journal.sqlite")
-        self._own_host = OwnHost(self._names, self._clock.utc_now)
+        self._own_host = OwnHost(self._names, self._clock.utc_now, config.libvirt.local_uri)
         self.hypervisor = LocalHypervisor(
             config.libvirt.local_uri.text,
             notify=lambda notice: self.watcher.notice(notice),
@@ -366,6 +371,10 @@ class App:
             },
             "migrations": by_state,
             "doors_shut": self.doors.shut,
+            "certificates": [
+                wire.CertificateFault(f"peer.{f.field}", str(f.file), f.message, f.accepted)
+                for f in self.peering.faults
+            ],
         }
 
     async def peers(self) -> list[Peer]:
@@ -397,6 +406,34 @@ class App:
             now_mono=self._clock.monotonic(),
         )
 
+    async def diagnose(self) -> wire.Diagnosis:
+        """A support bundle; what cannot be had in time is named in it."""
+        return await diagnose(self, self._clock.utc_now())
+
+    async def domains_by_state(self) -> dict[str, Any]:
+        """How many guests this host has, by state, and how its libvirt was reached last."""
+        found = Counter(str(facts.view.power) for facts in await self.hypervisor.domains())
+        return {"last_error": self.hypervisor.last_error, "domains": dict(found)}
+
+    def loop_figures(self) -> dict[str, float]:
+        """How late the event loop was: now, and at most within the last minute. Seconds."""
+        lags = self._lags or [0.0]
+        return {"lag_s": round(lags[-1], 4), "lag_most_s": round(max(lags), 4)}
+
+    def pool_figures(self) -> tuple[PoolFigures, ...]:
+        """How busy the threads for blocking calls are."""
+        pools = (
+            *self.hypervisor.pools,
+            self.mirror.pool,
+            self._names,
+            self.scraping.pool,
+            self.textfile.pool,
+        )
+        return tuple(
+            PoolFigures(p.name, busy=p.busy, size=p.size, waiting=p.waiting, overdue=p.overdue)
+            for p in pools
+        )
+
     async def domains(self) -> list[DomainFacts]:
         """This host's domains."""
         return await self.hypervisor.domains()
@@ -426,9 +463,19 @@ class App:
     # Below: parts of starting and running
 
     async def _same_host(self, target: Target) -> Problem | None:
-        if target.host is None or not await self._leads_here(target.host):
+        """Whether it is this host. What cannot be looked up now is found out later."""
+
+        def host_here() -> str | None:
+            host = direct_host(target.uri)
+            return host if host is not None and leads_here(host) else None
+
+        try:
+            host = await self._names.call("resolve", RESOLVE_DEADLINE_S, host_here)
+        except Overdue:
             return None
-        return Problem(Code.SAME_HOST, f"{target.uri}: '{target.host}' is an address of this host.")
+        if host is None:
+            return None
+        return Problem(Code.SAME_HOST, f"{target.uri}: '{host}' is an address of this host.")
 
     async def _read_xml(self, request: Request) -> None:
         """Refuse XML that nobody can read, libvirt neither."""
@@ -443,13 +490,6 @@ class App:
             if fault:
                 detail = f"'{field}' cannot be read: {fault}."
                 raise refuse(Code.INVALID_REQUEST, detail, (FieldError(field, fault),))
-
-    async def _leads_here(self, host: str) -> bool:
-        """Whether `host` is this host. One that cannot be looked up now is found out later."""
-        try:
-            return await self._names.call("resolve", RESOLVE_DEADLINE_S, lambda: leads_here(host))
-        except Overdue:
-            return False
 
     async def _open_tracing(self) -> None:
         url = self.config.tracing.url
@@ -594,13 +634,6 @@ class App:
         given = counts(self.peering.granting.book)
         ours = [m for m in running if m.direction is Direction.OUTGOING and not m.external]
         unused = sum(lease.standing is Standing.GRANTED for lease in gate.leases.values())
-        pools = (
-            *self.hypervisor.pools,
-            self.mirror.pool,
-            self._names,
-            self.scraping.pool,
-            self.textfile.pool,
-        )
         return Snapshot(
             migrations=running,
             waiting_oldest=head.created_at if head else None,
@@ -620,10 +653,7 @@ class App:
                 (Direction.OUTGOING, "waiting"): len(gate.leases) - unused,
             },
             peers_up={name: door.shut is None for name, door in gate.doors.items() if door.leases},
-            pools=tuple(
-                PoolFigures(p.name, busy=p.busy, size=p.size, waiting=p.waiting, overdue=p.overdue)
-                for p in pools
-            ),
+            pools=self.pool_figures(),
             journal_writable=self.journal.writable,
             now_mono=self._clock.monotonic(),
         )
@@ -677,7 +707,9 @@ class App:
         while True:
             began = monotonic()
             await asyncio.sleep(LAG_PROBE_S)
-            self.metrics.loop_lag(max(0.0, monotonic() - began - LAG_PROBE_S))
+            lag_s = max(0.0, monotonic() - began - LAG_PROBE_S)
+            self._lags.append(lag_s)
+            self.metrics.loop_lag(lag_s)
 
     async def _watch_certificates(self) -> None:
         """QEMU reads its certificates for each migration: those on the disk are in force."""

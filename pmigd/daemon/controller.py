@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import Final, Protocol
 
@@ -51,6 +52,7 @@ from pmigd.core.model import (
 from pmigd.core.ports import DomainFacts, Hypervisor
 from pmigd.core.problem import ONLY_AN_OPERATOR, Code, Problem, Refused, refuse
 from pmigd.core.reunion import it_was_ours, meanwhile_begun
+from pmigd.core.route import SLOW, slow_start
 from pmigd.core.settings import given, of_request
 from pmigd.core.trace import Trace
 from pmigd.daemon.conductor import Conductor, Peers, check_recovery
@@ -508,8 +510,13 @@ class Controller:
         """Let deadlines be noticed, until cancelled."""
         while True:
             await asyncio.sleep(every_s)
+            now = self._now().utc
             for migration in self.running():
                 self.post(migration.id, ev.Ticked())
+                waiting = slow_start(migration, now)
+                if waiting is not None and now - waiting.since < SLOW + timedelta(seconds=every_s):
+                    # Nothing has changed, and that is worth telling those who watch, once.
+                    self.hub.publish(Change("progress", now, migration))
 
     async def stop(self) -> None:
         """Leave everything as it is in libvirt and in the journal; nothing is aborted."""

@@ -26,7 +26,7 @@ from pmigd.adapters.system.unixsocket import SocketUnusable
 from pmigd.config.load import ConfigRefused, format_finding
 from pmigd.config.schema import Config
 from pmigd.daemon.app import App, Environment
-from pmigd.daemon.configuration import check, load
+from pmigd.daemon.configuration import certificate_findings, check, load
 
 EXIT_CONFIG: Final = 2
 EXIT_LISTEN: Final = 1
@@ -91,7 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="say everything that is wrong with the configuration, and exit 0 or 2",
+        help="say everything that is wrong with the configuration and the certificates that it"
+        " names, and exit 0 or 2",
     )
     parser.add_argument("--version", action="version", version=f"pmigd {__version__}")
     return parser
@@ -99,9 +100,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check(path: Path | None) -> int:
     config, findings = check(path)
+    if config is not None:
+        findings = certificate_findings(config, path)
     for finding in findings:
         print(format_finding(finding))
-    if config is None:
+    if findings or config is None:
         return EXIT_CONFIG
     for note in _unresolved(config):
         print(note)

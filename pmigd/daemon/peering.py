@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -19,7 +18,8 @@ from pmigd.adapters.journal import Journal
 from pmigd.adapters.metrics import Metrics
 from pmigd.adapters.peer.client import PeerChannel
 from pmigd.adapters.peer.names import AllowedNames
-from pmigd.adapters.peer.tls import Certificates, PkiFiles, read_certificates
+from pmigd.adapters.peer.proofs import Fault
+from pmigd.adapters.peer.tls import Certificates, read_certificates
 from pmigd.adapters.pool import CallPool, Overdue
 from pmigd.api.guard import Guard
 from pmigd.api.peerbackend import Intrusion
@@ -29,6 +29,7 @@ from pmigd.core.ports import Hypervisor
 from pmigd.core.problem import Code
 from pmigd.core.uri import PmigdUrl
 from pmigd.daemon.asking import Asking
+from pmigd.daemon.configuration import certificate_faults, pki_files
 from pmigd.daemon.controller import Controller
 from pmigd.daemon.gate import Gate
 from pmigd.daemon.granting import Granting
@@ -76,6 +77,7 @@ class Peering:
         self._now = now
         self._pool = pool
         self.certificates = Certificates()
+        self.faults: list[Fault] = []
         self.guard = Guard(observe=self.observe_intruder)
         self._channels: dict[str, PeerChannel] = {}
         self._looks: set[asyncio.Task[None]] = set()
@@ -99,20 +101,22 @@ class Peering:
         Certificates that cannot be used are said, and the ones before them used on.
         """
         urls = {name: url for name, peer in config.peers.items() if (url := peer.pmigd_url)}
-        fresh = self.certificates
+        fresh, faults = self.certificates, list[Fault]()
         if urls or config.peer.address is not None:
-            fresh = await self._read_certificates(config)
+            fresh, faults = await self._read_certificates(config)
         allowed = AllowedNames(config.admitted_names)
-        return lambda: self._take(config, urls, fresh, allowed)
+        return lambda: self._take(config, urls, fresh, faults, allowed)
 
     def _take(
         self,
         config: Config,
         urls: dict[str, PmigdUrl],
         certificates: Certificates,
+        faults: list[Fault],
         allowed: AllowedNames,
     ) -> None:
         self.certificates = certificates
+        self.faults = faults
         self.guard.context = certificates.server
         used = (
             self.certificates.server_ends if config.peer.address is not None else None,
@@ -140,19 +144,15 @@ class Peering:
         await self.asking.stop()
         await asyncio.gather(*(channel.close() for channel in self._channels.values()))
 
-    async def _read_certificates(self, config: Config) -> Certificates:
+    async def _read_certificates(self, config: Config) -> tuple[Certificates, list[Fault]]:
         """Those of the files, and where they cannot be used those before them; says why not."""
-        peer = config.peer
-        files = PkiFiles(
-            ca=Path(peer.ca),
-            cert=Path(peer.cert),
-            key=Path(peer.key),
-            client_cert=Path(peer.client_cert),
-            client_key=Path(peer.client_key),
-        )
+        faults: list[Fault] = []
+        files = pki_files(config)
         try:
-            fresh = await self._pool.call(
-                "certificates", READ_DEADLINE_S, lambda: read_certificates(files)
+            fresh, faults = await self._pool.call(
+                "certificates",
+                READ_DEADLINE_S,
+                lambda: (read_certificates(files), certificate_faults(config)),
             )
         except Overdue as error:
             fresh = Certificates(server_fault=str(error), client_fault=str(error))
@@ -160,7 +160,15 @@ class Peering:
         asks = any(peer.pmigd_url for peer in config.peers.values())
         for fault in {asked and fresh.server_fault, asks and fresh.client_fault} - {False, ""}:
             log.error("certificates cannot be used", detail=fault)
-        return fresh.or_else(self.certificates)
+        for found in faults:
+            log.error(
+                "other hosts will not believe this certificate",
+                key=f"peer.{found.field}",
+                file=str(found.file),
+                detail=found.message,
+                accepted=found.accepted,
+            )
+        return fresh.or_else(self.certificates), faults
 
     def hello(self, peer: str, epoch: str) -> Hello:
         """Who this is, to a peer that greets with its epoch."""

@@ -8,6 +8,7 @@ from typing import Final
 
 from lxml import etree
 
+from pmigd.adapters.libvirt.named import named_of
 from pmigd.core.facts import Definition, DiskFacts, HostDevice
 from pmigd.core.printable import printable
 from pmigd.schema.validate import show
@@ -46,15 +47,18 @@ def definition_of(xml: str) -> Definition:
         memory_limited=root.find("memtune/hard_limit") is not None,
         hugepages=_hugepages(root, memory),
         disks=tuple(_disk(disk) for disk in root.iterfind("devices/disk")),
-        networks=_all(root, "devices/interface[@type='network']/source", "network"),
+        networks=_all(root, "devices/interface[@type='network']/source", "network")
+        + _all(root, "devices/graphics/listen[@type='network']", "network"),
         links=_all(root, "devices/interface[@type='bridge']/source", "bridge")
-        + _all(root, "devices/interface[@type='direct']/source", "dev"),
+        + _all(root, "devices/interface[@type='direct']/source", "dev")
+        + _all(root, "devices/interface[@type='ethernet']/target[@managed='no']", "dev"),
         host_devices=_host_devices(root),
         filesystems=tuple(_driver(element) for element in root.iterfind("devices/filesystem")),
         shared_memory=tuple(
             (shmem.get("name", ""), shmem.get("role", "peer"))
             for shmem in root.iterfind("devices/shmem")
         ),
+        named=named_of(root),
     )
 
 

@@ -313,7 +313,7 @@ def _why(error: Exception, *, agreed: bool) -> str:
         case _Fault():
             return str(error)
         case ssl.SSLCertVerificationError() | aiohttp.ClientConnectorCertificateError():
-            return f"its certificate is not accepted: {_verdict(error)}"
+            return f"its certificate is not accepted: {_verdict(error)}{_hint(error)}"
         case aiohttp.ClientConnectorSSLError(os_error=ssl.SSLError(reason=reason)):
             return _about_tls(reason)
         case aiohttp.ClientOSError(__cause__=ssl.SSLError(reason=reason)):
@@ -344,6 +344,14 @@ def _why(error: Exception, *, agreed: bool) -> str:
 def _verdict(error: Exception) -> str:
     cause = getattr(error, "certificate_error", error)
     return getattr(cause, "verify_message", "") or str(cause)
+
+
+def _hint(error: Exception) -> str:
+    """What its own host has to do about it; 18 is OpenSSL's X509_V_ERR_DEPTH_ZERO_SELF_SIGNED."""
+    cause = getattr(error, "certificate_error", error)
+    if getattr(cause, "verify_code", 0) != 18:
+        return ""
+    return "; it needs one that is signed by an authority in peer.ca, which both hosts trust"
 
 
 def _about_connection(error: OSError) -> str:
