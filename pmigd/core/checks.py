@@ -29,7 +29,7 @@ from pmigd.core.facts import (
 )
 from pmigd.core.finding import Finding, Level, Origin, from_problem
 from pmigd.core.model import CopyStorage, Job, Postcopy, Power, Request, Target, Transport
-from pmigd.core.named import Asked, asked, lacking
+from pmigd.core.named import KINDS, Asked, asked, lacking
 from pmigd.core.problem import Code, Problem
 from pmigd.core.versions import parse
 
@@ -48,6 +48,7 @@ USERFAULTFD_DEVICE: Final = (10, 1, 0)
 """The first libvirt that lets its QEMUs open /dev/userfaultfd."""
 HOOK_MENDS: Final = frozenset(
     {
+        *(kind.code for kind in KINDS.values() if kind.mended),
         "bridge_missing",
         "image_missing",
         "machine_unknown",
