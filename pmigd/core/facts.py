@@ -221,9 +221,10 @@ class LocalFacts:
 
     `memory_limit_bytes` is more than any process can map, None where there is no such bound.
     `busy_ports` are those asked for, or of the range for migrations, that something listens on.
-    `paths_missing` and `links_missing` are those asked for that do not exist. The file system of
-    what qemu.conf lists in shared_filesystems is "shared". `lacks` is what else the guest names and
-    the host has not.
+    `paths_missing` and `links_missing` are those asked for that surely do not exist, `paths_unseen`
+    those of which nothing can be said from where pmigd stands. The file system of what qemu.conf
+    lists in shared_filesystems is "shared". `hooks` are libvirt's hooks for guests that there are.
+    `lacks` is what else the guest names and the host has not.
     """
 
     utc: datetime
@@ -239,9 +240,15 @@ class LocalFacts:
     memory_limit_bytes: int | None = None
     links_missing: tuple[str, ...] = ()
     paths_missing: tuple[str, ...] = ()
+    paths_unseen: tuple[str, ...] = ()
     filesystems: tuple[tuple[str, str], ...] = ()
     lacks: tuple[Named, ...] = ()
+    hooks: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+
+    def sees(self, path: str) -> bool:
+        """Whether its pmigd can say if it has `path`."""
+        return path not in self.paths_unseen
 
     def filesystem_of(self, path: str) -> str:
         """The type of the file system that `path` is on, as the kernel calls it; empty: unknown."""

@@ -159,6 +159,7 @@ class Request:
     undefinesource: bool | None = None
     suspend: bool = False
     unsafe: bool = False
+    start_anyway: bool = False
     abort_on_error: bool = False
     change_protection: bool = False
     copy_storage: CopyStorage = CopyStorage.NONE

@@ -65,6 +65,10 @@ class Code(StrEnum):
     CONFLICT = "conflict"
     BODY_TOO_LARGE = "body_too_large"
     REQUEST_TOO_SLOW = "request_too_slow"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    TOO_BUSY = "too_busy"
+    NOT_AUTHENTICATED = "not_authenticated"
+    NOT_ADMITTED = "not_admitted"
     FORBIDDEN = "forbidden"
     UNKNOWN_MIGRATION = "unknown_migration"
     UNKNOWN_RESOURCE = "unknown_resource"
@@ -83,6 +87,7 @@ class Code(StrEnum):
     PEER_NOT_ALLOWED = "peer_not_allowed"
     PEER_FALSE_NAME = "peer_false_name"
     PEER_PROTOCOL = "peer_protocol"
+    PEER_UNGREETED = "peer_ungreeted"
     # This daemon
     LIBVIRT_UNAVAILABLE = "libvirt_unavailable"
     JOURNAL_UNAVAILABLE = "journal_unavailable"
@@ -217,6 +222,28 @@ KINDS: dict[Code, Kind] = {
     Code.REQUEST_TOO_SLOW: Kind(
         "The body did not arrive in time", _C, 408, True, "Send the whole request at once."
     ),
+    Code.UNSUPPORTED_MEDIA_TYPE: Kind(
+        "The body is of a kind that is not taken",
+        _C,
+        415,
+        False,
+        "Send application/json without Content-Encoding.",
+    ),
+    Code.TOO_BUSY: Kind("pmigd has too much to do at the moment", _P, 503, True, "Try again soon."),
+    Code.NOT_AUTHENTICATED: Kind(
+        "A user and the right password are needed",
+        _C,
+        401,
+        False,
+        "Give a user of basic_auth_users in the web configuration file, and the password.",
+    ),
+    Code.NOT_ADMITTED: Kind(
+        "No name of the client's certificate is allowed",
+        _C,
+        403,
+        False,
+        "Add one of its names to client_allowed_sans in the web configuration file.",
+    ),
     Code.FORBIDDEN: Kind(
         "Not allowed for this user",
         _C,
@@ -337,6 +364,14 @@ KINDS: dict[Code, Kind] = {
         502,
         False,
         "Upgrade the older of the two; 'detail' says what each of them speaks.",
+        Reason.CONNECT,
+    ),
+    Code.PEER_UNGREETED: Kind(
+        "The message is of a start of pmigd that another one has taken the place of",
+        _D,
+        409,
+        True,
+        "Nothing to do: pmigd greets and asks again. If it stays, two pmigd use one certificate.",
         Reason.CONNECT,
     ),
     Code.LIBVIRT_UNAVAILABLE: Kind(

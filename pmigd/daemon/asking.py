@@ -305,9 +305,16 @@ class _Session:
     async def _report(self) -> None:
         entries = tuple(self._entries())
         answers = await self.channel.report(
-            LeaseReport(source=self._asking.source, seq=self._asking.next_seq(), leases=entries)
+            LeaseReport(
+                source=self._asking.source,
+                seq=self._asking.next_seq(),
+                leases=entries,
+            )
         )
-        self._remembered_until = self._asking.now().mono + TTL_S if entries else 0.0
+        if entries:
+            # For so long a peer that restarts may have some of them from its journal, given back
+            # or not: a session that breaks meanwhile is taken up again, and tells it.
+            self._remembered_until = self._asking.now().mono + TTL_S
         for iden, answer in answers.leases.items():
             self._apply(MigrationId(iden), answer)
         self._open()

@@ -62,6 +62,8 @@ KEEP_CLOSED: Final = 1000
 """Migrations that are kept for 'list --all' after their end."""
 PRUNE_EVERY: Final = 100
 FORGET_AFTER_S: Final = 60.0
+WRITTEN_AT_ONCE: Final = 500
+"""Migrations in one write of what could not be written: it has a deadline."""
 SETTINGS_WAIT_S: Final = 5.0
 """How long somebody who changes settings waits for libvirt's answer."""
 
@@ -466,6 +468,7 @@ class Controller:
             self._enter(taken)
             if taken != migration:
                 self._dirty.add(taken.id)
+                self._announce(migration, taken)
             if taken.open and taken.state is not State.QUEUED:
                 self.asker.told(taken)
                 self.post(taken.id, ev.Restarted())
@@ -488,8 +491,12 @@ class Controller:
         await self._journal.probe()
         # A step that is being written is newer than what is known here until it has been.
         dirty = [self._all[x] for x in self._dirty - self._writing if x in self._all]
-        if not dirty:
-            return
+        for first in range(0, len(dirty), WRITTEN_AT_ONCE):
+            await self._write_again(dirty[first : first + WRITTEN_AT_ONCE])
+
+    async def _write_again(self, dirty: list[Migration]) -> None:
+        # What has gone on meanwhile was written by its own step, or is still to be written.
+        dirty = [m for m in dirty if self._all.get(m.id) is m and m.id not in self._writing]
         logs = {m.id: self._unlogged.pop(m.id, ()) for m in dirty}
         try:
             await self._journal.write(*(Entry(m, logs[m.id]) for m in dirty))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pmigd.core import checks
 from pmigd.core.checks import Checked, Destination
 from pmigd.core.facts import DestinationFacts, GuestFacts, HostFacts, Question
-from pmigd.core.finding import Finding, from_problem
+from pmigd.core.finding import Finding, anyway, from_problem
 from pmigd.core.model import Domain, Request, Target
 from pmigd.core.ports import Hypervisor
 from pmigd.core.problem import Problem, Refused
@@ -82,7 +82,8 @@ async def examine(
     found = [] if guest is None else checks.check_guest(request, guest, source, here)
     silent = told if isinstance(told, Problem) else None
     if isinstance(there, Problem):
-        return Examined([*found, from_problem(there, "destination")], silent=silent)
+        found = _judged(request, [*found, from_problem(there, "destination")])
+        return Examined(found, silent=silent)
     local = None
     if isinstance(told, Examination):
         found += checks.check_pmigd(target, there.host, told.host_uuid)
@@ -92,7 +93,13 @@ async def examine(
         leads = await own_host.where_leads(there.host.hostname)
     destination = Destination(there, source, local, here, control, leads)
     found += checks.check_destination(request, target, guest, question, destination)
-    return Examined(found + too_old(request, source, there.host), there.host, silent)
+    found += too_old(request, source, there.host)
+    return Examined(_judged(request, found), there.host, silent)
+
+
+def _judged(request: Request, found: list[Finding]) -> list[Finding]:
+    """What was found, as far as the request lets it keep the guest from starting."""
+    return anyway(found) if request.start_anyway else found
 
 
 async def _there(

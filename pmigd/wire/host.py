@@ -149,6 +149,7 @@ class CertificateFault(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """How the daemon is. ``migrations`` counts the open ones by state.
 
+    ``doors_shut`` are the addresses that it cannot listen on for now, with the reason.
     ``certificates`` are the faults of this host's, as they were last read.
     """
 
@@ -161,6 +162,7 @@ class Status(msgspec.Struct, frozen=True):
     journal: JournalStatus
     limits: LimitsStatus
     migrations: dict[str, int]
+    doors_shut: dict[str, str]
     certificates: tuple[CertificateFault, ...]
 
 

@@ -115,6 +115,7 @@ def test_an_operator_may_not_give_what_is_as_good_as_root(api: Api, hosta: Host)
         "graphics_uri": "spice://hostb",
         "listen_address": "0.0.0.0",
         "unsafe": True,
+        "start_anyway": True,
     }
     body = {"domain": "heavy1", "destination": "hostb"}
     requests = [("POST", "/v1/migrations", {**body, name: value}) for name, value in root.items()]

@@ -21,6 +21,7 @@ from pmigd.adapters.libvirt.failures import (
     problem_of,
     words_of,
 )
+from pmigd.adapters.libvirt.ssh import own_uri
 from pmigd.adapters.pool import Turn, start_thread
 from pmigd.core.model import Domain, Flow, Plan
 from pmigd.core.ports import NotMade
@@ -130,7 +131,7 @@ class Perform:
 @contextlib.contextmanager
 def _opened(uri: str, *, peer: bool = False) -> Iterator[libvirt.virConnect]:
     try:
-        connection = libvirt.open(uri)
+        connection = libvirt.open(own_uri(uri) if peer else uri)
     except libvirt.libvirtError as error:
         here = Problem(Code.LIBVIRT_UNAVAILABLE, words_of(error))
         raise NotMade(peer_problem_of(error) if peer else here) from error
