@@ -52,11 +52,14 @@ matrix: testdeps  ## all that is compared with virsh, between libvirt versions t
 	PMIGD_MATRIX=1 $(PYTEST) tests/matrix tests/lab_selftest/test_roots.py
 	$(PYTHON) -m contrib.docs
 
-lock: deps  ## requirements.lock again from pyproject.toml
+COMPILE = $(VENV)/bin/uv pip compile --quiet --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links --python $(PYTHON) pyproject.toml
+
+# What runs on a host is a part of what it was tested with.
+lock: deps  ## both locks of Python packages again from pyproject.toml
 	$(PYTHON) -m pip --quiet install uv
-	$(VENV)/bin/uv pip compile --quiet --generate-hashes --no-header --no-annotate \
-		--no-emit-index-url --no-emit-find-links --python $(PYTHON) \
-		--group dev pyproject.toml --output-file requirements.lock
+	$(COMPILE) --group dev --output-file requirements-dev.lock
+	$(COMPILE) --group build --constraint requirements-dev.lock --output-file requirements.lock
 
 clean:  ## remove what make made
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
