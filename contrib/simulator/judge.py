@@ -1,0 +1,81 @@
+"""Compares what pmigd says with what is, at every step and at the end.
+
+Safety is judged at every step: a verdict is true when it is given, or it is wrong. What libvirt
+itself has split in two, and what nobody can know any more, is told apart.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from contrib.simulator.world import PAUSED, World
+from pmigd.core.model import Migration, MigrationId, State
+
+
+class Judge:
+    """Looks at every step of every migration."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.ends: Counter[str] = Counter()
+        self.numbers: dict[MigrationId, int] = {}
+        self.aborts: set[MigrationId] = set()
+        self.resolved: set[MigrationId] = set()
+
+    def name(self, host: str, m: Migration) -> str:
+        """A migration for the story."""
+        number = self.numbers.get(m.id)
+        what = f"migration {number}" if number is not None else "a migration"
+        if m.external:
+            what = f"what {m.direction} {host} sees"
+        return f"{what} of {m.domain.name}"
+
+    def stepped(self, host: str, before: Migration | None, after: Migration) -> None:
+        """A step was taken."""
+        if before is not None and before.state is after.state:
+            return
+        problem = f" ({after.problem.code}: {after.problem.detail})" if after.problem else ""
+        self.world.note(f"{host}: {self.name(host, after)} is {after.state}{problem}")
+        if after.state.terminal and (before is None or before.open):
+            if not after.external:
+                self.ends[after.state] += 1
+                self._verdict(host, after)
+
+    def _verdict(self, host: str, m: Migration) -> None:
+        guest = self.world.guests.get(m.domain.uuid)
+        if guest is None or guest.split or m.id in self.resolved:
+            return
+        job = self.world.moves.get(m.id)
+        arrived = job is not None and job.arrived
+        about = self.name(host, m)
+        if m.state is State.SUCCEEDED and not arrived:
+            self.world.fault(f"untrue success: {about} has succeeded, and the guest never arrived")
+        if m.state in (State.FAILED, State.CANCELLED) and arrived and not guest.ended:
+            self.world.fault(f"untrue failure: {about} is {m.state}, and the guest has arrived")
+        if job is not None and job.source.job is job and not job.stage.over:
+            self.world.fault(f"too early: {about} is {m.state}, and libvirt's job goes on")
+
+    def may_stay_unresolved(self, m: Migration) -> bool:
+        """Whether not even pmigd can know what became of it, so that a person has to look.
+
+        What libvirt split, what is left paused beside a guest that nobody saw end, and what has
+        ended for good while nobody watched.
+        """
+        guest = self.world.guests[m.domain.uuid]
+        if guest.split or guest.ended:
+            return True
+        copies = [c for c in self.world.copies_of(guest) if c.active]
+        running = [c for c in copies if c.executes]
+        return len(copies) != 1 or not running
+
+    def copies(self) -> None:
+        """At the end nobody is left paused by pmigd, and nobody runs twice."""
+        for guest in self.world.guests.values():
+            for copy in self.world.copies_of(guest):
+                if copy.state == PAUSED and copy.suspended_by_pmigd and copy.job is None:
+                    self.world.fault(
+                        f"left paused: {guest.name} on {copy.host}, by pmigd, with nobody to "
+                        "let it run on"
+                    )
+            if len(self.world.executing(guest)) > 1 and not guest.split:
+                self.world.fault(f"two copies: {guest.name} runs on more than one host")
