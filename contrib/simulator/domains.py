@@ -109,7 +109,7 @@ def meant(daemon: Libvirtd, job: MigrationJob | None, by: str, what: str) -> Non
     """A command of pmigd's must hit the migration that it was meant for, and no other."""
     if by != "somebody" and (job is None or job.owner != by):
         other = "no migration at all" if job is None else job.owner or "somebody else's migration"
-        daemon.world.fault(f"pmigd {what} {other} and means {by or 'one that others started'}")
+        daemon.world.fault(f"wrong target: pmigd {what} {other}, and means {by or 'nobody'}")
 
 
 async def start_postcopy(daemon: Libvirtd, uuid: str, *, by: str) -> None:

@@ -7,6 +7,7 @@ them makes of an error, an abort, and the loss of the other.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -86,7 +87,7 @@ class _Source:
             job.begin(incoming)
             await self._perform()
         except libvirt.libvirtError as error:
-            self._give_up()
+            await self._give_up()
             raise self._better(error) from None
         await self._finish()
 
@@ -212,7 +213,7 @@ class _Source:
                 self.daemon.life.spawn(attend(self.daemon, job))
                 raise
             if not postcopy:
-                self._give_up()
+                await self._give_up()
                 raise self._better(error) from None
         if copy.job is not job:
             raise failed("operation failed: domain is no longer running")
@@ -228,10 +229,13 @@ class _Source:
         )
         self.world.note(f"post-copy of {self.copy.guest.name} broke: {self.job.why}")
 
-    def _give_up(self) -> None:
-        """The guest stays here, unless it has ended meanwhile."""
+    async def _give_up(self) -> None:
+        """The other side cleans up first; then the guest runs on here, unless it has ended."""
         job, copy = self.job, self.copy
         job.cancel()
+        job.phase = "cancelled"
+        with contextlib.suppress(libvirt.libvirtError):
+            await self._there(lambda: cancel(self.peer, job))
         job.phase = "hung up"
         if copy.job is not job:
             return
@@ -348,6 +352,13 @@ async def _watch_source(daemon: Libvirtd, copy: Copy, job: Job) -> None:
             return
 
 
+async def cancel(daemon: Libvirtd, job: Job) -> None:
+    """The source says that nothing will come of it."""
+    copy = job.destination
+    if copy is not None and copy.job is job:
+        destroy_incoming(daemon, copy)
+
+
 def destroy_incoming(daemon: Libvirtd, copy: Copy) -> None:
     """The copy that has never run ends."""
     if copy.incoming and copy.state == PAUSED:
@@ -379,8 +390,7 @@ async def finish(daemon: Libvirtd, job: Job) -> None:
     copy.job, copy.incoming = None, False
     job.arrived = True
     if job.plan is not None and job.plan.request.suspend or not job.was_running:
-        copy.guest.life += 1
-        copy.life = copy.guest.life
+        daemon.world.arrived(copy)
         daemon.pause(
             copy, libvirt.VIR_DOMAIN_PAUSED_USER, libvirt.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED
         )

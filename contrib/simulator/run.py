@@ -34,6 +34,8 @@ from pmigd.core.problem import Refused
 TROUBLE_S: Final = 16.0
 END_WITHIN_S: Final = 480.0
 """After the healing: libvirt's and pmigd's longest patience (300 s for a peer), and room."""
+QUIET: Final = 5 * MIB
+"""What guests write in the end, so that a migration without a deadline has one too."""
 SETTLE_S: Final = 90.0
 """What leases, locks and calls may take to be over when every migration is."""
 
@@ -272,6 +274,7 @@ class Run:
             heal()
         for guest in self.guests:
             self.resume_by_hand(guest)
+            guest.dirty_bytes_per_second = min(guest.dirty_bytes_per_second, QUIET)
         self.world.note("everything is healed; from now on all must come to its end")
         end = self.world.now + END_WITHIN_S
         while (still := self._open()) and self.world.now < end:
@@ -353,7 +356,6 @@ class Run:
             )
             if to is None:
                 continue
-            guest.dirty_bytes_per_second = 0
             await self._moves(guest, here, to)
             return
 

@@ -166,13 +166,13 @@ def draw(seed: int) -> Scenario:
     hosts = random.choice((2, 2, 2, 3, 3, 4))
     guests = tuple(_guest(random, hosts) for _ in range(random.randint(1, 4)))
     wishes = tuple(
-        _wish(random, guests, hosts, number) for number in range(random.randint(2, 2 * len(guests) + 2))
+        _wish(random, guests, hosts, number) for number in range(random.randint(2, 3 * len(guests) + 3))
     )
     asked = tuple(
-        _asked(random, wishes) for _ in range(random.choice((0, 0, 1, 1, 2, 3)))
+        _asked(random, wishes) for _ in range(random.choice((0, 1, 1, 2, 3, 4)))
     )
     faults = tuple(
-        _fault(random, hosts, guests, wishes) for _ in range(random.choice((0, 1, 1, 2, 2, 3, 4)))
+        _fault(random, hosts, guests, wishes) for _ in range(random.choice((0, 1, 2, 2, 3, 4, 5, 6)))
     )
     return Scenario(
         seed,
@@ -216,7 +216,7 @@ def _wish(random: Random, guests: tuple[GuestSpec, ...], hosts: int, number: int
         suspend=postcopy is Postcopy.NEVER and random.random() < 0.1,
         priority=random.choice((0, 50, 50, 100)),
     )
-    return Wish(guest, random.randrange(hosts), round(random.uniform(0, 6) + number * 0.3, 3), request)
+    return Wish(guest, random.randrange(hosts), round(random.uniform(0, 12), 3), request)
 
 
 def _when(random: Random, wishes: tuple[Wish, ...]) -> When:

@@ -156,6 +156,8 @@ class World:
         """What must never be, in words; a run that has some has failed."""
         self.moves: dict[str, Job] = {}
         """The job that pmigd's migration of an id became, once libvirt has been called."""
+        self.arrivals: list[tuple[float, str, str]] = []
+        """When which guest came to which host by a migration of anybody's."""
 
     @property
     def now(self) -> float:
@@ -213,9 +215,14 @@ class World:
 
     def arrive(self, copy: Copy, reason: int) -> None:
         """The guest goes on from the memory that came here."""
+        self.arrived(copy)
+        self.start(copy, reason, "libvirt")
+
+    def arrived(self, copy: Copy) -> None:
+        """What the guest is from now on is here; every other copy is stale."""
         copy.guest.life += 1
         copy.life = copy.guest.life
-        self.start(copy, reason, "libvirt")
+        self.arrivals.append((self.now, copy.guest.domain.uuid, copy.host))
 
     def rate(self, source: str) -> float:
         """Bytes per second that one more, or each present, stream out of a host gets."""
