@@ -7,7 +7,6 @@ raise :class:`~pmigd.core.problem.Refused` with the problem that explains it.
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from dataclasses import dataclass
 from typing import Protocol
 
 from pmigd.core.facts import (
@@ -20,6 +19,7 @@ from pmigd.core.facts import (
 from pmigd.core.facts import DomainFacts as DomainFacts
 from pmigd.core.facts import HostFacts as HostFacts
 from pmigd.core.model import Direction, Domain, Job, Plan, Sample, Target, View
+from pmigd.core.model import Settings as Settings
 from pmigd.core.problem import Problem, Refused
 
 
@@ -31,19 +31,6 @@ class OwnHost(Protocol):
 
     async def where_leads(self, host: str) -> Leads | None:
         """Where a host name leads to from here; None if the resolver takes too long."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What can be changed while a migration runs. None: not known, or not to be changed.
-
-    Bandwidths are MiB/s; 0 is unlimited.
-    """
-
-    max_downtime_ms: int | None = None
-    bandwidth_mib_s: int | None = None
-    postcopy_bandwidth_mib_s: int | None = None
-    compression_cache_bytes: int | None = None
 
 
 class NotMade(Refused):
