@@ -102,6 +102,7 @@ class Job:
         """libvirt lets QEMU send the last of it."""
         if self.stage is Stage.SWITCH:
             self._go(Stage.DEVICE)
+            self._next_pass(self.iteration + 1)
 
     def start_postcopy(self) -> None:
         """The rest follows when the guest runs at the destination already."""
@@ -222,7 +223,7 @@ class Job:
             self._go(Stage.DONE)
 
     async def _postcopy(self) -> None:
-        self._pass_began = self.world.now
+        self._next_pass(self.iteration + 1)
         await self._send(self.remaining_bytes)
         if self.stage is Stage.POSTCOPY:
             self.remaining_bytes = 0

@@ -37,6 +37,12 @@ class Judge:
         problem = f" ({after.problem.code}: {after.problem.detail})" if after.problem else ""
         self.world.note(f"{host}: {self.name(host, after)} is {after.state}{problem}")
         if after.state.terminal and (before is None or before.open):
+            for command in after.commands:
+                if command.pending:
+                    self.world.fault(
+                        f"owed for ever: {self.name(host, after)} is {after.state}, and its "
+                        f"{command.kind} is still pending"
+                    )
             if not after.external:
                 self.ends[after.state] += 1
                 self._verdict(host, after)

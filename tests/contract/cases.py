@@ -163,7 +163,9 @@ async def a_guest_that_arrives_runs_there_and_not_here(pair: Pair) -> None:
         return "Completed" in pair.events("source", domain)
 
     await pair.until(all_told, "the last event")
-    assert pair.events("source", domain) == ["IterationBegan", "SwitchedOver", "Left", "Completed"]
+    # QEMU counts the dirty pages a last time when the guest has been stopped.
+    told = ["IterationBegan", "SwitchedOver", "IterationBegan", "Left", "Completed"]
+    assert pair.events("source", domain) == told
     assert pair.events("there", domain) == ["began incoming", "Arrived"]
 
 
@@ -321,7 +323,7 @@ async def in_postcopy_the_guest_runs_there_and_no_abort_is_accepted(pair: Pair) 
 
     await pair.until(all_told, "the last event")
     told = [name for name in pair.events("source", domain) if name != "SwitchedOver"]
-    assert told == ["IterationBegan", "PostcopyBegan", "Left", "Completed"]
+    assert told == ["IterationBegan", "PostcopyBegan", "IterationBegan", "Left", "Completed"]
     assert pair.events("there", domain) == ["began incoming", "PostcopyBegan", "Arrived"]
 
 
