@@ -87,10 +87,11 @@ def many(first: int, count: int, jobs: int, until: float) -> Total:
             if monotonic() - told >= 10:
                 told = monotonic()
                 rate = total.migrations / (told - began)
-                print(f"... {total.runs} runs, {total.migrations} migrations, {rate:.1f} a second",
-                      file=sys.stderr, flush=True)
-
-
+                print(
+                    f"... {total.runs} runs, {total.migrations} migrations, {rate:.1f} a second",
+                    file=sys.stderr,
+                    flush=True,
+                )
 
 
 def tell(seed: int) -> bool:

@@ -119,7 +119,7 @@ class Pmigd:
 
     def start(self) -> None:
         """Begin this life."""
-        self.life.spawn(self._start(), name=f"pmigd-{self.name}")
+        self.life.begin(self._start(), name=f"pmigd-{self.name}")
 
     async def _start(self) -> None:
         with contextlib.suppress(JournalError):
@@ -161,7 +161,7 @@ class Pmigd:
         return Target(name, f"qemu+tls://{name}/system", f"tcp://{name}", name)
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
-        self.life.spawn(work)
+        self.life.begin(work)
 
     def _now(self) -> Now:
         return Now(self.world.now + 1000.0, self.world.utc())

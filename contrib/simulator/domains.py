@@ -15,10 +15,10 @@ import libvirt
 from contrib.simulator.job import Job as MigrationJob
 from contrib.simulator.job import Stage
 from contrib.simulator.libvirtd import JOB_LOCK_S, Libvirtd
-from contrib.simulator.world import ASLEEP, PAUSED, Copy, libvirt_error, no_domain, refused
+from contrib.simulator.world import PAUSED, Copy, libvirt_error, no_domain, refused
 from pmigd.adapters.libvirt import translate
 from pmigd.core.facts import DomainFacts
-from pmigd.core.model import Direction, Job, Power, Sample, View
+from pmigd.core.model import Because, Direction, Job, Power, Sample, View
 from pmigd.core.ports import Settings
 
 _OPERATION: Final = {
@@ -44,9 +44,7 @@ async def lookup(daemon: Libvirtd, name_or_uuid: str) -> DomainFacts:
 
 async def listing(daemon: Libvirtd) -> list[DomainFacts]:
     """All of them; their jobs are not asked for."""
-    return [
-        DomainFacts(copy.guest.domain, _state(copy)) for copy in daemon.machine.copies.values()
-    ]
+    return [DomainFacts(copy.guest.domain, _state(copy)) for copy in daemon.machine.copies.values()]
 
 
 async def view(daemon: Libvirtd, copy: Copy) -> View:
@@ -70,7 +68,7 @@ async def look(
     if daemon.machine.copies.get(uuid) is not copy:
         return View(Power.ABSENT), None
     final = None
-    if completed is Direction.OUTGOING and found.because is translate.Because.MIGRATED:
+    if completed is Direction.OUTGOING and found.because is Because.MIGRATED:
         final = Sample(at, elapsed_ms=1000, iteration=3, downtime_ms=40)
     return found, final
 

@@ -130,10 +130,10 @@ def _hang(run: Run, f: Fault) -> _Heal:
     copy = _copy(run, f)
     if copy is None or not copy.active:
         return None
-    copy.hangs = True
+    copy.answers.clear()
 
     def go_on() -> None:
-        copy.hangs = False
+        copy.answers.set()
         if copy.job is not None:
             copy.job.changed()
 

@@ -1,7 +1,7 @@
 """The simulated libvirt behind :class:`pmigd.core.ports.Hypervisor`, as one pmigd reaches it.
 
-It keeps what the port promises: looks have deadlines and a guest with an overdue one gets no second;
-commands look at what must hold right before they act, and last until they have really ended.
+It keeps what the port promises: looks have deadlines, and a guest with an overdue one gets no second
+look; commands look at what must hold right before they act, and last until they have ended.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class SimulatedHost:
 
 
 class SimulatedHypervisor:
-    """`daemon` as the pmigd of `life` reaches it. `owner_of` tells which migration a call is for."""
+    """`daemon` as the pmigd of `life` reaches it. `owner_of` tells whose a call is."""
 
     def __init__(
         self,
@@ -250,9 +250,7 @@ class SimulatedHypervisor:
 
     # Looks at the peers' daemons
 
-    async def _ask_peer(
-        self, target: Target, work: Callable[[Libvirtd], Awaitable[T]]
-    ) -> T:
+    async def _ask_peer(self, target: Target, work: Callable[[Libvirtd], Awaitable[T]]) -> T:
         self._life.check()
         peer = self.world.daemons[target.name]
         try:
@@ -303,7 +301,7 @@ class SimulatedHypervisor:
         act: Callable[[], Awaitable[None]],
         may: Callable[[View], bool],
     ) -> bool:
-        """Act if it `may` be done and is still wanted; the call goes on if nobody waits any more."""
+        """Act if it `may` be done and is still wanted; the call goes on if nobody waits."""
         self._life.check()
         connection = self._connection
         if connection is None or not self._answers:
@@ -462,7 +460,7 @@ class SimulatedTicket:
         self._made = True
         try:
             if self._resume:
-                await daemon.call(lambda: recover(daemon, uuid, self._owner), connection)
+                await daemon.call(lambda: recover(daemon, uuid), connection)
             else:
                 if self._owner and self._owner in daemon.world.moves:
                     daemon.world.fault(f"the migrate call of {self._owner} was made twice")

@@ -51,7 +51,9 @@ class Stage(Enum):
 class Job:
     """A migration of `copy` to `target`; `owner` is the id that pmigd has for it, if it is one."""
 
-    def __init__(self, world: World, copy: Copy, target: str, plan: Plan | None, owner: str) -> None:
+    def __init__(
+        self, world: World, copy: Copy, target: str, plan: Plan | None, owner: str
+    ) -> None:
         self.world = world
         self.source = copy
         self.target = target
@@ -91,7 +93,7 @@ class Job:
     def begin(self, destination: Copy) -> None:
         """QEMU begins to send."""
         self.destination = destination
-        self._task = asyncio.get_running_loop().create_task(self._stream())
+        self._task = self.world.qemu.spawn(self._stream())
 
     def cancel(self) -> None:
         """QEMU's migrate_cancel: it does nothing once all was sent, or in post-copy."""
@@ -114,7 +116,7 @@ class Job:
         self.stage = Stage.POSTCOPY
         self._moved.set()
         self._moved = asyncio.Event()
-        self._task = asyncio.get_running_loop().create_task(self._postcopy())
+        self._task = self.world.qemu.spawn(self._postcopy())
 
     def fail(self, why: str) -> None:
         """It breaks, wherever it is."""

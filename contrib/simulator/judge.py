@@ -21,6 +21,7 @@ class Judge:
         self.numbers: dict[MigrationId, int] = {}
         self.aborts: set[MigrationId] = set()
         self.resolved: set[MigrationId] = set()
+        self.seen: set[State] = set()
 
     def name(self, host: str, m: Migration) -> str:
         """A migration for the story."""
@@ -34,6 +35,8 @@ class Judge:
         """A step was taken."""
         if before is not None and before.state is after.state:
             return
+        if not after.external:
+            self.seen.add(after.state)
         problem = f" ({after.problem.code}: {after.problem.detail})" if after.problem else ""
         self.world.note(f"{host}: {self.name(host, after)} is {after.state}{problem}")
         if after.state.terminal and (before is None or before.open):

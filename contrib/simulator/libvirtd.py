@@ -138,7 +138,7 @@ class Libvirtd:
             future.set_exception(connection_lost("client socket is closed"))
             return future
         self._out.add(future)
-        self.life.spawn(self._serve(work, future))
+        self.life.begin(self._serve(work, future))
         return future
 
     async def _serve(self, work: Callable[[], Awaitable[T]], future: asyncio.Future[T]) -> None:
@@ -177,8 +177,7 @@ class Libvirtd:
                 "Timed out during operation: cannot acquire state change lock",
             ) from None
         try:
-            while copy.hangs:
-                await asyncio.sleep(0.25)
+            await copy.answers.wait()
             yield
         finally:
             copy.monitor.release()
@@ -229,7 +228,7 @@ class Libvirtd:
         """Its QEMU is gone; the definition stays, if there is one."""
         copy.state, copy.reason = SHUTOFF, reason
         copy.job, copy.incoming = None, False
-        copy.hangs = False
+        copy.answers.set()
         copy.suspended_by_pmigd = False
         if not copy.defined:
             self.machine.copies.pop(copy.guest.domain.uuid, None)

@@ -74,6 +74,10 @@ class Life:
         loop = asyncio.get_running_loop()
         return self._context.copy().run(loop.create_task, work, name=name or None)
 
+    def begin(self, work: Coroutine[Any, Any, object], name: str = "") -> None:
+        """Begin a task that nobody waits for."""
+        _ = self.spawn(work, name)
+
     def call_soon(self, function: Callable[..., object], *args: object) -> None:
         """Have the loop call `function` in this life, if it still lasts then."""
         asyncio.get_running_loop().call_soon(

@@ -49,7 +49,7 @@ async def migrate(
     await _Source(daemon, job).run()
 
 
-async def recover(daemon: Libvirtd, uuid: str, owner: str = "") -> None:
+async def recover(daemon: Libvirtd, uuid: str) -> None:
     """The call with the flag that goes on with a broken post-copy."""
     copy = daemon.active(uuid)
     job = copy.job
@@ -79,7 +79,7 @@ class _Source:
             await self._dial()
             await self.daemon.pace()
             job.phase = "prepare"
-            incoming = await self._there(lambda: prepare(self.peer, job, self.connection))
+            incoming = await self._there(lambda: prepare(self.peer, job))
             job.phase = "perform"
             if job.aborted:
                 raise _aborted()
@@ -95,7 +95,9 @@ class _Source:
         """From a broken post-copy."""
         await self._dial()
         incoming = self.job.destination
-        there = None if incoming is None else self.peer.machine.copies.get(incoming.guest.domain.uuid)
+        there = (
+            None if incoming is None else self.peer.machine.copies.get(incoming.guest.domain.uuid)
+        )
         if there is not incoming or incoming is None or not incoming.active:
             raise refused("domain is not running at the destination")
         failed_there = libvirt.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED
@@ -210,7 +212,7 @@ class _Source:
                 raise failed("operation failed: migration failed in post-copy phase") from None
             if postcopy and job.stage is not Stage.DONE:
                 job.unattended = True
-                self.daemon.life.spawn(attend(self.daemon, job))
+                self.daemon.life.begin(attend(self.daemon, job))
                 raise
             if not postcopy:
                 await self._give_up()
@@ -275,9 +277,7 @@ def confirm(daemon: Libvirtd, job: Job) -> None:
     if job.plan is not None and job.plan.undefine_source:
         copy.defined = False
     stats = {**job.stats(), "type": libvirt.VIR_DOMAIN_JOB_COMPLETED, "downtime": 40}
-    daemon.end(
-        copy, libvirt.VIR_DOMAIN_SHUTOFF_MIGRATED, libvirt.VIR_DOMAIN_EVENT_STOPPED_MIGRATED
-    )
+    daemon.end(copy, libvirt.VIR_DOMAIN_SHUTOFF_MIGRATED, libvirt.VIR_DOMAIN_EVENT_STOPPED_MIGRATED)
     daemon.emit(copy, "completed", stats)
 
 
@@ -301,7 +301,7 @@ async def attend(daemon: Libvirtd, job: Job) -> None:
 # At the destination
 
 
-async def prepare(daemon: Libvirtd, job: Job, connection: Connection | None) -> Copy:
+async def prepare(daemon: Libvirtd, job: Job) -> Copy:
     """Start QEMU for the guest that comes."""
     guest = job.source.guest
     machine = daemon.machine
@@ -324,7 +324,7 @@ async def prepare(daemon: Libvirtd, job: Job, connection: Connection | None) -> 
     daemon.lifecycle(
         copy, libvirt.VIR_DOMAIN_EVENT_STARTED, libvirt.VIR_DOMAIN_EVENT_STARTED_MIGRATED
     )
-    daemon.life.spawn(_watch_source(daemon, copy, job))
+    daemon.life.begin(_watch_source(daemon, copy, job))
     return copy
 
 
@@ -333,7 +333,7 @@ async def _watch_source(daemon: Libvirtd, copy: Copy, job: Job) -> None:
     source = daemon.world.daemons[job.source.host]
     life = source.life
     silent_s = 0.0
-    while copy.job is job and copy.incoming and job.stage is not Stage.POSTCOPY:
+    while _comes(copy, job) and job.stage is not Stage.POSTCOPY:
         if job.phase == "hung up":
             destroy_incoming(daemon, copy)
             return
@@ -342,14 +342,19 @@ async def _watch_source(daemon: Libvirtd, copy: Copy, job: Job) -> None:
         silent_s = silent_s + 0.5 if silent else 0.0
         gone = not life.alive and daemon.world.network.up(source.name, daemon.name)
         finishing = copy.reason != libvirt.VIR_DOMAIN_PAUSED_MIGRATION
-        if (gone or silent_s >= KEEPALIVE_S) and copy.incoming and copy.job is job:
+        if (gone or silent_s >= KEEPALIVE_S) and _comes(copy, job):
             if finishing or job.stage in (Stage.POSTCOPY, Stage.BROKEN):
                 return
             await daemon.pace()
-            if copy.incoming and copy.job is job and copy.state == PAUSED:
+            if _comes(copy, job) and copy.state == PAUSED:
                 job.fail("the destination gave its copy up")
                 destroy_incoming(daemon, copy)
             return
+
+
+def _comes(copy: Copy, job: Job) -> bool:
+    """The copy still waits for this migration, and for no other."""
+    return copy.incoming and copy.job is job
 
 
 async def cancel(daemon: Libvirtd, job: Job) -> None:
@@ -362,9 +367,7 @@ async def cancel(daemon: Libvirtd, job: Job) -> None:
 def destroy_incoming(daemon: Libvirtd, copy: Copy) -> None:
     """The copy that has never run ends."""
     if copy.incoming and copy.state == PAUSED:
-        daemon.end(
-            copy, libvirt.VIR_DOMAIN_SHUTOFF_FAILED, libvirt.VIR_DOMAIN_EVENT_STOPPED_FAILED
-        )
+        daemon.end(copy, libvirt.VIR_DOMAIN_SHUTOFF_FAILED, libvirt.VIR_DOMAIN_EVENT_STOPPED_FAILED)
 
 
 async def finish(daemon: Libvirtd, job: Job) -> None:
@@ -389,7 +392,7 @@ async def finish(daemon: Libvirtd, job: Job) -> None:
         raise failed("operation failed: migration is not complete")
     copy.job, copy.incoming = None, False
     job.arrived = True
-    if job.plan is not None and job.plan.request.suspend or not job.was_running:
+    if (job.plan is not None and job.plan.request.suspend) or not job.was_running:
         daemon.world.arrived(copy)
         daemon.pause(
             copy, libvirt.VIR_DOMAIN_PAUSED_USER, libvirt.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED

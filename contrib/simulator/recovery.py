@@ -31,7 +31,7 @@ def _outgoing(daemon: Libvirtd, copy: Copy, job: Job) -> None:
     match job.stage:
         case Stage.POSTCOPY:
             job.unattended = True
-            daemon.life.spawn(attend(daemon, job))
+            daemon.life.begin(attend(daemon, job))
         case Stage.BROKEN:
             copy.state, copy.reason = PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED
         case Stage.DONE if job.phase == "confirm" or _was_postcopy(copy):
@@ -58,7 +58,7 @@ def _incoming(daemon: Libvirtd, copy: Copy, job: Job) -> None:
     if copy.state == RUNNING:
         match job.stage:
             case Stage.POSTCOPY:
-                daemon.life.spawn(_quietly(daemon, job))
+                daemon.life.begin(_quietly(daemon, job))
             case Stage.BROKEN:
                 copy.reason = libvirt.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED
             case _:

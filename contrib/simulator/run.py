@@ -31,7 +31,6 @@ from pmigd.core.model import Domain, Migration, MigrationId, State
 from pmigd.core.ports import Settings
 from pmigd.core.problem import Refused
 
-TROUBLE_S: Final = 16.0
 END_WITHIN_S: Final = 480.0
 """After the healing: libvirt's and pmigd's longest patience (300 s for a peer), and room."""
 QUIET: Final = 5 * MIB
@@ -50,6 +49,10 @@ class Outcome:
     ends: Counter[str] = field(default_factory=Counter)
     migrations: int = 0
     virtual_s: float = 0.0
+    seen: frozenset[State] = frozenset()
+    """The states that migrations of pmigd's were in."""
+    happened: Counter[str] = field(default_factory=Counter)
+    """Which faults befell something, and what people asked for."""
 
     @property
     def ok(self) -> bool:
@@ -76,6 +79,7 @@ class Run:
         self.heals: list[Callable[[], None]] = []
         self.ids: dict[int, tuple[str, MigrationId]] = {}
         self.lives: Counter[str] = Counter()
+        self.happened: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._waiting: list[tuple[When, Callable[[], Coroutine[Any, Any, None]]]] = []
         self._uuids = {name: Uuid7Sequence() for name in self.names}
@@ -109,7 +113,7 @@ class Run:
             self._when(asked.when, lambda asked=asked: self._ask(asked))  # type: ignore[misc]
         for fault in self.scenario.faults:
             self._when(fault.when, lambda fault=fault: self._befall(fault))  # type: ignore[misc]
-        await asyncio.sleep(TROUBLE_S)
+        await asyncio.sleep(self.scenario.trouble_s)
         if not self.world.wrong:
             await self._end_everything()
         for complaint in loop.complaints:
@@ -121,6 +125,8 @@ class Run:
             self.judge.ends,
             self.judge.ends.total(),
             self.world.now,
+            frozenset(self.judge.seen),
+            self.happened,
         )
 
     # What a scenario's things need
@@ -205,11 +211,7 @@ class Run:
             return self.ids.get(when.wish, ("", ""))[1] == migration.id
         wish = self.scenario.wishes[when.wish]
         uuid = self.guests[wish.guest].domain.uuid
-        return (
-            migration.external
-            and migration.domain.uuid == uuid
-            and host == self.names[wish.to]
-        )
+        return migration.external and migration.domain.uuid == uuid and host == self.names[wish.to]
 
     async def _wish(self, number: int, wish: Wish) -> None:
         await asyncio.sleep(wish.at_s)
@@ -233,11 +235,12 @@ class Run:
                 self._stepped(here[0], None, migration)
 
     async def _ask(self, asked: Asked) -> None:
-        host, iden = self.ids.get(asked.wish, ("", MigrationId("")))
-        pmigd = self.pmigds.get(host)
-        if pmigd is None or pmigd.migrations.get(iden) is None:
+        found = self._asked_of(asked)
+        if found is None:
             return
-        self.world.note(f"somebody asks migration {asked.wish} for: {asked.act}")
+        pmigd, iden = found
+        self.happened[asked.act] += 1
+        self.world.note(f"somebody asks migration {asked.wish} on {pmigd.name} for: {asked.act}")
         migrations = pmigd.migrations
         work: Coroutine[Any, Any, Migration]
         match asked.act:
@@ -250,17 +253,30 @@ class Run:
             case Act.RECOVER:
                 work = migrations.recover(iden, by="somebody")
             case Act.SET:
-                work = migrations.change(
-                    iden, Settings(max_downtime_ms=asked.value), by="somebody"
-                )
+                work = migrations.change(iden, Settings(max_downtime_ms=asked.value), by="somebody")
         with contextlib.suppress(Refused, asyncio.CancelledError):
             after = await pmigd.life.spawn(work)
             if asked.act is Act.ABORT:
                 self.judge.aborts.add(after.id)
 
+    def _asked_of(self, asked: Asked) -> tuple[Pmigd, MigrationId] | None:
+        """The daemon that is asked, and what it knows the migration as."""
+        if asked.side == "source":
+            host, iden = self.ids.get(asked.wish, ("", MigrationId("")))
+            pmigd = self.pmigds.get(host)
+            known = pmigd is not None and pmigd.migrations.get(iden) is not None
+            return (pmigd, iden) if pmigd is not None and known else None
+        wish = self.scenario.wishes[asked.wish]
+        pmigd = self.pmigds.get(self.names[wish.to])
+        if pmigd is None:
+            return None
+        coming = pmigd.migrations.of_domain(self.guests[wish.guest].domain.uuid)
+        return None if coming is None else (pmigd, coming.id)
+
     async def _befall(self, fault: Fault) -> None:
         if self._healed:
             return
+        self.happened[fault.kind] += 1
         await befall(self, fault)
 
     # The end
@@ -286,7 +302,9 @@ class Run:
         if still:
             for pmigd, m in still:
                 about = f"{self.judge.name(pmigd.name, m)} is {m.state}"
-                self.world.fault(f"still {m.state} {END_WITHIN_S:g} s after all was healed: {about}")
+                self.world.fault(
+                    f"still {m.state} {END_WITHIN_S:g} s after all was healed: {about}"
+                )
             return
         await self._nothing_is_held()
         await self._ready()
@@ -320,7 +338,9 @@ class Run:
         """Every pmigd can start something again."""
         end = self.world.now + SETTLE_S
         while self.world.now < end:
-            if all(p.listening and p.gate.situation().blocked is None for p in self.pmigds.values()):
+            if all(
+                p.listening and p.gate.situation().blocked is None for p in self.pmigds.values()
+            ):
                 return
             await asyncio.sleep(0.5)
         self.world.fault(f"not ready {SETTLE_S:g} s after all was healed")
@@ -329,7 +349,9 @@ class Run:
         found = []
         for name, p in self.pmigds.items():
             found += [f"{key} in the account of {name}" for key, _ in p.gate.account]
-            found += [f"a lease of {lease.domain.name} at {name}" for lease in p.peering.granting.book]
+            found += [
+                f"a lease of {lease.domain.name} at {name}" for lease in p.peering.granting.book
+            ]
             found += [f"a wish for a lease at {name}" for _ in p.gate.leases]
             found += [f"{iden} about to start at {name}" for iden in p.gate.taking]
             if p.hypervisor.threads:

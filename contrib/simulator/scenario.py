@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from random import Random
-from typing import Any, Final
+from typing import Final, TypeVar
 
 from pmigd.core.model import OnTimeout, Postcopy, Request, State
 
-MIB: Final = 1 << 20
-SECONDS_OF_TROUBLE: Final = 14.0
+T = TypeVar("T")
+
+TROUBLE_S: Final = 16.0
+LAST_FAULT_S: Final = 14.0
 
 
 class Kind(StrEnum):
@@ -87,12 +89,13 @@ class Fault:
 
 @dataclass(frozen=True)
 class Asked:
-    """A person asks something of a migration at `when`."""
+    """A person asks something of a migration at `when`, at its source or its destination."""
 
     act: Act
     when: When
     wish: int
     value: int = 0
+    side: str = "source"
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,10 @@ class GuestSpec:
     persistent: bool = True
 
 
+def _one_less(things: tuple[T, ...]) -> list[tuple[T, ...]]:
+    return [things[:i] + things[i + 1 :] for i in range(len(things))]
+
+
 @dataclass(frozen=True)
 class Scenario:
     """Everything that a run is made of, besides the chances of its `seed`."""
@@ -128,17 +135,15 @@ class Scenario:
     faults: tuple[Fault, ...] = ()
     outgoing: int = 2
     incoming: int = 2
+    trouble_s: float = TROUBLE_S
+    """How long things go wrong before all is healed."""
 
     def smaller(self) -> list[Scenario]:
         """The same with one thing less, the greatest things first."""
-        found: list[Scenario] = []
-        for name in ("faults", "asked"):
-            things: tuple[Any, ...] = getattr(self, name)
-            for i in range(len(things)):
-                found.append(replace(self, **{name: things[:i] + things[i + 1 :]}))
-        for i in range(len(self.wishes) if len(self.wishes) > 1 else 0):
-            found.append(self._without(i))
-        return found
+        less_wrong = [replace(self, faults=rest) for rest in _one_less(self.faults)]
+        less_asked = [replace(self, asked=rest) for rest in _one_less(self.asked)]
+        wishes = range(len(self.wishes) if len(self.wishes) > 1 else 0)
+        return [*less_wrong, *less_asked, *(self._without(i) for i in wishes)]
 
     def _without(self, wish: int) -> Scenario:
         """Without one migration, and without what hangs on it."""
@@ -153,9 +158,7 @@ class Scenario:
             for a in self.asked
             if a.wish != wish and (w := moved(a.when)) is not None
         )
-        faults = tuple(
-            replace(f, when=w) for f in self.faults if (w := moved(f.when)) is not None
-        )
+        faults = tuple(replace(f, when=w) for f in self.faults if (w := moved(f.when)) is not None)
         wishes = self.wishes[:wish] + self.wishes[wish + 1 :]
         return replace(self, wishes=wishes, asked=asked, faults=faults)
 
@@ -166,13 +169,12 @@ def draw(seed: int) -> Scenario:
     hosts = random.choice((2, 2, 2, 3, 3, 4))
     guests = tuple(_guest(random, hosts) for _ in range(random.randint(1, 4)))
     wishes = tuple(
-        _wish(random, guests, hosts, number) for number in range(random.randint(2, 3 * len(guests) + 3))
+        _wish(random, guests, hosts) for _ in range(random.randint(2, 3 * len(guests) + 3))
     )
-    asked = tuple(
-        _asked(random, wishes) for _ in range(random.choice((0, 1, 1, 2, 3, 4)))
-    )
+    asked = tuple(_asked(random, wishes) for _ in range(random.choice((0, 1, 1, 2, 3, 4))))
     faults = tuple(
-        _fault(random, hosts, guests, wishes) for _ in range(random.choice((0, 1, 2, 2, 3, 4, 5, 6)))
+        _fault(random, hosts, guests, wishes)
+        for _ in range(random.choice((0, 1, 2, 2, 3, 4, 5, 6)))
     )
     return Scenario(
         seed,
@@ -196,10 +198,12 @@ def _guest(random: Random, hosts: int) -> GuestSpec:
     )
 
 
-def _wish(random: Random, guests: tuple[GuestSpec, ...], hosts: int, number: int) -> Wish:
+def _wish(random: Random, guests: tuple[GuestSpec, ...], hosts: int) -> Wish:
     guest = random.randrange(len(guests))
     converges = guests[guest].dirty_mib_s < 60
-    postcopy = random.choice((Postcopy.NEVER, Postcopy.NEVER, Postcopy.ALLOWED, Postcopy.AFTER_PRECOPY))
+    postcopy = random.choice(
+        (Postcopy.NEVER, Postcopy.NEVER, Postcopy.ALLOWED, Postcopy.AFTER_PRECOPY)
+    )
     request = Request(
         "",
         "",
@@ -221,7 +225,7 @@ def _wish(random: Random, guests: tuple[GuestSpec, ...], hosts: int, number: int
 
 def _when(random: Random, wishes: tuple[Wish, ...]) -> When:
     if random.random() < 0.4:
-        return When(round(random.uniform(0.2, SECONDS_OF_TROUBLE), 4))
+        return When(round(random.uniform(0.2, LAST_FAULT_S), 4))
     state = random.choice([s for s in State if s is not State.UNRESOLVED])
     delay_s = random.choice((0.0, 0.0005, 0.002, 0.005, 0.02, 0.1, 0.5))
     side = random.choice(("source", "source", "destination"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from contrib.simulator.run import Outcome, run
-from contrib.simulator.scenario import Scenario
 
 TRIES: Final = 120
 
@@ -49,4 +48,3 @@ def story(outcome: Outcome) -> str:
     lines += [f"{at:10.3f} s  {text}" for at, text in outcome.timeline]
     lines += [f"WRONG: {text}" for text in outcome.wrong] or ["nothing was wrong"]
     return "\n".join(lines)
-

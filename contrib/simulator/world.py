@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 import libvirt
 
-from pmigd.core.model import Domain, Power, View
+from contrib.simulator.loop import Life
+from pmigd.core.model import Domain
 
 if TYPE_CHECKING:
     from contrib.simulator.job import Job
@@ -69,15 +70,23 @@ class Copy:
     job: Job | None = None
     """The migration that takes it away, or brings it."""
     incoming: bool = False
-    hangs: bool = False
-    """Its QEMU does not answer its monitor."""
     suspended_by_pmigd: bool = False
     monitor: asyncio.Lock = field(default_factory=asyncio.Lock)
+    answers: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while its QEMU answers its monitor."""
     downtime_limit_ms: int = 300
     speed_mib_s: int = 0
     """0: unlimited, as libvirt begins."""
     postcopy_speed_mib_s: int = 0
     cache_bytes: int = 64 * MIB
+
+    def __post_init__(self) -> None:
+        self.answers.set()
+
+    @property
+    def hangs(self) -> bool:
+        """Its QEMU does nothing, and does not answer."""
+        return not self.answers.is_set()
 
     @property
     def active(self) -> bool:
@@ -106,7 +115,7 @@ class Machine:
 
 
 class Network:
-    """What lies between the hosts. A cut loses nothing for good: whoever is patient gets through."""
+    """What lies between the hosts. A cut loses nothing for good: the patient get through."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -151,6 +160,8 @@ class World:
         self.daemons: dict[str, Libvirtd] = {}
         self.guests: dict[str, Guest] = {}
         self.network = Network(self)
+        self.qemu = Life("QEMU")
+        """What goes on whether any daemon lives or not."""
         self.timeline: list[tuple[float, str]] = []
         self.wrong: list[str] = []
         """What must never be, in words; a run that has some has failed."""
@@ -230,18 +241,10 @@ class World:
         return machine.link_bytes_per_second / max(1, len(machine.streams))
 
 
-def view_of(copy: Copy | None) -> tuple[int, int]:
-    """State and reason; (SHUTOFF, 0) for nothing."""
-    return (SHUTOFF, 0) if copy is None else (copy.state, copy.reason)
-
-
-ABSENT: Final = View(Power.ABSENT)
-
-
 def libvirt_error(code: int, domain: int, message: str) -> libvirt.libvirtError:
     """An error as the binding raises it."""
     error = libvirt.libvirtError(message)
-    error.err = (code, domain, message, 2, None, None, None, -1, -1)
+    vars(error)["err"] = (code, domain, message, 2, None, None, None, -1, -1)
     return error
 
 

@@ -70,7 +70,9 @@ async def _with_simulated(case: Case) -> None:
                 owner_of=lambda uuid: "",
             )
         )
-    pair = Pair(found[0], found[1], Target("hostb", "qemu+tcp://hostb/system"), _SimulatedHands(world))
+    pair = Pair(
+        found[0], found[1], Target("hostb", "qemu+tcp://hostb/system"), _SimulatedHands(world)
+    )
     runs = [life.spawn(hypervisor.run()) for hypervisor in found]
     await asyncio.sleep(0.1)
     try:
