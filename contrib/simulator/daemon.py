@@ -17,6 +17,7 @@ from contrib.simulator.exchange import NOBODY, SimulatedChannel
 from contrib.simulator.hypervisor import SimulatedHypervisor
 from contrib.simulator.journal import Disk, MemoryJournal
 from contrib.simulator.loop import Life
+from contrib.simulator.scenario import Scenario
 from contrib.simulator.world import EPOCH, World
 from pmigd.adapters.journal import Journal, JournalError
 from pmigd.adapters.metrics import Metrics, Snapshot
@@ -36,19 +37,20 @@ OnStep = Callable[[str, Migration | None, Migration], None]
 """Told of every step of every migration: the host, the migration before and after."""
 
 
-def limits_of(outgoing: int, incoming: int) -> Limits:
+def limits_of(scenario: Scenario) -> Limits:
     """A host's limits."""
+    workers, usable = scenario.workers
     return Limits(
         usable={
-            Resource.OUTGOING_SLOT: outgoing,
-            Resource.INCOMING_SLOT: incoming,
-            Resource.PREPARING_SLOT: 2,
-            Resource.WORKER: 15,
+            Resource.OUTGOING_SLOT: scenario.outgoing,
+            Resource.INCOMING_SLOT: scenario.incoming,
+            Resource.PREPARING_SLOT: scenario.preparing,
+            Resource.WORKER: usable,
             Resource.CLIENT: 4900,
             Resource.ANONYMOUS_CLIENT: 20,
             Resource.MIGRATION_PORT: 64,
         },
-        workers=20,
+        workers=workers,
     )
 
 

@@ -9,19 +9,28 @@ from __future__ import annotations
 from collections import Counter
 
 from contrib.simulator.world import EPOCH, PAUSED, World
-from pmigd.core.model import Migration, MigrationId, State
+from pmigd.core.holdings import held_of
+from pmigd.core.leases import Book, key_of
+from pmigd.core.model import Direction, Migration, MigrationId, State
+from pmigd.daemon.controller import Controller
+from pmigd.daemon.gate import Gate
 
 
 class Judge:
     """Looks at every step of every migration."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, outgoing: int, incoming: int, workers: int) -> None:
         self.world = world
+        self._outgoing = outgoing
+        self._incoming = incoming
+        self._workers = workers
         self.ends: Counter[str] = Counter()
         self.numbers: dict[MigrationId, int] = {}
         self.aborts: set[MigrationId] = set()
         self.resolved: set[MigrationId] = set()
         self.seen: set[State] = set()
+        self.unsure = False
+        """Something was unresolved: what that holds, nobody counts."""
 
     def name(self, host: str, m: Migration) -> str:
         """A migration for the story."""
@@ -35,6 +44,7 @@ class Judge:
         """A step was taken."""
         if before is not None and before.state is after.state:
             return
+        self.unsure |= after.state is State.UNRESOLVED
         if not after.external:
             self.seen.add(after.state)
         problem = f" ({after.problem.code}: {after.problem.detail})" if after.problem else ""
@@ -49,6 +59,44 @@ class Judge:
             if not after.external:
                 self.ends[after.state] += 1
                 self._verdict(host, after)
+
+    def account(self, host: str, gate: Gate, migrations: Controller, book: Book) -> None:
+        """What is held is what runs and what is leased, and what really runs is in the limits."""
+        held = dict(gate.account)
+        due = {key_of(lease.id): lease.held for lease in book if lease.granted}
+        for m in migrations.running():
+            if m.id in gate.taking:
+                continue
+            needs = held_of(m)
+            leased = m.direction is Direction.INCOMING and gate.coming(m.domain.uuid)
+            if needs is not None and not leased:
+                due[m.id] = needs
+        for iden in gate.taking:
+            if iden in held:
+                due[iden] = held[iden]
+        if held != due:
+            self.world.fault(
+                f"wrong account: {host} holds {sorted(held)}, and should hold {sorted(due)}"
+            )
+        self._limits(host)
+
+    def _limits(self, host: str) -> None:
+        moves = [
+            job
+            for job in self.world.moves.values()
+            if job.source.job is job and not job.stage.over and not job.unattended
+        ]
+        leaving = sum(job.source.host == host for job in moves)
+        coming = sum(job.target == host for job in moves)
+        if self.unsure:
+            return
+        for what, number, limit in (
+            ("leave", leaving, self._outgoing),
+            ("come", coming, self._incoming),
+            ("leave and come", leaving + coming, max(1, self._workers - 1)),
+        ):
+            if number > limit:
+                self.world.fault(f"over the limit: {number} {what} at {host}, where {limit} may")
 
     def _verdict(self, host: str, m: Migration) -> None:
         guest = self.world.guests.get(m.domain.uuid)

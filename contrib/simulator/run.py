@@ -72,7 +72,7 @@ class Run:
         self.scenario = scenario
         self.names = tuple(f"host{chr(97 + i)}" for i in range(scenario.hosts))
         self.world = World(self.names, Random(scenario.seed))
-        self.judge = Judge(self.world)
+        self.judge = Judge(self.world, scenario.outgoing, scenario.incoming, scenario.workers[0])
         self.guests: list[Guest] = []
         self.disks = {name: Disk(self.world.random) for name in self.names}
         self.pmigds: dict[str, Pmigd] = {}
@@ -147,7 +147,7 @@ class Run:
             name,
             self.disks[name],
             self.channels[name],
-            limits=limits_of(self.scenario.outgoing, self.scenario.incoming),
+            limits=limits_of(self.scenario),
             ids=self._uuids[name],
             first_seq=round(self.world.now * 1000) << 20,
             on_step=self._stepped,
@@ -197,6 +197,9 @@ class Run:
     def _stepped(self, host: str, before: Migration | None, after: Migration) -> None:
         """Look at every step, and let happen what waits for one."""
         self.judge.stepped(host, before, after)
+        pmigd = self.pmigds.get(host)
+        if pmigd is not None:
+            self.judge.account(host, pmigd.gate, pmigd.migrations, pmigd.peering.granting.book)
         if before is not None and before.state is after.state:
             return
         for item in tuple(self._waiting):

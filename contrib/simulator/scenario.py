@@ -135,6 +135,9 @@ class Scenario:
     faults: tuple[Fault, ...] = ()
     outgoing: int = 2
     incoming: int = 2
+    preparing: int = 2
+    workers: tuple[int, int] = (20, 15)
+    """Of each libvirt daemon, and how many of them migrations may begin with."""
     trouble_s: float = TROUBLE_S
     """How long things go wrong before all is healed."""
 
@@ -185,6 +188,8 @@ def draw(seed: int) -> Scenario:
         faults,
         outgoing=random.choice((1, 2, 4)),
         incoming=random.choice((1, 2, 4)),
+        workers=random.choice(((20, 15), (20, 15), (5, 2), (4, 2))),
+        trouble_s=random.choice((TROUBLE_S, TROUBLE_S, TROUBLE_S, 4 * TROUBLE_S)),
     )
 
 
