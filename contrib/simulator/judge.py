@@ -134,7 +134,8 @@ class Judge:
     def copies(self) -> None:
         """At the end nobody is left paused by pmigd, and nobody runs twice."""
         for guest in self.world.guests.values():
-            for copy in self.world.copies_of(guest):
+            runs = bool(self.world.executing(guest))
+            for copy in self.world.copies_of(guest) if not runs else ():
                 if copy.state == PAUSED and copy.suspended_by_pmigd and copy.job is None:
                     self.world.fault(
                         f"left paused: {guest.name} on {copy.host}, by pmigd, with nobody to "
