@@ -453,7 +453,8 @@ class Migration:
     ``look_mono`` is for when a look at both ends is asked for that has not come back, and
     ``looked_mono`` when one last did.
     ``recoveries`` counts the attempts of policy. ``timed_out``: the deadline has done its work.
-    ``state_since`` is None for a state that it began in.
+    ``state_since`` is None for a state that it began in. ``asked`` tells one request from another
+    however it was changed since (:mod:`pmigd.core.asked`).
     """
 
     id: MigrationId
@@ -478,6 +479,7 @@ class Migration:
     adopted: bool = False
     submitted_by: str = ""
     idempotency_key: str | None = None
+    asked: str = ""
     progress: Sample | None = None
     in_force: Settings | None = None
     completed: Sample | None = None
