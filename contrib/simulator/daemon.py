@@ -11,19 +11,19 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Mapping
 from functools import cache
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from contrib.simulator.exchange import NOBODY, SimulatedChannel
 from contrib.simulator.hypervisor import SimulatedHypervisor
-from contrib.simulator.journal import Disk, MemoryJournal
+from contrib.simulator.journal import Disk, SimulatedJournal
 from contrib.simulator.loop import Life
 from contrib.simulator.scenario import Scenario
 from contrib.simulator.world import EPOCH, World
-from pmigd.adapters.journal import Journal, JournalError
 from pmigd.adapters.metrics import Metrics, Snapshot
 from pmigd.adapters.system.uuid7 import Uuid7Sequence
 from pmigd.core.holdings import Limits, Resource
 from pmigd.core.model import Migration, Now, Target
+from pmigd.daemon.bookkeeper import Bookkeeper
 from pmigd.daemon.controller import Controller
 from pmigd.daemon.gate import Gate
 from pmigd.daemon.peering import Peering
@@ -76,8 +76,7 @@ class Pmigd:
         self._peers = peers
         self._on_step = on_step
         self._connected = asyncio.Event()
-        self.journal = MemoryJournal(disk, name)
-        journal = cast(Journal, self.journal)
+        self.journal = SimulatedJournal(disk, name)
         self.hypervisor = SimulatedHypervisor(
             world,
             world.daemons[name],
@@ -97,7 +96,7 @@ class Pmigd:
         self.migrations = Controller(
             name,
             self.hypervisor,
-            journal,
+            self.journal,
             self.gate,
             queue_max=10_000,
             now=self._now,
@@ -111,38 +110,40 @@ class Pmigd:
             self.gate,
             self.migrations,
             self.hypervisor,
-            journal,
+            self.journal,
             _metrics(),
             NOBODY,
             now=self._now,
             first_seq=first_seq,
         )
         self.peering.asking.patience_s = PATIENCE_S
+        self._bookkeeper = Bookkeeper(
+            self.journal, self.migrations, self.peering.granting, self._journal_read
+        )
 
     def start(self) -> None:
         """Begin this life."""
         self.life.begin(self._start(), name=f"pmigd-{self.name}")
 
     async def _start(self) -> None:
-        with contextlib.suppress(JournalError):
-            await self.journal.open()
         self._keep(self.hypervisor.run())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_CONNECTION_S):
                 await self._connected.wait()
-        with contextlib.suppress(JournalError):
-            await self.peering.granting.load()
-            await self.migrations.load()
-        self.migrations.loaded = True
-        if not self.hypervisor.connected:
-            self.migrations.connection_changed(connected=False)
+        self._keep(self._bookkeeper.run())
+        await self._bookkeeper.first_attempt()
         self.peering.asking.configure(self._peers)
         self._keep(self.watcher.sample())
         self._keep(self.watcher.scan())
         self._keep(self.migrations.tick(TICK_S))
-        self._keep(self.migrations.keep_journal())
         self._keep(self.peering.granting.run())
         self.listening = True
+
+    def _journal_read(self) -> None:
+        if self.hypervisor.connected:
+            self.watcher.scan_now()
+        else:
+            self.migrations.connection_changed(connected=False)
 
     def kill(self) -> None:
         """As by SIGKILL."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import libvirt
 
 from contrib.simulator import domains
+from contrib.simulator.journal import FULL, READ_ONLY
 from contrib.simulator.migrating import migrate
 from contrib.simulator.scenario import Fault, Kind
 from contrib.simulator.world import ASLEEP, RUNNING, SHUTOFF, Copy
@@ -186,10 +187,10 @@ def _start_again(run: Run, f: Fault) -> _Heal:
 
 def _full(run: Run, f: Fault) -> _Heal:
     disk = run.disks[run.names[f.host]]
-    disk.broken = "database or disk is full"
+    disk.error = FULL if f.strength != 2 else READ_ONLY
 
     def free() -> None:
-        disk.broken = ""
+        disk.error = None
 
     return free
 

@@ -1,7 +1,7 @@
 """The simulated libvirt behind :class:`pmigd.core.ports.Hypervisor`, as one pmigd reaches it.
 
-It keeps what the port promises: looks have deadlines, and a guest with an overdue one gets no second
-look; commands look at what must hold right before they act, and last until they have ended.
+It keeps what the port promises: looks have deadlines, and a guest with an overdue one gets no
+other; commands look at what must hold right before they act, and last until they have ended.
 """
 
 from __future__ import annotations

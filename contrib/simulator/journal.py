@@ -1,29 +1,36 @@
-"""A journal in memory that keeps what the one in SQLite keeps, and fails as a disk fails.
+"""The real journal on a simulated disk, which fails as disks do.
 
-The :class:`Disk` outlives the daemons that write to it. What was answered is durable; of what was
-not answered when its daemon was killed, the disk has some of the oldest, or none.
+What a :class:`Disk` has outlives the daemons that write to it. What was answered is durable; of
+what was not answered when its daemon was killed, the disk has some of the oldest, or none.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import errno
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
-from typing import Final, TypeVar
+from typing import Any, Final, cast
 
-import msgspec
-
-from pmigd.adapters.journal import Entry, JournalError
+from pmigd.adapters.journal import Journal
+from pmigd.adapters.journal.documents import (
+    Row,
+    Unreadable,
+    encoded,
+    lease_of,
+    read_row,
+)
+from pmigd.adapters.journal.journal import Job, batches
+from pmigd.adapters.journal.store import EVENTS_MAX, Contents, Store
+from pmigd.adapters.journal.upgrades import VERSION
+from pmigd.core.chronicle import Logged
 from pmigd.core.leases import Lease
-from pmigd.core.model import Migration, MigrationId
-
-T = TypeVar("T")
+from pmigd.core.model import Migration
 
 SYNC_S: Final = 0.002
-_ENCODER: Final = msgspec.json.Encoder()
-_MIGRATION: Final = msgspec.json.Decoder(Migration)
-_LEASE: Final = msgspec.json.Decoder(Lease)
 
 
 class Disk:
@@ -31,172 +38,167 @@ class Disk:
 
     def __init__(self, random: Random) -> None:
         self.random = random
-        self.migrations: dict[str, tuple[bool, bytes]] = {}
-        self.keys: dict[str, str] = {}
+        self.migrations: dict[str, Row] = {}
+        self.logs: dict[str, list[Logged]] = {}
         self.leases: dict[str, bytes] = {}
-        self.broken = ""
-        """Why nothing can be written: it is full, or read-only; empty: it can."""
+        self.error: int | None = None
+        """What the system says to everybody who writes (ENOSPC, EROFS); None: it writes."""
         self.hangs = False
         """Nothing comes back from it, for now."""
 
 
-class _Write:
-    def __init__(self, apply: Callable[[], None]) -> None:
-        self.apply = apply
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+class MemoryStore(Store):
+    """What the journal has in its file, without a file: the same methods on a :class:`Disk`."""
+
+    def __init__(self, disk: Disk) -> None:
+        super().__init__(Path("/journal"))
+        self.disk = disk
+        self._undo: list[Callable[[], None]] = []
+        self._part = 0
+
+    def contents(self) -> Contents:
+        """Everything."""
+        disk = self.disk
+        found = [read_row(row, None, None) for _, row in sorted(disk.migrations.items())]
+        leases = [lease_of(document, VERSION) for _, document in sorted(disk.leases.items())]
+        wrong: dict[str, str] = {m.id: str(why) for m, why in found if why is not None}
+        return Contents([m for m, _ in found], leases, wrong)
+
+    def events(self, migration: str) -> list[Logged | Unreadable]:
+        """What happened to a migration, oldest first."""
+        return list(self.disk.logs.get(migration, ()))
+
+    @contextmanager
+    def transaction(self) -> Iterator[Any]:
+        """All of it, or nothing."""
+        self._undo = []
+        try:
+            yield self
+            if self.disk.error is not None:
+                raise OSError(self.disk.error, os.strerror(self.disk.error))
+        except BaseException:
+            self._back(0)
+            raise
+
+    def execute(self, statement: str) -> None:
+        """The three words that the journal says to SQLite about parts of a transaction."""
+        if statement.startswith("SAVEPOINT"):
+            self._part = len(self._undo)
+        elif statement.startswith("ROLLBACK"):
+            self._back(self._part)
+
+    def write(self, migration: Migration, log: Iterable[Logged]) -> None:
+        """Put down what a migration is now, and what happened to it."""
+        m, domain = migration, migration.domain
+        row = Row(m.id, m.idempotency_key, domain.name, domain.uuid, VERSION, encoded(m))
+        self._put(self.disk.migrations, m.id, row)
+        if log := tuple(log):
+            told = [*self.disk.logs.get(m.id, ()), *log]
+            self._put(self.disk.logs, m.id, told[-EVENTS_MAX:])
+
+    def forget(self, migrations: Iterable[str]) -> None:
+        """Drop migrations and their logs."""
+        for iden in migrations:
+            self._drop(self.disk.migrations, iden)
+            self._drop(self.disk.logs, iden)
+
+    def keep_leases(self, leases: Iterable[Lease]) -> None:
+        """Put down leases that were granted."""
+        for lease in leases:
+            self._put(self.disk.leases, lease.id, encoded(lease))
+
+    def forget_leases(self, leases: Iterable[str]) -> None:
+        """Drop leases that are over."""
+        for iden in leases:
+            self._drop(self.disk.leases, iden)
+
+    def prove(self) -> None:
+        """What is written is what was there before."""
+
+    def close(self) -> None:
+        """There is no file."""
+
+    def _put(self, table: dict[str, Any], key: str, value: object) -> None:
+        if key in table:
+            before = table[key]
+            self._undo.append(lambda: table.__setitem__(key, before))
+        else:
+            self._undo.append(lambda: cast(None, table.pop(key, None)))
+        table[key] = value
+
+    def _drop(self, table: dict[str, Any], key: str) -> None:
+        if key in table:
+            before = table.pop(key)
+            self._undo.append(lambda: table.__setitem__(key, before))
+
+    def _back(self, to: int) -> None:
+        while len(self._undo) > to:
+            self._undo.pop()()
 
 
-class MemoryJournal:
-    """The journal of one life of a daemon, on `disk`; the same as :class:`Journal` to its users."""
+class DiskWorker:
+    """Serves the jobs of one life of a daemon, each when the disk has had its time for it."""
 
-    def __init__(self, disk: Disk, name: str = "journal") -> None:
-        self.path = Path(f"/{name}")
-        self.error: str | None = "not opened yet"
+    def __init__(self, disk: Disk, serve: Callable[[Sequence[Job]], None]) -> None:
         self._disk = disk
-        self._waiting: list[_Write] = []
+        self._serve = serve
+        self._waiting: list[Job] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._dead = False
 
-    @property
-    def writable(self) -> bool:
-        """Whether the last attempt to write succeeded."""
-        return self.error is None
-
-    async def open(self) -> None:
-        """Open it. Raises JournalError."""
-        await self._ask(lambda: None)
-
-    async def probe(self) -> None:
-        """Prove that it can be written. Raises JournalError."""
-        await self._ask(lambda: None)
-
-    async def write(self, *entries: Entry) -> None:
-        """Make `entries` durable, in order. Raises JournalError, and then none of them is."""
-        disk = self._disk
-
-        def insert() -> None:
-            for entry in entries:
-                m = entry.migration
-                if m.idempotency_key is not None:
-                    other = disk.keys.setdefault(m.idempotency_key, m.id)
-                    if other != m.id:
-                        raise JournalError("UNIQUE constraint failed: migrations.idempotency_key")
-            for entry in entries:
-                m = entry.migration
-                disk.migrations[m.id] = (m.open, _ENCODER.encode(m))
-
-        await self._ask(insert)
-
-    async def load(self, keep: int) -> list[Migration]:
-        """All open migrations and the `keep` newest closed ones, oldest first."""
-        await self._read()
-        closed = sorted((i for i, (is_open, _) in self._disk.migrations.items() if not is_open))
-        dropped = set(closed[:-keep]) if keep else set(closed)
-        return [
-            _MIGRATION.decode(document)
-            for iden, (_, document) in sorted(self._disk.migrations.items())
-            if iden not in dropped
-        ]
-
-    async def prune(self, keep: int) -> None:
-        """Forget all but the `keep` newest closed migrations."""
-        disk = self._disk
-
-        def delete() -> None:
-            closed = sorted(i for i, (is_open, _) in disk.migrations.items() if not is_open)
-            for iden in closed[: len(closed) - keep]:
-                del disk.migrations[iden]
-                disk.keys = {k: i for k, i in disk.keys.items() if i != iden}
-
-        await self._ask(delete)
-
-    async def entries(self, migration: MigrationId) -> list[tuple[str, str, str]]:
-        """Nobody reads the steps here."""
-        del migration
-        return []
-
-    async def keep_lease(self, lease: Lease) -> None:
-        """Make a granted lease durable. Raises JournalError."""
-
-        def insert() -> None:
-            self._disk.leases[lease.id] = _ENCODER.encode(lease)
-
-        await self._ask(insert)
-
-    async def forget_leases(self, *ids: str) -> None:
-        """Forget leases that are over. Raises JournalError."""
-
-        def delete() -> None:
-            for iden in ids:
-                self._disk.leases.pop(iden, None)
-
-        await self._ask(delete)
-
-    async def leases(self) -> list[Lease]:
-        """All granted leases."""
-        await self._read()
-        return [_LEASE.decode(document) for document in self._disk.leases.values()]
-
-    async def close(self) -> None:
-        """Everything written before is durable already."""
-        await self._read()
+    def put(self, job: Job | None) -> None:
+        """One more to do; None is the last."""
+        if job is not None:
+            self._waiting.append(job)
+            if self._timer is None:
+                delay_s = SYNC_S * self._disk.random.uniform(0.5, 3)
+                self._timer = asyncio.get_running_loop().call_later(delay_s, self._go_on)
 
     def kill(self) -> None:
         """Its daemon is gone: of what waits, the disk gets some of the oldest or nothing."""
-        self._dead = True
         if self._timer is not None:
             self._timer.cancel()
-        if not self._disk.broken:
-            survive = self._disk.random.randint(0, len(self._waiting))
-            for write in self._waiting[:survive]:
-                self._apply(write)
+        survive = self._disk.random.randint(0, len(self._waiting))
+        for batch in batches(self._waiting[:survive]):
+            self._serve(batch)
         self._waiting.clear()
 
-    async def _ask(self, apply: Callable[[], None]) -> None:
-        if self._dead:
-            raise asyncio.CancelledError
-        write = _Write(apply)
-        self._waiting.append(write)
-        self._schedule()
-        await asyncio.shield(write.done)
-
-    async def _read(self) -> None:
-        while self._disk.hangs or self._waiting:
-            await asyncio.sleep(0.1)
-
-    def _schedule(self) -> None:
-        if self._timer is None:
-            delay = SYNC_S * self._disk.random.uniform(0.5, 3)
-            self._timer = asyncio.get_running_loop().call_later(delay, self._commit)
-
-    def _commit(self) -> None:
+    def _go_on(self) -> None:
         self._timer = None
         if self._disk.hangs:
-            self._timer = asyncio.get_running_loop().call_later(0.5, self._commit)
+            self._timer = asyncio.get_running_loop().call_later(0.5, self._hung)
             return
-        batch, self._waiting = self._waiting, []
-        for write in batch:
-            self._settle(write)
-        if self._waiting:
-            self._schedule()
+        jobs, self._waiting = self._waiting, []
+        for batch in batches(jobs):
+            self._serve(batch)
 
-    def _settle(self, write: _Write) -> None:
-        try:
-            if self._disk.broken:
-                raise JournalError(self._disk.broken)
-            self._apply(write)
-        except JournalError as error:
-            self.error = str(error)
-            if not write.done.done():
-                write.done.set_exception(error)
-                write.done.exception()
-        else:
-            self.error = None
-            if not write.done.done():
-                write.done.set_result(None)
-
-    def _apply(self, write: _Write) -> None:
-        write.apply()
+    def _hung(self) -> None:
+        """What had begun as the disk stopped lands although nobody waits for it any more."""
+        if not self._disk.hangs:
+            for job in self._waiting[:1]:
+                job.withdrawn = job.withdrawn and self._disk.random.random() < 0.5
+        self._go_on()
 
 
-__all__: Sequence[str] = ["Disk", "MemoryJournal"]
+class SimulatedJournal(Journal):
+    """The real journal of one life of a daemon, on `disk`."""
+
+    def __init__(self, disk: Disk, name: str) -> None:
+        self.worker: DiskWorker
+        super().__init__(
+            Path(f"/{name}/journal"), store=MemoryStore(disk), worker=self._working_on(disk)
+        )
+
+    def _working_on(self, disk: Disk) -> Callable[[Callable[[Sequence[Job]], None]], DiskWorker]:
+        def work(serve: Callable[[Sequence[Job]], None]) -> DiskWorker:
+            self.worker = DiskWorker(disk, serve)
+            return self.worker
+
+        return work
+
+    def kill(self) -> None:
+        """Its daemon is gone."""
+        self.worker.kill()
+
+
+FULL: Final = errno.ENOSPC
+READ_ONLY: Final = errno.EROFS

@@ -35,7 +35,7 @@ class Kind(StrEnum):
     DESTROY_GUEST = "the guest is destroyed"
     SLEEP = "the guest sleeps"
     START_AGAIN = "the guest is started again where it ended"
-    DISK_FULL = "the journal's disk is full"
+    DISK_FULL = "the journal's disk is full or read-only"
     DISK_HANGS = "the journal's disk hangs"
     MESSAGES = "messages between pmigd get lost, doubled and late"
     VIRSH_ABORT = "somebody aborts libvirt's job"
