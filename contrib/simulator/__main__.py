@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
-from time import monotonic
+from time import monotonic, process_time
 from typing import Final
 
 from contrib.simulator.run import run
@@ -31,6 +31,7 @@ class Total:
     runs: int = 0
     migrations: int = 0
     virtual_s: float = 0.0
+    cpu_s: float = 0.0
     ends: Counter[str] = field(default_factory=Counter)
     failed: dict[int, tuple[str, str]] = field(default_factory=dict)
     """By seed: the kind, and what was wrong in full."""
@@ -40,13 +41,14 @@ class Total:
         self.runs += other.runs
         self.migrations += other.migrations
         self.virtual_s += other.virtual_s
+        self.cpu_s += other.cpu_s
         self.ends += other.ends
         self.failed |= other.failed
 
 
 def batch(seeds: range) -> Total:
     """Run these."""
-    total = Total()
+    total, began = Total(), process_time()
     for seed in seeds:
         outcome = run(draw(seed))
         total.runs += 1
@@ -55,6 +57,7 @@ def batch(seeds: range) -> Total:
         total.ends += outcome.ends
         if not outcome.ok:
             total.failed[seed] = (outcome.kind, outcome.wrong[0])
+    total.cpu_s = process_time() - began
     return total
 
 
@@ -124,8 +127,9 @@ def main() -> int:
     ends = ", ".join(f"{number} {end}" for end, number in sorted(total.ends.items()))
     print(
         f"{total.runs} runs, {len(total.failed)} with something wrong; {total.migrations} "
-        f"migrations ({ends}) in {seconds:.0f} s: {total.migrations / seconds * 3600:.0f} an hour, "
-        f"{total.virtual_s / 3600:.1f} virtual hours"
+        f"migrations ({ends}) in {total.virtual_s / 3600:.1f} virtual hours, {seconds:.0f} s: "
+        f"{total.migrations / seconds * 3600:.0f} an hour, "
+        f"{total.migrations / max(0.1, total.cpu_s) * 3600:.0f} an hour of one core"
     )
     return 1 if total.failed else 0
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
+import traceback
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, MutableMapping
 from dataclasses import dataclass, field, replace
@@ -409,26 +411,29 @@ def run(scenario: Scenario) -> Outcome:
     """Run a scenario on a loop of its own."""
     loop.complaints.clear()
 
+    worlds: list[World] = []
+
     async def go() -> Outcome:
         here = Run(scenario)
-        with _told_of_mistakes(here.world):
-            return await here.go()
+        worlds.append(here.world)
+        return await here.go()
 
     try:
-        return loop.run(go())
+        with _told_of_mistakes(worlds):
+            return loop.run(go())
     except loop.Stuck as stuck:
-        return Outcome(scenario, [f"stuck: {stuck}"], [])
+        return Outcome(scenario, [f"stuck: {stuck}"], worlds[0].timeline)
 
 
 @contextlib.contextmanager
-def _told_of_mistakes(world: World) -> Iterator[None]:
+def _told_of_mistakes(worlds: list[World]) -> Iterator[None]:
     """Every traceback that pmigd logs is something wrong; all other lines are dropped."""
 
     def look(
         _logger: object, _name: str, line: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
-        if line.get("exc_info"):
-            world.fault(f"pmigd logs a traceback: {_traceback(line)}")
+        if line.get("exc_info") and worlds:
+            worlds[0].fault(f"pmigd logs a traceback: {_traceback(line)}")
         raise structlog.DropEvent
 
     before = structlog.get_config()
@@ -444,9 +449,6 @@ def _told_of_mistakes(world: World) -> Iterator[None]:
 
 
 def _traceback(line: MutableMapping[str, Any]) -> str:
-    import sys
-    import traceback
-
     found = sys.exc_info()[1]
     where = traceback.extract_tb(found.__traceback__)[-1] if found is not None else None
     place = f"{where.filename.rpartition('/')[2]}:{where.lineno}" if where else "?"

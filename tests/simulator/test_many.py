@@ -15,7 +15,7 @@ from pmigd.core.model import Request
 TWO = ((0, 1), (1, 0))
 RING = ((0, 1), (1, 2), (2, 0))
 UNRELIABLE = tuple(
-    Fault(Kind.MESSAGES, When(0.0), host=a, peer=b, for_s=30.0, strength=400)
+    Fault(Kind.MESSAGES, When(0.0), host=a, peer=b, for_s=12.0, strength=400)
     for a, b in ((0, 1), (1, 2), (0, 2))
 )
 
@@ -26,12 +26,12 @@ def crowd(routes, seed: int, guests: int = 4, **limits) -> Scenario:
     to = [destination for _, destination in routes for _ in range(guests)]
     wishes = [Wish(n, to[n], 1.0, Request("", "")) for n in range(len(specs))]
     hosts = len({host for route in routes for host in route})
-    return Scenario(seed, hosts, tuple(specs), tuple(wishes), trouble_s=40.0, **limits)
+    return Scenario(seed, hosts, tuple(specs), tuple(wishes), trouble_s=15.0, **limits)
 
 
 @pytest.mark.parametrize("routes", [TWO, RING], ids=["two", "ring"])
 @pytest.mark.parametrize("workers", [(3, 1), (4, 2), (5, 2), (20, 15)])
-@pytest.mark.parametrize("slots", [(1, 1, 2), (2, 2, 2), (2, 2, 1), (8, 8, 2), (1, 8, 8)])
+@pytest.mark.parametrize("slots", [(1, 1, 2), (2, 2, 1), (8, 8, 2), (1, 8, 8)])
 def test_all_arrive(routes, workers, slots) -> None:
     outgoing, incoming, preparing = slots
     scenario = crowd(
