@@ -220,6 +220,11 @@ async def status(request: web.Request) -> web.Response:
     return answer(request.app[BACKEND].status())
 
 
+async def diagnose(request: web.Request) -> web.Response:
+    """GET /v1/diagnose."""
+    return answer(await request.app[BACKEND].diagnose())
+
+
 async def openapi(request: web.Request) -> web.Response:
     """GET /v1/openapi.json."""
     return answer(request.app[DESCRIPTION])

@@ -57,7 +57,10 @@ class Domain(msgspec.Struct, frozen=True):
 
 
 class WaitingFor(msgspec.Struct, frozen=True):
-    """The one resource that a queued migration waits for."""
+    """The one resource that a migration waits for, queued or before its start is seen.
+
+    ``position`` is its place in line, 0 where there is none.
+    """
 
     resource: str
     host: str
