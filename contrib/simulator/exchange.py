@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -17,6 +17,7 @@ from contrib.simulator.world import World
 from pmigd.adapters.peer.client import (
     CALL_DEADLINE_S,
     SILENCE_S,
+    Gives,
     PeerAway,
     PeerChannel,
     PeerRefused,
@@ -27,7 +28,7 @@ from pmigd.adapters.pool import CallPool
 from pmigd.api.peers import ROWS
 from pmigd.core.problem import Refused
 from pmigd.core.uri import PmigdUrl
-from pmigd.wire.peer import PROTOCOL, Exchange, Hello, LeaseEvent
+from pmigd.wire.peer import Exchange, LeaseEvent
 
 if TYPE_CHECKING:
     from contrib.simulator.daemon import Pmigd
@@ -45,49 +46,40 @@ class Chances:
 
 
 class SimulatedChannel(PeerChannel):
-    """The way from the pmigd of `source` to that of `name`, whichever life that is in now."""
+    """The way from one life of the pmigd of `source` to that of `name`, whichever that is in now.
+
+    Greeting, epochs, deadlines and what they make of a refusal are the real channel's.
+    """
 
     def __init__(
-        self, world: World, source: str, name: str, find: Callable[[], Pmigd | None]
+        self,
+        world: World,
+        source: str,
+        name: str,
+        chances: Chances,
+        find: Callable[[], Pmigd | None],
     ) -> None:
         super().__init__(name, PmigdUrl(name, 9717), certificates=Certificates, pool=NOBODY)
-        self.chances = Chances()
+        self.chances = chances
         self._world = world
         self._source = source
         self._find = find
 
-    async def hello(self) -> Hello:
-        """Who the peer is."""
-        world = self._world
-        return Hello(protocols=(PROTOCOL,), name=self.name, version="0", at=world.utc())
-
     async def close(self) -> None:
         """There is nothing to close."""
 
-    async def call(self, exchange: Exchange[Takes, Any], body: Takes) -> Any:
-        """Ask anything that has an answer of its own."""
-        try:
-            async with asyncio.timeout(CALL_DEADLINE_S):
-                return await self._ask(exchange, body)
-        except TimeoutError:
-            raise PeerAway(f"{self.name}: no answer within {CALL_DEADLINE_S:g} s") from None
-
-    async def _ask(self, exchange: Exchange[Takes, Any], body: Takes) -> Any:
-        takes = exchange.takes
-        content = b"" if takes is None else _ENCODE(body)
+    async def _exchange(self, exchange: Exchange[Takes, Gives], body: Takes) -> Gives:
+        content = b"" if body is None else _ENCODE(self._stamped(body))
         server = await self._reach()
-        answers = [self._served(server, exchange, content)]
-        if self._world.random.random() < self.chances.doubled:
-            answers.append(self._served(server, exchange, content))
-        for double in answers[1:]:
-            double.add_done_callback(_forget)
-        answer = answers[0]
+        answer = self._served(server, exchange, content)
         answer.add_done_callback(_forget)
+        if body is not None and self._world.random.random() < self.chances.doubled:
+            self._served(server, exchange, content).add_done_callback(_forget)
         try:
             given = await asyncio.shield(answer)
         except asyncio.CancelledError:
             if answer.cancelled():
-                raise PeerAway(f"{self.name}: it closed the connection") from None
+                raise ConnectionResetError("it closed the connection") from None
             raise
         except Refused as refused:
             raise PeerRefused(refused.problem) from None
@@ -95,11 +87,15 @@ class SimulatedChannel(PeerChannel):
         return msgspec.json.decode(given, type=exchange.gives)
 
     def _served(
-        self, server: Pmigd, exchange: Exchange[Takes, Any], content: bytes
+        self, server: Pmigd, exchange: Exchange[Takes, Gives], content: bytes
     ) -> asyncio.Task[bytes]:
+        epoch = self._epoch
+
         async def serve() -> bytes:
             takes = exchange.takes
-            body = None if takes is None else msgspec.json.decode(content, type=takes)
+            if takes is None:
+                return _ENCODE(server.peering.hello(self._source, epoch))
+            body = msgspec.json.decode(content, type=takes)
             return _ENCODE(await _ACTS[exchange.name](server.peering, self._source, body))
 
         return server.life.spawn(serve())
@@ -108,7 +104,7 @@ class SimulatedChannel(PeerChannel):
         await self._carry(self._source, self.name)
         server = self._find()
         if server is None or not server.listening:
-            raise PeerAway(f"{self.name}: Connection refused")
+            raise ConnectionRefusedError("Connection refused")
         return server
 
     async def _carry(self, source: str, destination: str) -> None:
@@ -122,11 +118,11 @@ class SimulatedChannel(PeerChannel):
     @contextlib.asynccontextmanager
     async def events(self) -> AsyncIterator[AsyncIterator[LeaseEvent]]:
         """What happens to this host's leases."""
-        try:
+        with self._away():
             async with asyncio.timeout(CALL_DEADLINE_S):
+                if self.known is None:
+                    await self._agree()
                 server = await self._reach()
-        except TimeoutError:
-            raise PeerAway(f"{self.name}: no answer within {CALL_DEADLINE_S:g} s") from None
         queue: asyncio.Queue[LeaseEvent | None] = asyncio.Queue()
 
         async def pump() -> None:

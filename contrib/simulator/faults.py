@@ -207,15 +207,13 @@ def _disk_hangs(run: Run, f: Fault) -> _Heal:
 
 def _messages(run: Run, f: Fault) -> _Heal:
     a, b = run.names[f.host], run.names[f.peer]
-    channels = (run.channels[a][b], run.channels[b][a])
-    for channel in channels:
-        channel.chances.lost = 0.3 if f.strength != 10 else 0.0
-        channel.chances.doubled = 0.3
-        channel.chances.late_s = 3.0 if f.strength > 10 else 0.1
+    chances = run.chances[frozenset((a, b))]
+    chances.lost = 0.3 if f.strength != 10 else 0.0
+    chances.doubled = 0.3
+    chances.late_s = 3.0 if f.strength > 10 else 0.1
 
     def reliable() -> None:
-        for channel in channels:
-            channel.chances.lost = channel.chances.doubled = channel.chances.late_s = 0.0
+        chances.lost = chances.doubled = chances.late_s = 0.0
 
     return reliable
 

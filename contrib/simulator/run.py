@@ -21,7 +21,7 @@ import structlog
 
 from contrib.simulator import domains, loop
 from contrib.simulator.daemon import Pmigd, limits_of
-from contrib.simulator.exchange import SimulatedChannel
+from contrib.simulator.exchange import Chances, SimulatedChannel
 from contrib.simulator.faults import befall
 from contrib.simulator.journal import Disk
 from contrib.simulator.judge import Judge
@@ -87,9 +87,7 @@ class Run:
         self._uuids = {name: Uuid7Sequence() for name in self.names}
         for name in self.names:
             Libvirtd(self.world, self.world.machines[name])
-        self.channels = {
-            a: {b: self._channel(a, b) for b in self.names if b != a} for a in self.names
-        }
+        self.chances = {frozenset((a, b)): Chances() for a in self.names for b in self.names}
         for number, spec in enumerate(scenario.guests):
             uuid = f"00000000-0000-4000-8000-{number:012x}"
             guest = Guest(
@@ -103,7 +101,8 @@ class Run:
             self.world.add(guest, self.names[spec.host])
 
     def _channel(self, a: str, b: str) -> SimulatedChannel:
-        return SimulatedChannel(self.world, a, b, lambda: self.pmigds.get(b))
+        chances = self.chances[frozenset((a, b))]
+        return SimulatedChannel(self.world, a, b, chances, lambda: self.pmigds.get(b))
 
     async def go(self) -> Outcome:
         """All of it."""
@@ -148,7 +147,7 @@ class Run:
             self.world,
             name,
             self.disks[name],
-            self.channels[name],
+            {other: self._channel(name, other) for other in self.names if other != name},
             limits=limits_of(self.scenario),
             ids=self._uuids[name],
             first_seq=round(self.world.now * 1000) << 20,

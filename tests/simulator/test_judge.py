@@ -7,11 +7,11 @@ import asyncio
 import pytest
 
 from contrib.simulator import domains, loop
-from contrib.simulator.exchange import SimulatedChannel
 from contrib.simulator.libvirtd import Libvirtd
 from contrib.simulator.loop import Life, Stuck
 from contrib.simulator.run import Run, run
 from contrib.simulator.scenario import GuestSpec, Scenario, Wish
+from pmigd.adapters.peer.client import PeerAway
 from pmigd.core import engine
 from pmigd.core import events as ev
 from pmigd.core.model import Migration, Now, Request, State
@@ -87,19 +87,13 @@ def test_a_message_that_nobody_answers_is_given_up() -> None:
         here = Run(MOVE)
         here.start_pmigd("hosta")
         await asyncio.sleep(4)
-        channel: SimulatedChannel = here.channels["hosta"]["hostb"]
+        channel = here._channel("hosta", "hostb")
         began = here.world.now
-        with pytest.raises(Exception, match="Connection refused"):
-            await channel.call(loop_look(), None)
+        with pytest.raises(PeerAway):
+            await channel.hello()
         return here.world.now - began
 
     assert loop.run(ask()) < 1
-
-
-def loop_look() -> object:
-    from pmigd.wire.peer import HELLO
-
-    return HELLO
 
 
 # Time
