@@ -45,6 +45,8 @@ VIRTIOFS_MIGRATES: Final = (8, 2, 0)
 """The first QEMU whose virtiofs device can be migrated at all."""
 USERFAULTFD_DEVICE: Final = (10, 1, 0)
 """The first libvirt that lets its QEMUs open /dev/userfaultfd."""
+MIGRATES_ASLEEP: Final = (9, 0, 0)
+"""The first QEMU that migrates a guest which is suspended to memory."""
 CLOCKS_APART: Final = timedelta(seconds=2)
 TLS_SOON: Final = timedelta(days=7)
 BYTES_PER_MIB: Final = 1 << 20
@@ -115,6 +117,7 @@ def check_guest(
     """What speaks against moving this guest now. `local` is the source."""
     return [
         *_state(request, guest),
+        *_asleep(request, guest, source),
         *_snapshots(guest),
         *_definition(request, guest, source, local),
         *_not_checked("source", guest.unknown),
@@ -776,6 +779,20 @@ def _not_checked(host: str, looks: tuple[str, ...]) -> Iterator[Finding]:
             f"Not checked at the {host}: {_list(tuple(dict.fromkeys(looks)))}.",
             "Look there yourself.",
             "destination" if host == "destination" else "domain",
+        )
+
+
+def _asleep(request: Request, guest: GuestFacts, source: HostFacts) -> Iterator[Finding]:
+    """Measured on QEMU 7.2: it sends all, never switches over, and the guest stands still."""
+    version = source.hypervisor_version
+    asleep = guest.view.power is Power.ASLEEP and not request.offline
+    if asleep and (0, 0, 0) < parse(version) < MIGRATES_ASLEEP:
+        yield _block(
+            "guest_asleep",
+            f"The guest is asleep (suspended to memory); with QEMU {version} its migration would "
+            "never end, and the guest would stand still.",
+            f"Wake it first: 'virsh dompmwakeup {guest.domain.name}'.",
+            "domain",
         )
 
 

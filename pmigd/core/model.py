@@ -221,6 +221,7 @@ class Power(StrEnum):
     SHUTOFF = "shutoff"  # defined, not active
     RUNNING = "running"
     PAUSED = "paused"
+    ASLEEP = "asleep"  # libvirt's pmsuspended: suspended to memory, by its own operating system
     OTHER = "other"  # active in some other way (shutting down, crashed but kept, ...)
     UNKNOWN = "unknown"  # could not be asked
 
@@ -253,20 +254,25 @@ class Job(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one host said about a domain when it was asked."""
+    """What one host said about a domain when it was asked.
+
+    `run` is libvirt's number of an active domain: another number is another run of the guest. 0 is
+    not known.
+    """
 
     power: Power
     because: Because = Because.OTHER
     job: Job = Job.NONE
     persistent: bool = False
     detail: str = ""
+    run: int = 0
 
     @property
     def alive(self) -> bool:
         """A copy that executes, or that somebody paused on purpose; not a migration's leftover."""
         if self.power is Power.RUNNING:
             return True
-        return self.power in (Power.PAUSED, Power.OTHER) and self.because not in (
+        return self.power in (Power.PAUSED, Power.ASLEEP, Power.OTHER) and self.because not in (
             Because.MIGRATION,
             Because.POSTCOPY,
             Because.POSTCOPY_FAILED,
@@ -424,8 +430,10 @@ class Evidence:
     may have been started. ``left``: libvirt said the guest left this host. ``ended``: the guest
     ended on this host in another way (shut down, crashed, was destroyed). ``blind``: events may
     have been missed (pmigd was restarted or libvirt was away), so what was not seen proves nothing.
-    ``because_before``: the guest's state reason before the call. ``destination_uuid``: the host
-    UUID of the destination's libvirt daemon, as found before the call.
+    ``because_before``: the guest's state reason before the call, ``run_before`` the number of that
+    run of it (0: not known). ``destination_uuid``: the host UUID of the destination's libvirt
+    daemon, as found before the call; ``unknown_there``: it had no such domain then, not even a
+    definition.
     """
 
     switched: bool = False
@@ -436,6 +444,8 @@ class Evidence:
     because_before: Because = Because.OTHER
     paused_before: bool = False
     destination_uuid: str = ""
+    run_before: int = 0
+    unknown_there: bool = False
 
 
 @dataclass(frozen=True, slots=True)
