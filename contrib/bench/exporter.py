@@ -15,6 +15,7 @@ from pmigd.adapters.metrics import LeaseState, Metrics, PoolFigures, Snapshot
 from pmigd.adapters.metrics.labels import POOLS
 from pmigd.core import engine
 from pmigd.core import events as ev
+from pmigd.core.commands import Kind
 from pmigd.core.limits import DaemonLimits, Reading, Source, daemon_limits
 from pmigd.core.model import (
     Because,
@@ -113,7 +114,7 @@ class Exporter:
             m,
             ev.SwitchedOver(),
             ev.Completed(replace(self._sample(), downtime_net_ms=50, setup_ms=4)),
-            ev.CallReturned(None),
+            ev.Answered(next(c.id for c in m.commands if c.kind is Kind.PERFORM)),
             ev.Looked(View(Power.SHUTOFF, Because.MIGRATED), View(Power.RUNNING)),
         )
 

@@ -99,8 +99,8 @@ class Tracing:
             attributes=_attributes(m),
             start_time=_ns(m.created_at),
         )
-        for action in m.actions:
-            span.add_event(action.action, timestamp=_ns(action.at))
+        for command in m.commands:
+            span.add_event(command.action, timestamp=_ns(command.at))
         if m.state is State.FAILED:
             span.set_status(Status(StatusCode.ERROR, str(m.problem.code) if m.problem else None))
         span.end(_ns(end))

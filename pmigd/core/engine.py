@@ -12,21 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
 from pmigd.core import events as ev
-from pmigd.core.effects import (
-    AbortJob,
-    Effect,
-    Look,
-    Perform,
-    Prepare,
-    Recover,
-    ResumeSource,
-    SetMaxDowntime,
-    StartPostcopy,
-    SuspendGuest,
-)
+from pmigd.core import ledger
+from pmigd.core.commands import CALLS, PMIGD, POLICY, REQUEST, SETTINGS, Command, Kind, Outcome
+from pmigd.core.controls import may_abort, may_postcopy, may_suspend
+from pmigd.core.effects import Do, Effect, Look, Prepare, ReadSettings, Wake
 from pmigd.core.model import (
-    Abort,
-    Action,
     Because,
     Call,
     Direction,
@@ -38,12 +28,15 @@ from pmigd.core.model import (
     Postcopy,
     Result,
     Sample,
+    Settings,
     State,
     View,
 )
 from pmigd.core.problem import Code, Problem
+from pmigd.core.settings import changed, given
 from pmigd.core.states import may_move
-from pmigd.core.verdict import Outcome, Verdict, judge, judge_external, judge_offline
+from pmigd.core.verdict import Outcome as Truth
+from pmigd.core.verdict import Verdict, judge, judge_external, judge_offline
 
 LOOK_DELAYS_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0)
 """Pauses between questions to both ends; the last one repeats while nothing is settled."""
@@ -55,14 +48,13 @@ LOOKS_UNTIL_STUCK: Final = 14
 """The same while libvirt should clean up by itself: its keepalive takes 30 s to miss a peer."""
 UNWATCHED_LIMIT_S: Final = 30.0
 """How long libvirt may be away before its running migrations are called unresolved."""
-ABORT_RETRY_S: Final = 0.1
-"""Pause before an abort is asked for again that came before libvirt's job had begun."""
-POSTCOPY_RETRY_S: Final = 0.5
-"""Pause before post-copy is asked for again that QEMU was not ready for."""
 RECOVER_DELAYS_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Pauses before a broken post-copy is gone on with by itself; the last one repeats."""
 CALL_GRACE_S: Final = 5.0
 """How long a call that may have been made just before a crash is given to show its job."""
+UNSEEN_S: Final = 30.0
+"""After how long without any look at it an open migration that nobody's call speaks for is looked
+at: whatever was lost on the way, none is waited for for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,95 +68,47 @@ class Step:
 def durable(migration: Migration) -> Migration:
     """The part that must survive a crash: a step that leaves it as it was is not journalled."""
     return replace(
-        migration, progress=None, looks=0, watching=True, unwatched_since=None, recover_mono=0.0
+        migration,
+        commands=tuple(map(ledger.durable, migration.commands)),
+        progress=None,
+        in_force=None,
+        looks=0,
+        look_mono=None,
+        looked_mono=0.0,
+        watching=True,
+        unwatched_since=None,
+        recover_mono=0.0,
     )
-
-
-def may_abort(migration: Migration) -> Problem | None:
-    """Why `migration` cannot be aborted, or None. Aborting twice is not an error."""
-    if migration.state is State.CANCELLED:
-        return None
-    if migration.direction is Direction.INCOMING:
-        return Problem(Code.WRONG_STATE, "An incoming migration can only be aborted at its source.")
-    if migration.state.terminal:
-        return Problem(Code.WRONG_STATE, f"The migration has {migration.state} already.")
-    if migration.evidence.postcopy and migration.state is not State.UNRESOLVED:
-        return Problem(
-            Code.WRONG_STATE,
-            "In post-copy the guest runs at the destination: aborting would lose it.",
-        )
-    if migration.state is State.UNRESOLVED:
-        return Problem(
-            Code.WRONG_STATE, "An unresolved migration has no job to abort; resolve it instead."
-        )
-    return None
-
-
-def may_resolve(migration: Migration) -> Problem | None:
-    """Why an operator cannot close `migration` by hand, or None."""
-    if migration.state is State.UNRESOLVED:
-        return None
-    return Problem(
-        Code.WRONG_STATE,
-        f"Only an unresolved migration can be resolved; this one is {migration.state}.",
-    )
-
-
-def may_suspend(migration: Migration) -> Problem | None:
-    """Why the guest cannot be paused to get `migration` finished, or None."""
-    if migration.state is not State.PRECOPY or migration.direction is Direction.INCOMING:
-        return Problem(
-            Code.WRONG_STATE,
-            f"A guest is paused while its memory is copied; this migration is {migration.state}.",
-        )
-    return None
-
-
-def may_postcopy(migration: Migration) -> Problem | None:
-    """Why `migration` cannot be switched to post-copy, or None. Doing so twice is not an error."""
-    if migration.state in (State.POSTCOPY, State.POSTCOPY_PAUSED):
-        return None
-    if migration.request.postcopy is Postcopy.NEVER:
-        return Problem(
-            Code.WRONG_STATE, "It was started without post-copy, which must be allowed beforehand."
-        )
-    if migration.state is not State.PRECOPY:
-        return Problem(
-            Code.WRONG_STATE,
-            f"Post-copy begins from pre-copy; this migration is {migration.state}.",
-        )
-    return None
-
-
-def may_change(migration: Migration) -> Problem | None:
-    """Why the settings of `migration` cannot be changed, or None."""
-    if migration.direction is Direction.INCOMING:
-        return Problem(Code.WRONG_STATE, "An incoming migration is controlled at its source.")
-    if migration.state in (State.QUEUED, State.PREPARING, State.PRECOPY, State.POSTCOPY):
-        return None
-    return Problem(
-        Code.WRONG_STATE, f"Settings are changed of what waits or runs; this is {migration.state}."
-    )
-
-
-def may_recover(migration: Migration) -> Problem | None:
-    """Why there is no broken post-copy to recover, or None."""
-    if migration.state is State.POSTCOPY:
-        return None  # it goes on already
-    if migration.state is not State.POSTCOPY_PAUSED or migration.plan is None:
-        return Problem(
-            Code.WRONG_STATE,
-            f"Only a broken post-copy can be recovered; this migration is {migration.state}.",
-        )
-    return None
 
 
 def step(migration: Migration, event: ev.Event, now: Now) -> Step:
-    """Apply one event."""
+    """Apply one event, and have everything looked at that is owed."""
     after = _step(migration, event, now)
-    if after.migration.state is migration.state:
-        return after
-    return Step(replace(after.migration, state_since=now.utc), after.effects)
+    m, effects = after.migration, after.effects
+    if m.open and m.state is not State.QUEUED:
+        m, called = ledger.drive(m, now)
+        effects = (*effects, *map(Do, called))
+    looks = [effect for effect in effects if isinstance(effect, Look)]
+    if looks:
+        m = replace(m, look_mono=now.mono + looks[-1].after_s)
+    if m.state is not migration.state:
+        m = replace(m, state_since=now.utc)
+    return Step(m, effects)
+
+
+def withhold(step: Step, problem: Problem, now: Now) -> Step:
+    """`step` without its migrate calls, which are not in the journal and so must not be made."""
+    m, effects = step.migration, list[Effect]()
+    for effect in step.effects:
+        if isinstance(effect, Do) and effect.command.kind in CALLS:
+            after = _answered(m, ev.Answered(effect.command.id, problem, made=False), now)
+            m = after.migration
+            effects += after.effects
+        else:
+            effects.append(effect)
+    if m.state is not step.migration.state:
+        m = replace(m, state_since=now.utc)
+    return Step(m, tuple(effects))
 
 
 def _step(m: Migration, event: ev.Event, now: Now) -> Step:
@@ -178,11 +122,13 @@ def _step(m: Migration, event: ev.Event, now: Now) -> Step:
         case ev.NotAdmitted(problem):
             return Step(_end(m, State.FAILED, problem, now) if m.state is State.QUEUED else m)
         case ev.Prepared():
-            return _prepared(m, event)
+            return _prepared(m, event, now)
         case ev.PrepareFailed(problem):
             return _prepare_failed(m, problem, now)
-        case ev.CallReturned(failure):
-            return _call_returned(m, failure)
+        case ev.Answered():
+            return _answered(m, event, now)
+        case ev.SettingsRead(in_force):
+            return Step(replace(m, in_force=in_force))
         case ev.Sampled(job, sample):
             return _sampled(m, job, sample, now)
         case ev.IterationBegan(iteration):
@@ -213,36 +159,18 @@ def _step(m: Migration, event: ev.Event, now: Now) -> Step:
             return _ended_by_event(m)
         case ev.Looked():
             return _looked(m, event, now)
-        case ev.AbortAsked(abort):
-            return _abort(m, abort, now)
-        case ev.AbortAnswered(failure, no_job):
-            return _abort_answered(m, failure, no_job=no_job, now=now)
-        case ev.SuspendAnswered(failure):
-            if failure is None:
-                return Step(m)
-            return Step(_act(m, "suspend", "pmigd", f"failed: {failure.detail}", now))
+        case ev.AbortAsked():
+            return _abort(m, event, now)
         case ev.SuspendAsked(by):
-            if may_suspend(m) is not None or m.suspended:
+            if may_suspend(m) is not None:
                 return Step(m)
-            m = replace(_act(m, "suspend", by, f"asked for by {by}", now), suspended=True)
-            return Step(m, (SuspendGuest(),))
+            return Step(ledger.want(m, Kind.SUSPEND, by, f"asked for by {by}", now))
         case ev.PostcopyAsked(by):
-            return _start_postcopy(m, by, f"asked for by {by}", now)
-        case ev.PostcopyAnswered(failure):
-            if failure is None or m.state is not State.PRECOPY:
-                return Step(m)
-            if failure.code in (Code.UNSUPPORTED_BY_LIBVIRT, Code.SOURCE_AUTH):
-                return Step(_act(m, "postcopy", "pmigd", f"refused: {failure.detail}", now))
-            # QEMU refuses until its first pass has begun.
-            return Step(m, (StartPostcopy(POSTCOPY_RETRY_S),))
+            return Step(_start_postcopy(m, by, f"asked for by {by}", now))
         case ev.RecoverAsked(by):
-            return _recover(m, by, now)
-        case ev.Changed(request, by, reason):
-            return Step(replace(_act(m, "set", by, reason, now), request=request))
-        case ev.ResumeAnswered(failure):
-            if failure is not None:
-                m = _act(m, "resume", "pmigd", f"failed: {failure.detail}", now)
-            return _look_again(m)
+            return Step(_recover(m, by, now))
+        case ev.SetAsked():
+            return Step(_set(m, event, now))
         case ev.WatchLost():
             if not m.watching or m.state is State.QUEUED:
                 return Step(m)
@@ -261,6 +189,7 @@ def _step(m: Migration, event: ev.Event, now: Now) -> Step:
 
 
 _FROM_LIBVIRT: Final = (
+    ev.Sampled,
     ev.IterationBegan,
     ev.SwitchedOver,
     ev.PostcopyBegan,
@@ -276,10 +205,6 @@ _ON_THE_WIRE: Final = frozenset({State.PREPARING, State.PRECOPY, State.POSTCOPY,
 def _move(m: Migration, state: State) -> Migration:
     """`m` in `state` if that move exists; a move that does not exist is not made."""
     return replace(m, state=state) if may_move(m.state, state) else m
-
-
-def _act(m: Migration, action: str, by: str, reason: str, now: Now) -> Migration:
-    return replace(m, actions=(*m.actions, Action(now.utc, action, by, reason)))
 
 
 def _end(m: Migration, state: State, problem: Problem | None, now: Now) -> Migration:
@@ -303,7 +228,7 @@ def _end(m: Migration, state: State, problem: Problem | None, now: Now) -> Migra
             downtime_ms=m.completed.downtime_ms,
             downtime_net_ms=m.completed.downtime_net_ms,
         )
-    m = _move(m, state)
+    m = ledger.close(_move(m, state), now)
     return replace(m, problem=problem, result=figures, finished_at=now.utc)
 
 
@@ -327,7 +252,7 @@ def _admitted(m: Migration, now: Now) -> Step:
     return Step(m, (Prepare(),))
 
 
-def _prepared(m: Migration, event: ev.Prepared) -> Step:
+def _prepared(m: Migration, event: ev.Prepared, now: Now) -> Step:
     if m.state is not State.PREPARING or m.call is not Call.NOT_MADE:
         return Step(m)
     evidence = replace(
@@ -336,13 +261,13 @@ def _prepared(m: Migration, event: ev.Prepared) -> Step:
         paused_before=event.paused_before,
         destination_uuid=event.destination_uuid,
     )
-    m = replace(m, plan=event.plan, evidence=evidence, call=Call.MADE)
-    return Step(m, (Perform(event.plan),))
+    # What was set since the looks began is in the request, and so in the call.
+    plan = replace(event.plan, request=m.request)
+    m = replace(m, plan=plan, evidence=evidence)
+    return Step(ledger.want(m, Kind.PERFORM, PMIGD, "nothing speaks against it", now))
 
 
 def _prepare_failed(m: Migration, problem: Problem, now: Now) -> Step:
-    if m.state is State.POSTCOPY_PAUSED and m.call is not Call.MADE:
-        return Step(m, (Look(ASK_ON_S),))  # it was not gone on with: another look tries again
     if m.state is not State.PREPARING or m.call is not Call.NOT_MADE:
         return Step(m)
     if problem.code in (Code.LIBVIRT_UNAVAILABLE, Code.JOURNAL_UNAVAILABLE):
@@ -353,51 +278,105 @@ def _prepare_failed(m: Migration, problem: Problem, now: Now) -> Step:
 
 def _back_to_queue(m: Migration) -> Migration:
     """`m` as it was before it was admitted: nobody called libvirt for it."""
-    m = replace(_move(m, State.QUEUED), started_at=None, started_mono=0.0)
+    m = replace(_move(ledger.uncalled(m), State.QUEUED), started_at=None, started_mono=0.0)
     return replace(m, watching=True, unwatched_since=None)
 
 
-def _call_returned(m: Migration, failure: Problem | None) -> Step:
-    if m.call is not Call.MADE:
+def _answered(m: Migration, answer: ev.Answered, now: Now) -> Step:
+    """A command's call has ended: what follows from it."""
+    command = ledger.get(m, answer.id)
+    if command is None or not command.calling:
         return Step(m)
-    m = replace(m, call=Call.OK if failure is None else Call.FAILED, failure=failure, looks=0)
-    if failure is None and m.state in (*_BEFORE_SWITCH, State.POSTCOPY):
+    m, again_s = ledger.settle(m, answer, now)
+    effects = () if again_s is None else (Wake(again_s),)
+    if command.kind in CALLS:
+        return _call_returned(m, command, answer, now)
+    if command.kind is Kind.RESUME:
+        return _look_again(m)
+    after = ledger.get(m, command.id)
+    if command.kind in SETTINGS and after is not None and after.outcome is Outcome.DONE:
+        value = Settings(**{command.kind.value: command.value})
+        return Step(replace(m, request=changed(m.request, value)), (ReadSettings(),))
+    return Step(m, effects)
+
+
+def _call_returned(m: Migration, command: Command, answer: ev.Answered, now: Now) -> Step:
+    if not command.pending:
+        return Step(m)  # nobody waits for it any more
+    if not answer.made:
+        return _never_called(m, command, answer.problem, now)
+    m = replace(m, failure=answer.problem, looks=0)
+    if answer.problem is None and m.state in (*_BEFORE_SWITCH, State.POSTCOPY):
         m = _move(m, State.FINISHING)
     return Step(m, (Look(),))
 
 
-def _transferring(m: Migration) -> Step:
+def _never_called(m: Migration, command: Command, why: Problem | None, now: Now) -> Step:
+    """It is proven that libvirt was not called: there is nothing but our own record to undo."""
+    if command.kind is Kind.RECOVER:
+        return Step(m, (Look(ASK_ON_S),))
+    if m.state is not State.PREPARING or m.call is not Call.NOT_MADE:
+        return _look_again(m)
+    if m.abort is not None:
+        return Step(_aborted(m, m.abort, now))
+    return _prepare_failed(m, why or Problem(Code.INTERNAL, "libvirt was not called"), now)
+
+
+def _transferring(m: Migration, now: Now) -> Step:
     """Disks or memory are on their way."""
     if m.state is not State.PREPARING:
         return Step(m)
+    m = _move(m, State.PRECOPY)
+    if m.external:
+        return Step(m, (ReadSettings(),))
     limit = m.request.max_downtime_ms
-    # Now rather than before: libvirt takes back what was set during a job that fails.
-    effects = (SetMaxDowntime(limit),) if limit is not None and not m.external else ()
-    return Step(_move(m, State.PRECOPY), effects)
+    if limit is not None and m.pending(Kind.MAX_DOWNTIME) is None:
+        # Now rather than before: libvirt takes back what was set during a job that fails.
+        m = ledger.want(m, Kind.MAX_DOWNTIME, REQUEST, "as asked for", now, value=limit)
+    return Step(m, (ReadSettings(),))
 
 
 def _iteration(m: Migration, iteration: int, now: Now) -> Step:
-    begun = _transferring(m)
+    begun = _transferring(m, now)
     if iteration < 2 or m.request.postcopy is not Postcopy.AFTER_PRECOPY:
         return begun
-    switched = _start_postcopy(begun.migration, "policy", "one pass of pre-copy is done", now)
-    return Step(switched.migration, (*begun.effects, *switched.effects))
+    if any(c.kind is Kind.POSTCOPY for c in m.commands):
+        return begun
+    switched = _start_postcopy(begun.migration, POLICY, "one pass of pre-copy is done", now)
+    return Step(switched, begun.effects)
 
 
-def _start_postcopy(m: Migration, by: str, reason: str, now: Now) -> Step:
-    if m.postcopy_asked or m.state is not State.PRECOPY or may_postcopy(m) is not None:
-        return Step(m)
-    m = replace(_act(m, "postcopy", by, reason, now), postcopy_asked=True)
-    return Step(m, (StartPostcopy(),))
+def _start_postcopy(m: Migration, by: str, reason: str, now: Now) -> Migration:
+    if m.state is not State.PRECOPY or may_postcopy(m) is not None:
+        return m
+    return ledger.want(m, Kind.POSTCOPY, by, reason, now)
 
 
-def _recover(m: Migration, by: str, now: Now) -> Step:
-    if m.state is not State.POSTCOPY_PAUSED or m.plan is None or m.call is Call.MADE:
-        return Step(m)
-    m = replace(
-        _act(m, "recover", by, "go on with the broken post-copy", now), call=Call.MADE, failure=None
-    )
-    return Step(m, (Recover(m.plan),))  # type: ignore[arg-type]  # checked above
+def _recover(m: Migration, by: str, now: Now) -> Migration:
+    if m.state is not State.POSTCOPY_PAUSED or m.plan is None:
+        return m
+    return ledger.want(m, Kind.RECOVER, by, "go on with the broken post-copy", now)
+
+
+def _set(m: Migration, event: ev.SetAsked, now: Now) -> Migration:
+    """Other settings: at once where libvirt has not been called, else as commands."""
+    notes = []
+    if event.timeout_s is not None:
+        # The deadline that has acted is not the one that is asked for now.
+        timed_out = m.timed_out and event.timeout_s == m.request.timeout_s
+        m = replace(m, request=replace(m.request, timeout_s=event.timeout_s), timed_out=timed_out)
+        notes.append(f"timeout {event.timeout_s:g} s" if event.timeout_s else "no timeout")
+    if event.priority is not None:
+        m = replace(m, request=replace(m.request, priority=event.priority))
+        notes.append(f"priority {event.priority}")
+    for kind, value, words in given(event.settings):
+        if m.call is Call.NOT_MADE:
+            one = Settings(**{kind.value: value})
+            m = replace(m, request=changed(m.request, one))
+            notes.append(words)
+        else:
+            m = ledger.want(m, kind, event.by, words, now, value=value)
+    return ledger.note(m, Kind.SET, event.by, ", ".join(notes), now) if notes else m
 
 
 def _sampled(m: Migration, job: Job, sample: Sample | None, now: Now) -> Step:
@@ -407,7 +386,7 @@ def _sampled(m: Migration, job: Job, sample: Sample | None, now: Now) -> Step:
     # Before and after the transfer proper libvirt counts nothing: that is no progress.
     begun = Step(m)
     if sample is not None and sample.memory_total_bytes + sample.disk_total_bytes > 0:
-        begun = _transferring(replace(m, progress=sample.after(m.progress)))
+        begun = _transferring(replace(m, progress=_with_limit(m, sample.after(m.progress))), now)
         m = begun.migration
     if job is Job.NONE and m.state is not State.QUEUED and m.call is not Call.MADE:
         # Nobody waits for the call and libvirt has no job: it is over, one way or another. While
@@ -415,6 +394,12 @@ def _sampled(m: Migration, job: Job, sample: Sample | None, now: Now) -> Step:
         return _look_again(m) if m.looks == 0 and m.call is not Call.NOT_MADE else Step(m)
     ticked = _ticked(m, now)
     return Step(ticked.migration, (*begun.effects, *ticked.effects))
+
+
+def _with_limit(m: Migration, sample: Sample) -> Sample:
+    if m.in_force is None or m.in_force.max_downtime_ms is None:
+        return sample
+    return replace(sample, downtime_limit_ms=m.in_force.max_downtime_ms)
 
 
 def _look_again(m: Migration) -> Step:
@@ -457,8 +442,7 @@ def _still_broken(m: Migration, destination: View, now: Now) -> Step:
     """
     if m.failure is not None and m.state is State.POSTCOPY_PAUSED:
         # The call came back, the first one or one that was to go on with it: say why.
-        tried = any(action.action == "recover" for action in m.actions)
-        m = _act(m, "recover" if tried else "postcopy", "pmigd", f"failed: {m.failure.detail}", now)
+        tried = any(c.kind is Kind.RECOVER and c.made for c in m.commands)
         pause = RECOVER_DELAYS_S[min(m.recoveries, len(RECOVER_DELAYS_S) - 1)] if tried else 0.0
         m = replace(m, failure=None, recover_mono=max(m.recover_mono, now.mono + pause))
     m = _postcopy_paused(m, now)
@@ -468,11 +452,14 @@ def _still_broken(m: Migration, destination: View, now: Now) -> Step:
         return Step(m, (Look(m.recover_mono - now.mono),))
     if destination.because is not Because.POSTCOPY_FAILED:
         return Step(m, (Look(ASK_ON_S),))
-    return _recover(replace(m, recoveries=m.recoveries + 1), "policy", now)
+    if m.pending(Kind.RECOVER) is not None:
+        return Step(m, (Look(ASK_ON_S),))
+    return Step(_recover(replace(m, recoveries=m.recoveries + 1), POLICY, now))
 
 
 def _looked(m: Migration, event: ev.Looked, now: Now) -> Step:
-    if m.state is State.QUEUED or (m.call is Call.NOT_MADE and not m.external):
+    m = replace(m, look_mono=None, looked_mono=now.mono)
+    if m.state is State.QUEUED or m.call is Call.NOT_MADE:
         return Step(m)
     if m.external:
         verdict = judge_external(m.evidence, m.direction, event.source)
@@ -485,24 +472,26 @@ def _looked(m: Migration, event: ev.Looked, now: Now) -> Step:
 
 def _act_on(m: Migration, verdict: Verdict, event: ev.Looked, now: Now) -> Step:
     match verdict.outcome:
-        case Outcome.ARRIVED:
+        case Truth.ARRIVED:
             m = replace(m, completed=m.completed or event.completed)
             return Step(_end(m, State.SUCCEEDED, None, now))
-        case Outcome.STAYED if verdict.resume_source:
-            m = _act(m, "resume", "pmigd", "the migration failed and left the guest paused", now)
-            return Step(m, (ResumeSource(),))
-        case Outcome.STAYED:
+        case Truth.STAYED if verdict.resume_source:
+            why = "the migration failed and left the guest paused"
+            return Step(ledger.want(m, Kind.RESUME, PMIGD, why, now))
+        case Truth.STAYED if any(c.kind is Kind.SUSPEND and c.calling for c in m.commands):
+            return _look_again(m)  # it may yet be paused, and is then to be resumed
+        case Truth.STAYED:
             return Step(_stayed(m, event, now))
-        case Outcome.ENDED:
+        case Truth.ENDED:
             problem = Problem(Code.GUEST_STOPPED, f"The domain is {event.source.power} here.")
             return Step(_end(m, State.FAILED, problem, now))
-        case Outcome.GOES_ON:
+        case Truth.GOES_ON:
             return _goes_on(m, now)
-        case Outcome.POSTCOPY_PAUSED:
+        case Truth.POSTCOPY_PAUSED:
             return _still_broken(m, event.destination, now)
-        case Outcome.SETTLING | Outcome.UNKNOWN:
+        case Truth.SETTLING | Truth.UNKNOWN:
             limit = (
-                LOOKS_UNTIL_STUCK if verdict.outcome is Outcome.SETTLING else LOOKS_UNTIL_UNRESOLVED
+                LOOKS_UNTIL_STUCK if verdict.outcome is Truth.SETTLING else LOOKS_UNTIL_UNRESOLVED
             )
             # An absent libvirt is given more time: see _ticked.
             patient = verdict.code is Code.LIBVIRT_UNAVAILABLE
@@ -515,10 +504,8 @@ def _act_on(m: Migration, verdict: Verdict, event: ev.Looked, now: Now) -> Step:
 
 def _stayed(m: Migration, event: ev.Looked, now: Now) -> Migration:
     """It is proven that the guest did not move: was that a failure, or what was wanted?"""
-    if m.abort is not None and not m.abort.timeout:
-        return _end(m, State.CANCELLED, Problem(Code.CANCELLED, m.abort.reason), now)
     if m.abort is not None:
-        return _end(m, State.FAILED, Problem(Code.TIMEOUT, m.abort.reason), now)
+        return _aborted(m, m.abort, now)
     if m.failure is not None and m.failure.code is Code.ABORTED_ELSEWHERE:
         return _end(m, State.CANCELLED, m.failure, now)
     if m.failure is not None:
@@ -536,57 +523,42 @@ def _stayed(m: Migration, event: ev.Looked, now: Now) -> Migration:
 def _goes_on(m: Migration, now: Now) -> Step:
     """The job is still there although its call came back, or nobody waits for the call."""
     if m.call in (Call.FAILED, Call.OK):
-        m = _act(m, "watch", "pmigd", "the call ended but libvirt's job goes on", now)
-        m = replace(m, call=Call.LOST, failure=None)
+        m = ledger.note(m, Kind.WATCH, PMIGD, "the call ended but libvirt's job goes on", now)
+        m = replace(ledger.lose_call(m, now), failure=None)
     if m.state is State.UNRESOLVED:
         # From post-copy there is no way back to pre-copy.
         state = State.POSTCOPY if m.evidence.postcopy else State.PRECOPY
         m = replace(_move(m, state), problem=None)
     if m.direction is Direction.INCOMING:
         return _look_again(m)  # a destination has no statistics whose end would be noticed
-    m = replace(m, looks=0)
-    return Step(m, _abort_again(m))
+    return Step(ledger.reopen_abort(replace(m, looks=0)))
 
 
-def _abort(m: Migration, abort: Abort, now: Now) -> Step:
+def _abort(m: Migration, asked: ev.AbortAsked, now: Now) -> Step:
     if m.abort is not None or may_abort(m) is not None:
         return Step(m)
-    m = replace(_act(m, "abort", abort.by, abort.reason, now), abort=abort)
-    if m.call is Call.NOT_MADE and not m.external:
+    m = ledger.want(m, Kind.ABORT, asked.by, asked.reason, now, code=asked.code)
+    if m.call is Call.NOT_MADE and m.abort is not None:
         # libvirt was never called: there is nothing but our own record to undo.
-        state, code = (
-            (State.FAILED, Code.TIMEOUT) if abort.timeout else (State.CANCELLED, Code.CANCELLED)
-        )
-        return Step(_end(m, state, Problem(code, abort.reason), now))
-    return Step(m, (AbortJob(),))
+        return Step(_aborted(m, m.abort, now))
+    return Step(m)
 
 
-def _abort_answered(m: Migration, failure: Problem | None, *, no_job: bool, now: Now) -> Step:
-    if m.abort is None or (failure is None and not no_job):
-        return Step(m)
-    if no_job:
-        # The call is out but its job has not begun: try until it has, or the call comes back.
-        return Step(m, _abort_again(m, ABORT_RETRY_S) if m.call is Call.MADE else ())
-    if failure is not None and not failure.retryable:
-        return Step(_act(m, "abort", "pmigd", f"libvirt refused: {failure.detail}", now))
-    return Step(m, _abort_again(m, 1.0) if m.watching else ())
-
-
-def _abort_again(m: Migration, after_s: float = 0.0) -> tuple[AbortJob, ...]:
-    """The abort that was asked for, as long as it would not lose the guest."""
-    if m.abort is None or m.evidence.postcopy:
-        return ()
-    return (AbortJob(after_s),)
+def _aborted(m: Migration, abort: Command, now: Now) -> Migration:
+    """It ended because of `abort`: on request, or as the deadline's failure."""
+    code = abort.code or Code.CANCELLED
+    state = State.CANCELLED if code is Code.CANCELLED else State.FAILED
+    return _end(m, state, Problem(code, abort.reason), now)
 
 
 def _watch_back(m: Migration) -> Step:
     if m.state is State.QUEUED or m.watching:
         return Step(m)
-    m = replace(m, watching=True, unwatched_since=None, looks=0)
+    m = ledger.at_once(replace(m, watching=True, unwatched_since=None, looks=0))
     # Our own call, if it is still out, will speak for itself; everything else is asked afresh.
     if m.call is Call.MADE:
         return Step(m)
-    return _look_again(m) if m.call is not Call.NOT_MADE or m.external else Step(m)
+    return _look_again(m) if m.call is not Call.NOT_MADE else Step(m)
 
 
 def _restarted(m: Migration, now: Now) -> Step:
@@ -601,17 +573,16 @@ def _restarted(m: Migration, now: Now) -> Step:
         m,
         adopted=True,
         started_mono=now.mono - max(0.0, since_start),
-        call=Call.LOST if m.call is Call.MADE else m.call,
         evidence=replace(m.evidence, blind=True),
         looks=0,
         recover_mono=0.0,
     )
-    m = _act(m, "adopt", "pmigd", "found in the journal after a restart", now)
+    m = ledger.note(
+        ledger.restarted(m, now), Kind.ADOPT, PMIGD, "found in the journal after a restart", now
+    )
     # libvirt may not have begun the job of a call that was made right before the crash.
     young = since_start < CALL_GRACE_S and m.state is State.PREPARING
-    look = Look(CALL_GRACE_S if young else 0.0)
-    # An abort that was asked for may not have reached libvirt.
-    return Step(replace(m, looks=1), (*_abort_again(m), look))
+    return Step(replace(m, looks=1), (Look(CALL_GRACE_S if young else 0.0),))
 
 
 def _ticked(m: Migration, now: Now) -> Step:
@@ -623,34 +594,46 @@ def _ticked(m: Migration, now: Now) -> Step:
         return Step(
             _unresolved(m, Code.LIBVIRT_UNAVAILABLE, "libvirt has not answered for 30 seconds.")
         )
+    unseen = _unseen(m, now)
     limit = m.request.timeout_s
     if not limit or m.timed_out or m.external or m.state not in _BEFORE_SWITCH:
-        return Step(m)
+        return Step(m, unseen)
     if now.mono - m.started_mono < limit:
-        return Step(m)
+        return Step(m, unseen)
     reason = f"It still ran after {limit:g} s."
     match m.request.on_timeout:
         case OnTimeout.CONTINUE:
-            return Step(replace(_act(m, "continue", "policy", reason, now), timed_out=True))
+            m = ledger.note(m, Kind.CONTINUE, POLICY, reason, now)
         case OnTimeout.ABORT:
-            abort = Abort("policy", reason, now.utc, timeout=True)
-            return _abort(replace(m, timed_out=True), abort, now)
+            asked = ev.AbortAsked(POLICY, reason, Code.TIMEOUT)
+            return _abort(replace(m, timed_out=True), asked, now)
         case OnTimeout.SUSPEND | OnTimeout.POSTCOPY if m.state is State.PREPARING:
             # Both help only once memory is on its way; libvirt's set-up is short.
-            return Step(m)
+            return Step(m, unseen)
         case OnTimeout.POSTCOPY:
-            return _start_postcopy(replace(m, timed_out=True), "policy", reason, now)
+            m = _start_postcopy(m, POLICY, reason, now)
         case OnTimeout.SUSPEND:
-            m = replace(_act(m, "suspend", "policy", reason, now), timed_out=True, suspended=True)
-            return Step(m, (SuspendGuest(),))
+            m = ledger.want(m, Kind.SUSPEND, POLICY, reason, now)
         case _:
             assert_never(m.request.on_timeout)
+    return Step(replace(m, timed_out=True), unseen)
+
+
+def _unseen(m: Migration, now: Now) -> tuple[Look, ...]:
+    """A look at what nobody has looked at for long, though no call of ours speaks for it."""
+    if m.external or not m.watching or m.call in (Call.NOT_MADE, Call.MADE):
+        return ()
+    if m.look_mono is not None:
+        late = now.mono - m.look_mono > UNSEEN_S
+    else:
+        late = now.mono - m.looked_mono > UNSEEN_S
+    return (Look(),) if late else ()
 
 
 def _resolved(m: Migration, verdict: State, by: str, now: Now) -> Step:
     if m.state is not State.UNRESOLVED:
         return Step(m)
-    m = _act(m, "resolve", by, f"closed as {verdict}", now)
+    m = ledger.note(m, Kind.RESOLVE, by, f"closed as {verdict}", now)
     if verdict is State.SUCCEEDED:
         return Step(_end(m, State.SUCCEEDED, None, now))
     problem = Problem(Code.RESOLVED_AS_FAILED, m.problem.detail if m.problem else "")

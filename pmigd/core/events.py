@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pmigd.core.model import Abort, Because, Job, Plan, Request, Sample, State, View
-from pmigd.core.problem import Problem
+from pmigd.core.model import Because, Job, Plan, Sample, Settings, State, View
+from pmigd.core.problem import Code, Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,17 @@ class PrepareFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class CallReturned:
-    """The blocking migrate call came back; `failure` None means that libvirt reports success."""
+class Answered:
+    """A command's call of libvirt has ended, or will never be made.
 
-    failure: Problem | None
+    `problem` None means that libvirt did it. `made` False is the proof that libvirt was not called;
+    `found` False says that there was nothing to do it to, such as no job (yet).
+    """
+
+    id: int
+    problem: Problem | None = None
+    made: bool = True
+    found: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,25 +117,29 @@ class Looked:
 
 
 @dataclass(frozen=True, slots=True)
+class SettingsRead:
+    """libvirt said which settings are in force."""
+
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
 class AbortAsked:
-    """A person, or a policy, wants it aborted."""
+    """A person, or a policy, wants it aborted. It ends with `code` if that succeeds."""
 
-    abort: Abort
-
-
-@dataclass(frozen=True, slots=True)
-class AbortAnswered:
-    """libvirt answered an abort. `no_job`: there was nothing to abort (yet)."""
-
-    failure: Problem | None
-    no_job: bool = False
+    by: str
+    reason: str
+    code: Code = Code.CANCELLED
 
 
 @dataclass(frozen=True, slots=True)
-class SuspendAnswered:
-    """libvirt answered the suspension of the guest at the source."""
+class SetAsked:
+    """A person, or a policy, wants other settings. What is None stays as it is."""
 
-    failure: Problem | None
+    by: str
+    settings: Settings
+    timeout_s: float | None = None
+    priority: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,33 +157,10 @@ class PostcopyAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class PostcopyAnswered:
-    """libvirt answered the switch to post-copy."""
-
-    failure: Problem | None
-
-
-@dataclass(frozen=True, slots=True)
 class RecoverAsked:
     """A person, or a policy, wants a broken post-copy to go on."""
 
     by: str
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """Settings were changed: what they are now, and a note of what was done."""
-
-    request: Request
-    by: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class ResumeAnswered:
-    """libvirt answered the resumption of the guest at the source."""
-
-    failure: Problem | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +196,7 @@ Event = (
     | NotAdmitted
     | Prepared
     | PrepareFailed
-    | CallReturned
+    | Answered
     | Sampled
     | IterationBegan
     | SwitchedOver
@@ -219,15 +207,12 @@ Event = (
     | Arrived
     | Completed
     | Looked
+    | SettingsRead
     | AbortAsked
-    | AbortAnswered
-    | SuspendAnswered
+    | SetAsked
     | SuspendAsked
     | PostcopyAsked
-    | PostcopyAnswered
     | RecoverAsked
-    | Changed
-    | ResumeAnswered
     | WatchLost
     | WatchBack
     | Restarted

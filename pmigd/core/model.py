@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, NewType
 
+from pmigd.core.commands import CALLS, Command, Kind, Outcome
 from pmigd.core.problem import Problem
 from pmigd.core.trace import Trace
 
@@ -373,7 +374,7 @@ class Sample:
 
 
 class Call(StrEnum):
-    """What became of the one blocking migrate call."""
+    """What became of the blocking migrate call, the last one that was or may have been made."""
 
     NOT_MADE = "not_made"  # proven: it may be made
     MADE = "made"  # the intent is in the journal; it may or may not have reached libvirt
@@ -383,13 +384,16 @@ class Call(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Action:
-    """Something a policy or a person did to the migration."""
+class Settings:
+    """What can be changed while a migration runs. None: not known, or not to be changed.
 
-    at: datetime
-    action: str
-    by: str
-    reason: str
+    Bandwidths are MiB/s; 0 is unlimited.
+    """
+
+    max_downtime_ms: int | None = None
+    bandwidth_mib_s: int | None = None
+    postcopy_bandwidth_mib_s: int | None = None
+    compression_cache_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,22 +453,17 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Abort:
-    """An abort that was asked for. ``timeout`` tells a deadline's abort from a person's."""
-
-    by: str
-    reason: str
-    at: datetime
-    timeout: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Migration:
     """One migration, whole: what the journal keeps and the API shows.
 
-    ``started_mono`` and ``recover_mono`` (not before which a broken post-copy is gone on with) are
-    readings of the monotonic clock of this boot and are set anew after a restart. ``recoveries``
-    counts the attempts of policy. ``state_since`` is None for a state that it began in.
+    `commands` is its ledger, oldest first, and `dropped` counts what was left out of it to keep it
+    bounded; `numbered` is the number of the newest. `in_force` are the settings that libvirt said
+    last. ``started_mono`` and ``recover_mono`` (not before which a broken post-copy is gone on
+    with) are readings of the monotonic clock of this boot and are set anew after a restart;
+    ``look_mono`` is for when a look at both ends is asked for that has not come back, and
+    ``looked_mono`` when one last did.
+    ``recoveries`` counts the attempts of policy. ``timed_out``: the deadline has done its work.
+    ``state_since`` is None for a state that it began in.
     """
 
     id: MigrationId
@@ -478,20 +477,19 @@ class Migration:
     external: bool = False
     state: State = State.QUEUED
     plan: Plan | None = None
-    call: Call = Call.NOT_MADE
     failure: Problem | None = None
     problem: Problem | None = None
     evidence: Evidence = field(default_factory=Evidence)
-    abort: Abort | None = None
-    suspended: bool = False
-    postcopy_asked: bool = False
+    commands: tuple[Command, ...] = ()
+    numbered: int = 0
+    dropped: int = 0
     recoveries: int = 0
     timed_out: bool = False
     adopted: bool = False
     submitted_by: str = ""
     idempotency_key: str | None = None
-    actions: tuple[Action, ...] = ()
     progress: Sample | None = None
+    in_force: Settings | None = None
     completed: Sample | None = None
     result: Result | None = None
     state_since: datetime | None = None
@@ -502,9 +500,49 @@ class Migration:
     watching: bool = True
     unwatched_since: float | None = None
     looks: int = 0
+    look_mono: float | None = None
+    looked_mono: float = 0.0
     recover_mono: float = 0.0
 
     @property
     def open(self) -> bool:
         """Not yet in a terminal state."""
         return not self.state.terminal
+
+    @property
+    def call(self) -> Call:
+        """What became of the migrate call; of one that others make nobody here sees the answer."""
+        if self.external:
+            return Call.LOST
+        made = [c for c in self.commands if c.kind in CALLS and c.made]
+        return _CALL[made[-1].outcome] if made else Call.NOT_MADE
+
+    @property
+    def abort(self) -> Command | None:
+        """The abort that was asked for and that libvirt has not refused."""
+        return self._last(Kind.ABORT)
+
+    @property
+    def suspended(self) -> bool:
+        """Whether pmigd has paused the guest to get it finished, or may have."""
+        return any(
+            c.kind is Kind.SUSPEND and c.made and c.outcome is not Outcome.REFUSED
+            for c in self.commands
+        )
+
+    def pending(self, *kinds: Kind) -> Command | None:
+        """The newest command of `kinds` whose outcome is not known, or None."""
+        found = (c for c in reversed(self.commands) if c.pending and c.kind in kinds)
+        return next(found, None)
+
+    def _last(self, kind: Kind) -> Command | None:
+        found = (c for c in reversed(self.commands) if c.kind is kind)
+        return next((c for c in found if c.outcome in (Outcome.PENDING, Outcome.DONE)), None)
+
+
+_CALL: Final = {
+    Outcome.PENDING: Call.MADE,
+    Outcome.DONE: Call.OK,
+    Outcome.REFUSED: Call.FAILED,
+    Outcome.OVERTAKEN: Call.LOST,
+}

@@ -7,7 +7,6 @@ raise :class:`~pmigd.core.problem.Refused` with the problem that explains it.
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from dataclasses import dataclass
 from typing import Protocol
 
 from pmigd.core.facts import (
@@ -20,7 +19,8 @@ from pmigd.core.facts import (
 from pmigd.core.facts import DomainFacts as DomainFacts
 from pmigd.core.facts import HostFacts as HostFacts
 from pmigd.core.model import Direction, Domain, Job, Plan, Sample, Target, View
-from pmigd.core.problem import Problem
+from pmigd.core.model import Settings as Settings
+from pmigd.core.problem import Problem, Refused
 
 
 class OwnHost(Protocol):
@@ -33,31 +33,42 @@ class OwnHost(Protocol):
         """Where a host name leads to from here; None if the resolver takes too long."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What can be changed while a migration runs. None: not known, or not to be changed.
+class NotMade(Refused):
+    """It is proven that libvirt was not called and will not be; `problem` says why.
 
-    Bandwidths are MiB/s; 0 is unlimited.
+    It was withdrawn in time, or libvirt could not be reached.
     """
 
-    max_downtime_ms: int | None = None
-    bandwidth_mib_s: int | None = None
-    postcopy_bandwidth_mib_s: int | None = None
-    compression_cache_bytes: int | None = None
+
+class Permit(Protocol):
+    """Whether a command is still wanted. Read on the worker's own thread, right before the call."""
+
+    @property
+    def wanted(self) -> bool:
+        """False: the call is not made any more."""
 
 
 class Ticket(Protocol):
     """A migrate call that was made, or is about to be."""
 
-    def cancel(self) -> None:
-        """Prevent the call if it was not made yet; later this does nothing."""
+    def withdraw(self) -> bool:
+        """Prevent the call. True: it is proven that it was not made and never will be."""
 
     def answer(self) -> Awaitable[Problem | None]:
-        """What the call came back with: None is libvirt's success."""
+        """What the call came back with: None is libvirt's success.
+
+        Raises NotMade: it was withdrawn, or libvirt could not be opened in time.
+        """
 
 
 class Hypervisor(Protocol):
-    """This host's libvirt daemon, and through it the peers'."""
+    """This host's libvirt daemon, and through it the peers'.
+
+    Looks have deadlines: what is overdue is Refused with libvirt_unavailable, and a guest with an
+    overdue look gets no second one. Commands have none: they return when the call has really ended,
+    so a late result is a result. Whether a command is still wanted, and what must hold for it in
+    libvirt, is looked at on the thread that makes the call, right before it.
+    """
 
     @property
     def connected(self) -> bool:
@@ -80,8 +91,8 @@ class Hypervisor(Protocol):
     async def sample(self, domain: Domain) -> tuple[Job, Sample | None]:
         """Statistics of the domain's running job."""
 
-    async def downtime_limit_ms(self, domain: Domain) -> int | None:
-        """The pause that QEMU aims to stay under."""
+    async def settings(self, domain: Domain) -> Settings:
+        """The settings of a running migration that libvirt knows."""
 
     async def look_here(
         self, domain: Domain, *, completed: Direction | None
@@ -120,20 +131,22 @@ class Hypervisor(Protocol):
         `resume` goes on with a broken post-copy instead of beginning.
         """
 
-    async def abort_job(self, domain: Domain) -> bool:
-        """Abort the outgoing migration job. False: there is none (yet). Refused: why not."""
+    # Commands. Each raises NotMade (no longer wanted, or no connection) or Refused (why not).
 
-    async def start_postcopy(self, domain: Domain) -> None:
-        """Switch the running migration to post-copy. Refused: why not."""
+    async def abort_job(self, domain: Domain, permit: Permit) -> bool:
+        """Abort the outgoing migration job. False: there is none (yet)."""
 
-    async def settings(self, domain: Domain) -> Settings:
-        """The settings of a running migration that libvirt knows."""
+    async def start_postcopy(self, domain: Domain, permit: Permit) -> bool:
+        """Switch the running migration to post-copy. False: no outgoing migration job (yet)."""
 
-    async def change(self, domain: Domain, settings: Settings) -> None:
-        """Change those that are not None. Refused: why not."""
+    async def suspend(self, domain: Domain, permit: Permit) -> bool:
+        """Pause the guest. False: no outgoing migration job: it is not paused for nothing."""
 
-    async def suspend(self, domain: Domain) -> None:
-        """Pause the guest. Refused: why not."""
+    async def resume(self, domain: Domain, permit: Permit) -> bool:
+        """Let the guest run on. False: it is not paused, or has a job."""
 
-    async def resume(self, domain: Domain) -> None:
-        """Let the guest run on. Refused: why not."""
+    async def change(self, domain: Domain, settings: Settings, permit: Permit) -> bool:
+        """Change those that are not None. False: no outgoing migration job."""
+
+    async def quiet(self, domain: Domain) -> None:
+        """Return when no command for this domain is out any more: before its next migration."""

@@ -1,8 +1,9 @@
 """Carries out what the engine wants done about one migration, and reports what came of it.
 
 Each effect runs as a task of its own, so that a slow answer from libvirt never keeps an abort
-waiting. The lines that could change which copy of a guest runs are in `_resume` and `_abort`:
-both look again at what allows them right before they act.
+waiting. Each command has a permit, which is taken back in the moment in which the ledger has no use
+for it any more: what was not begun by then is not made. The lines that could change which copy of a
+guest runs are in `_resume` and `_abort`: both look again at what allows them right before they act.
 """
 
 from __future__ import annotations
@@ -16,37 +17,30 @@ import structlog
 
 from pmigd.core import events as ev
 from pmigd.core.canonical import about
-from pmigd.core.effects import (
-    AbortJob,
-    Effect,
-    Look,
-    Perform,
-    Prepare,
-    Recover,
-    ResumeSource,
-    SetMaxDowntime,
-    StartPostcopy,
-    SuspendGuest,
-)
+from pmigd.core.commands import Command, Kind
+from pmigd.core.effects import Do, Effect, Look, Prepare, ReadSettings, Wake
 from pmigd.core.facts import Question
 from pmigd.core.finding import Level, blocking
 from pmigd.core.model import (
     UNASKED,
     Direction,
     Migration,
-    Plan,
     Power,
     Sample,
+    Settings,
     Target,
     View,
 )
 from pmigd.core.plan import make_plan
-from pmigd.core.ports import Hypervisor, Settings, Ticket
-from pmigd.core.problem import Code, Problem, Refused
+from pmigd.core.ports import Hypervisor, NotMade, Ticket
+from pmigd.core.problem import Code, Problem, Refused, refuse
 from pmigd.core.verdict import judge
 from pmigd.core.versions import cannot_recover
 from pmigd.daemon.preflight import examine
 from pmigd.wire.peer import Examination
+
+QUIET_DEADLINE_S: Final = 10.0
+"""How long a new migration waits for a command of the guest's last one that is still out."""
 
 log = structlog.get_logger()
 
@@ -64,6 +58,15 @@ class Peers(Protocol):
         """What the destination's pmigd sees of its host; None where it cannot say."""
 
 
+class _Permit:
+    """A command's permit: read by the thread that makes its call, right before it."""
+
+    __slots__ = ("wanted",)
+
+    def __init__(self) -> None:
+        self.wanted = True
+
+
 class Conductor:
     """The tasks of one migration. `report` takes the events that come of them."""
 
@@ -78,60 +81,67 @@ class Conductor:
         self._peers = peers
         self._tasks: set[asyncio.Task[None]] = set()
         self._pending_look: asyncio.Task[None] | None = None
-        self._ticket: Ticket | None = None
+        self._permits: dict[int, _Permit] = {}
+        self._tickets: dict[int, Ticket] = {}
+        self._latest: Migration | None = None
 
     def stop(self) -> None:
         """Wait for nothing any more. A migrate call that is out goes on in libvirt."""
+        for permit in self._permits.values():
+            permit.wanted = False
         for task in self._tasks:
             task.cancel()
 
+    def follow(self, migration: Migration) -> None:
+        """Take back what the ledger has no use for any more.
+
+        An abort prevents a migrate call that is not made yet, whether libvirt answers or not.
+        """
+        self._latest = migration
+        pending = {command.id for command in migration.commands if command.pending}
+        for number, permit in self._permits.items():
+            permit.wanted = number in pending
+        if migration.pending(Kind.ABORT) is not None:
+            for ticket in self._tickets.values():
+                ticket.withdraw()
+
     def carry_out(self, effect: Effect, migration: Migration) -> None:
         """Begin `effect`."""
-        name = type(effect).__name__
+        about_it = f"{type(effect).__name__} {migration.id}"
         match effect:
             case Prepare():
-                self._begin(name, partial(self._prepare, migration), ev.PrepareFailed(_MISTAKE))
-            case Perform(plan):
-                work = partial(self._perform, migration, plan)
-                self._begin(name, work, ev.CallReturned(_MISTAKE))
-            case Recover(plan):
-                work = partial(self._recover, migration, plan)
-                self._begin(name, work, ev.CallReturned(_MISTAKE))
-            case StartPostcopy(after_s):
-                work = partial(self._postcopy, migration, after_s)
-                self._begin(name, work, ev.PostcopyAnswered(_MISTAKE))
-            case SetMaxDowntime(max_downtime_ms):
-                work = partial(self._set, migration, Settings(max_downtime_ms=max_downtime_ms))
-                self._begin(name, work, ev.Ticked())
-            case AbortJob(after_s):
-                if self._ticket is not None:
-                    self._ticket.cancel()
-                work = partial(self._abort, migration, after_s)
-                self._begin(name, work, ev.AbortAnswered(_MISTAKE))
-            case SuspendGuest():
-                self._begin(name, partial(self._suspend, migration), ev.SuspendAnswered(_MISTAKE))
-            case ResumeSource():
-                self._begin(name, partial(self._resume, migration), ev.ResumeAnswered(_MISTAKE))
+                work = partial(self._prepare, migration)
+                _ = self._begin(about_it, migration, work, ev.PrepareFailed(_MISTAKE))
+            case Do(command):
+                name = f"{command.kind} {migration.id}"
+                work = partial(self._do, migration, command)
+                self._permits[command.id] = _Permit()
+                _ = self._begin(name, migration, work, ev.Answered(command.id, _MISTAKE))
+            case ReadSettings():
+                work = partial(self._read_settings, migration)
+                _ = self._begin(about_it, migration, work, ev.Ticked())
+            case Wake(after_s):
+                _ = self._begin(about_it, migration, partial(self._wake, after_s), ev.Ticked())
             case Look(after_s):
                 # A question that still waits for its time is overtaken by a newer one.
                 if self._pending_look is not None:
                     self._pending_look.cancel()
                 work = partial(self._look, migration, after_s)
-                self._pending_look = self._task(name, work, ev.Looked(UNASKED, UNASKED))
+                otherwise = ev.Looked(UNASKED, UNASKED)
+                self._pending_look = self._begin(about_it, migration, work, otherwise)
             case _:
                 assert_never(effect)
 
-    def _begin(self, name: str, work: _Work, otherwise: ev.Event) -> None:
-        _ = self._task(name, work, otherwise)
-
-    def _task(self, name: str, work: _Work, otherwise: ev.Event) -> asyncio.Task[None]:
+    def _begin(
+        self, name: str, migration: Migration, work: _Work, otherwise: ev.Event
+    ) -> asyncio.Task[None]:
         """Begin `work`; if a mistake of ours ends it, `otherwise` is reported, never nothing."""
 
         async def guarded() -> None:
             try:
                 await work()
             except Exception:
-                log.exception("effect failed", effect=name)
+                log.exception("effect failed", effect=name.split()[0], **about(migration))
                 self._report(otherwise)
 
         task = asyncio.get_running_loop().create_task(guarded(), name=name)
@@ -141,9 +151,19 @@ class Conductor:
 
     async def _prepare(self, migration: Migration) -> None:
         try:
+            await self._quiet(migration)
             self._report(await self._checked(migration))
         except Refused as refused:
             self._report(ev.PrepareFailed(refused.problem))
+
+    async def _quiet(self, migration: Migration) -> None:
+        """Nothing that was asked for in the guest's last migration may hit this one."""
+        try:
+            async with asyncio.timeout(QUIET_DEADLINE_S):
+                await self._hypervisor.quiet(migration.domain)
+        except TimeoutError:
+            detail = f"libvirt has not answered an earlier command about '{migration.domain.name}'."
+            raise refuse(Code.DOMAIN_BUSY, detail) from None
 
     async def _checked(self, migration: Migration) -> ev.Event:
         """Look at the guest and the destination before the call. Reads only."""
@@ -169,69 +189,93 @@ class Conductor:
             destination_uuid=examined.destination.host_uuid if examined.destination else "",
         )
 
-    async def _perform(self, migration: Migration, plan: Plan, *, resume: bool = False) -> None:
-        self._ticket = self._hypervisor.perform(migration.domain, plan, resume=resume)
-        failure = await self._ticket.answer()
-        self._report(ev.CallReturned(failure))
+    async def _do(self, migration: Migration, command: Command) -> None:
+        """Carry out a command and say what came of it."""
+        try:
+            found = await self._call(migration, command)
+        except NotMade as not_made:
+            self._report(ev.Answered(command.id, not_made.problem, made=False))
+        except Refused as refused:
+            self._report(ev.Answered(command.id, refused.problem))
+        else:
+            self._report(ev.Answered(command.id, found=found))
+        finally:
+            self._permits.pop(command.id, None)
+            self._tickets.pop(command.id, None)
 
-    async def _recover(self, migration: Migration, plan: Plan) -> None:
+    async def _call(self, migration: Migration, command: Command) -> bool:
+        """Make the call of libvirt. False: there was nothing to do it to.
+
+        Raises NotMade, and Refused with libvirt's refusal.
+        """
+        hypervisor, domain = self._hypervisor, migration.domain
+        permit = self._permits[command.id]
+        match command.kind:
+            case Kind.PERFORM:
+                return await self._migrate(migration, command)
+            case Kind.RECOVER:
+                await self._check_recovery(migration)
+                return await self._migrate(migration, command)
+            case Kind.ABORT:
+                # Only an outgoing migration job is aborted, and libvirt itself refuses in
+                # post-copy: the incoming copy that ends with it has never run.
+                return await hypervisor.abort_job(domain, permit)
+            case Kind.SUSPEND:
+                return await hypervisor.suspend(domain, permit)
+            case Kind.RESUME:
+                return await self._resume(migration, permit)
+            case Kind.POSTCOPY:
+                return await hypervisor.start_postcopy(domain, permit)
+            case (
+                Kind.MAX_DOWNTIME
+                | Kind.BANDWIDTH
+                | Kind.POSTCOPY_BANDWIDTH
+                | Kind.COMPRESSION_CACHE
+            ):
+                settings = Settings(**{command.kind.value: command.value})
+                return await hypervisor.change(domain, settings, permit)
+            case Kind.SET | Kind.ADOPT | Kind.WATCH | Kind.CONTINUE | Kind.RESOLVE:
+                raise ValueError(f"{command.kind} is a note, and nothing to be done")
+            case _:
+                assert_never(command.kind)
+
+    async def _migrate(self, migration: Migration, command: Command) -> bool:
+        if migration.plan is None:
+            raise ValueError(f"migration {migration.id} has no plan")
+        ticket = self._hypervisor.perform(
+            migration.domain, migration.plan, resume=command.kind is Kind.RECOVER
+        )
+        self._tickets[command.id] = ticket
+        if (failure := await ticket.answer()) is not None:
+            raise Refused(failure)
+        return True
+
+    async def _check_recovery(self, migration: Migration) -> None:
         try:
             await check_recovery(self._hypervisor, migration)
         except Refused as refused:
-            self._report(ev.CallReturned(refused.problem))
-        else:
-            await self._perform(migration, plan, resume=True)
+            raise NotMade(refused.problem) from refused
 
-    async def _abort(self, migration: Migration, after_s: float) -> None:
+    async def _read_settings(self, migration: Migration) -> None:
+        try:
+            self._report(ev.SettingsRead(await self._hypervisor.settings(migration.domain)))
+        except Refused as refused:
+            log.debug("settings not read", **about(migration), detail=refused.problem.detail)
+
+    async def _wake(self, after_s: float) -> None:
         await asyncio.sleep(after_s)
-        try:
-            # Only an outgoing migration job is aborted, and libvirt itself refuses in post-copy:
-            # the incoming copy that ends with it has never run.
-            found = await self._hypervisor.abort_job(migration.domain)
-        except Refused as refused:
-            self._report(ev.AbortAnswered(refused.problem))
-        else:
-            self._report(ev.AbortAnswered(None, no_job=not found))
+        self._report(ev.Ticked())
 
-    async def _postcopy(self, migration: Migration, after_s: float) -> None:
-        await asyncio.sleep(after_s)
-        try:
-            await self._hypervisor.start_postcopy(migration.domain)
-        except Refused as refused:
-            self._report(ev.PostcopyAnswered(refused.problem))
-        else:
-            self._report(ev.PostcopyAnswered(None))
-
-    async def _set(self, migration: Migration, settings: Settings) -> None:
-        try:
-            await self._hypervisor.change(migration.domain, settings)
-        except Refused as refused:
-            log.warning("setting refused", **about(migration), detail=refused.problem.detail)
-
-    async def _suspend(self, migration: Migration) -> None:
-        try:
-            await self._hypervisor.suspend(migration.domain)
-        except Refused as refused:
-            self._report(ev.SuspendAnswered(refused.problem))
-        else:
-            self._report(ev.SuspendAnswered(None))
-
-    async def _resume(self, migration: Migration) -> None:
+    async def _resume(self, migration: Migration, permit: _Permit) -> bool:
         # Proof, taken now: the copy here is paused without a job, and the destination answers
         # that it has none. Anything else goes back to the engine as a new look at both ends.
         seen = await self._look_at_both(migration, by_libvirt=True)
-        verdict = judge(
-            migration.evidence, seen.source, seen.destination, suspended=migration.suspended
-        )
+        latest = self._latest or migration
+        verdict = judge(latest.evidence, seen.source, seen.destination, suspended=latest.suspended)
         if not verdict.resume_source:
             self._report(seen)
-            return
-        try:
-            await self._hypervisor.resume(migration.domain)
-        except Refused as refused:
-            self._report(ev.ResumeAnswered(refused.problem))
-        else:
-            self._report(ev.ResumeAnswered(None))
+            return False
+        return await self._hypervisor.resume(migration.domain, permit)
 
     async def _look(self, migration: Migration, after_s: float) -> None:
         await asyncio.sleep(after_s)

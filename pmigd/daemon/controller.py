@@ -17,15 +17,22 @@ import structlog
 
 from pmigd.adapters.journal import Entry, Journal, JournalError
 from pmigd.api.hub import Change, ChangeKind, Hub
-from pmigd.core import engine
+from pmigd.core import engine, ledger
 from pmigd.core import events as ev
 from pmigd.core.canonical import about
-from pmigd.core.effects import Perform, Recover
+from pmigd.core.commands import Outcome
+from pmigd.core.controls import (
+    may_abort,
+    may_change,
+    may_postcopy,
+    may_recover,
+    may_resolve,
+    may_suspend,
+)
+from pmigd.core.effects import Do, Effect
 from pmigd.core.facts import Question
 from pmigd.core.model import (
     UNASKED,
-    Abort,
-    Call,
     Direction,
     Domain,
     Migration,
@@ -33,14 +40,15 @@ from pmigd.core.model import (
     Now,
     Power,
     Request,
+    Settings,
     State,
     Target,
     Transport,
     Waiting,
 )
-from pmigd.core.ports import DomainFacts, Hypervisor, Settings
+from pmigd.core.ports import DomainFacts, Hypervisor
 from pmigd.core.problem import Code, Problem, Refused, refuse
-from pmigd.core.settings import both, changed, each
+from pmigd.core.settings import given, of_request
 from pmigd.core.trace import Trace
 from pmigd.daemon.conductor import Conductor, Peers, check_recovery
 from pmigd.daemon.gate import Gate
@@ -50,6 +58,8 @@ KEEP_CLOSED: Final = 1000
 PRUNE_EVERY: Final = 100
 FORGET_AFTER_S: Final = 60.0
 JOURNAL_RETRY_S: Final = 2.0
+SETTINGS_WAIT_S: Final = 5.0
+"""How long somebody who changes settings waits for libvirt's answer."""
 
 log = structlog.get_logger()
 
@@ -263,18 +273,18 @@ class Controller:
     async def abort(self, iden: MigrationId, *, by: str, reason: str) -> Migration:
         """Ask for an abort. Raises Refused (wrong_state) when it cannot be aborted any more."""
         migration = self._all[iden]
-        if (problem := engine.may_abort(migration)) is not None:
+        if (problem := may_abort(migration)) is not None:
             raise Refused(problem)
-        await self.apply(iden, ev.AbortAsked(Abort(by, reason, self._now().utc)))
+        await self.apply(iden, ev.AbortAsked(by, reason))
         return self._all[iden]
 
     async def suspend(self, iden: MigrationId, *, by: str) -> Migration:
         """Pause the guest so that it finishes. Raises Refused (wrong_state)."""
-        return await self._control(iden, engine.may_suspend, ev.SuspendAsked(by))
+        return await self._control(iden, may_suspend, ev.SuspendAsked(by))
 
     async def postcopy(self, iden: MigrationId, *, by: str) -> Migration:
         """Switch to post-copy. Raises Refused (wrong_state)."""
-        return await self._control(iden, engine.may_postcopy, ev.PostcopyAsked(by))
+        return await self._control(iden, may_postcopy, ev.PostcopyAsked(by))
 
     async def recover(self, iden: MigrationId, *, by: str) -> Migration:
         """Go on with a broken post-copy.
@@ -283,7 +293,7 @@ class Controller:
         """
         if self._all[iden].state is State.POSTCOPY_PAUSED:
             await check_recovery(self._hypervisor, self._all[iden])
-        return await self._control(iden, engine.may_recover, ev.RecoverAsked(by))
+        return await self._control(iden, may_recover, ev.RecoverAsked(by))
 
     async def settings(self, iden: MigrationId) -> Settings:
         """The settings in force, of a running one as libvirt has them."""
@@ -291,15 +301,7 @@ class Controller:
         if migration.state.terminal:
             raise refuse(Code.WRONG_STATE, f"The migration has {migration.state} already.")
         if migration.state is State.QUEUED:
-            request = migration.request
-            return Settings(
-                max_downtime_ms=request.max_downtime_ms,
-                bandwidth_mib_s=request.bandwidth_mib_s,
-                postcopy_bandwidth_mib_s=request.postcopy_bandwidth_mib_s,
-                compression_cache_bytes=(
-                    request.compression.xbzrle_cache_bytes if request.compression else None
-                ),
-            )
+            return of_request(migration.request)
         return await self._hypervisor.settings(migration.domain)
 
     async def change(
@@ -311,33 +313,42 @@ class Controller:
         priority: int | None = None,
         by: str,
     ) -> Migration:
-        """Change settings of a queued or running one, one after the other.
+        """Ask for other settings of a queued or running one, and wait a little for libvirt.
 
-        Raises Refused with the reason of the first that libvirt refuses; those before it are in
-        force, and noted.
+        What libvirt has not answered by then stays owed; the migration's ledger tells. Raises
+        Refused: wrong_state, or what libvirt refuses first; the others are in force, and noted.
         """
         migration = self._all[iden]
-        if (problem := engine.may_change(migration)) is not None:
+        if (problem := may_change(migration)) is not None:
             raise Refused(problem)
         if priority is not None and migration.state is not State.QUEUED:
             raise refuse(
                 Code.WRONG_STATE, f"A priority is for what waits; this one is {migration.state}."
             )
-        done, refusal = settings, None
-        if migration.state is not State.QUEUED:
-            done = Settings()
-            try:
-                for one in each(settings):
-                    await self._hypervisor.change(migration.domain, one)
-                    done = both(done, one)
-            except Refused as refused:
-                refusal, timeout_s = refused, None
-        request, reason = changed(self._all[iden].request, done, timeout_s, priority)
-        if reason:
-            await self.apply(iden, ev.Changed(request, by, reason))
-        if refusal is not None:
-            raise refusal
+        with self.hub.subscribe(iden) as changes:
+            await self.apply(iden, ev.SetAsked(by, settings, timeout_s, priority))
+            numbers = self._numbers(iden, settings)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SETTINGS_WAIT_S):
+                    while self._pending(iden, numbers) and await changes.get() is not None:
+                        pass
+        for number in numbers:
+            command = ledger.get(self._all[iden], number)
+            if command is not None and command.outcome is Outcome.REFUSED and command.problem:
+                raise Refused(command.problem)
+            if command is not None and command.outcome is Outcome.OVERTAKEN:
+                raise refuse(Code.WRONG_STATE, f"Not changed: {command.waits}.")
         return self._all[iden]
+
+    def _numbers(self, iden: MigrationId, settings: Settings) -> list[int]:
+        """The numbers of the commands that stand for `settings`."""
+        wanted = {kind: value for kind, value, _ in given(settings)}
+        newest = {c.kind: c for c in self._all[iden].commands if c.kind in wanted}
+        return [c.id for kind, c in newest.items() if c.value == wanted[kind]]
+
+    def _pending(self, iden: MigrationId, numbers: list[int]) -> bool:
+        found = (ledger.get(self._all[iden], number) for number in numbers)
+        return any(c is not None and c.pending for c in found)
 
     async def _control(
         self,
@@ -355,7 +366,7 @@ class Controller:
         migration = self._all[iden]
         if migration.state is verdict:
             return migration
-        if (problem := engine.may_resolve(migration)) is not None:
+        if (problem := may_resolve(migration)) is not None:
             raise Refused(problem)
         await self.apply(iden, ev.Resolved(verdict, by))
         return self._all[iden]
@@ -401,7 +412,6 @@ class Controller:
             destination=self.host if incoming else "",
             direction=direction,
             external=True,
-            call=Call.LOST,
             state=state,
             created_at=now.utc,
             started_at=now.utc,
@@ -578,6 +588,8 @@ class Controller:
         else:
             step = await self._durable(before, step, now)
         self._settle(before, step.migration)
+        if actor.conductor is not None:
+            actor.conductor.follow(step.migration)
         if step.effects:
             if actor.conductor is None:
                 actor.conductor = Conductor(
@@ -602,15 +614,12 @@ class Controller:
             await self._write(step, now)
         except JournalError as error:
             self._dirty.add(before.id)
-            if any(isinstance(effect, Perform | Recover) for effect in step.effects):
-                # The call was not made, and without a record of it it must not be made.
-                problem = Problem(Code.JOURNAL_UNAVAILABLE, str(error))
-                return engine.step(before, ev.PrepareFailed(problem), now)
             # What runs is watched and controlled on; keep_journal() writes it down later.
+            return engine.withhold(step, Problem(Code.JOURNAL_UNAVAILABLE, str(error)), now)
         return step
 
     async def _write(self, step: engine.Step, now: Now) -> None:
-        names = tuple(type(effect).__name__ for effect in step.effects)
+        names = tuple(map(_name_of, step.effects))
         await self._journal.write(Entry(step.migration, _stamp(now), names))
         self._dirty.discard(step.migration.id)
 
@@ -666,10 +675,19 @@ class _Applied:
 def _kinds(before: Migration | None, after: Migration) -> Iterable[ChangeKind]:
     if before is None or before.state is not after.state:
         yield "state"
-    elif before.actions != after.actions:
+    elif _told(before) != _told(after):
         yield "action"
     elif before.progress != after.progress:
         yield "progress"
+
+
+def _told(m: Migration) -> list[tuple[object, ...]]:
+    """What is news of a ledger: not each try."""
+    return [(c.id, c.outcome, c.waits) for c in m.commands]
+
+
+def _name_of(effect: Effect) -> str:
+    return effect.command.kind.value if isinstance(effect, Do) else type(effect).__name__
 
 
 def _stamp(now: Now) -> str:

@@ -93,9 +93,9 @@ class Watcher:
             job, sample = await self._hypervisor.sample(migration.domain)
             if sample is not None:
                 if migration.id not in self._limits:
-                    limit = await self._hypervisor.downtime_limit_ms(migration.domain)
-                    if limit is not None:
-                        self._limits[migration.id] = limit
+                    settings = await self._hypervisor.settings(migration.domain)
+                    if settings.max_downtime_ms is not None:
+                        self._limits[migration.id] = settings.max_downtime_ms
                 sample = replace(sample, downtime_limit_ms=self._limits.get(migration.id))
             self._controller.post(migration.id, ev.Sampled(job, sample))
         except Refused as refused:

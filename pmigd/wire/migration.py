@@ -10,6 +10,7 @@ import msgspec
 
 from pmigd.core import model
 from pmigd.core.checks import Checked
+from pmigd.core.commands import REQUEST, Command, Kind, Outcome
 from pmigd.core.problem import Problem as CoreProblem
 from pmigd.wire.request import AutoConvergeRequest, CompressionRequest, MigrationRequest
 
@@ -105,12 +106,23 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Action(msgspec.Struct, frozen=True):
-    """Something a policy or a person did."""
+    """An entry of the ledger: what a person, a policy or pmigd wanted, and what became of it.
 
+    ``id`` counts from 1; what is missing in between was left out of a long record. ``outcome`` is
+    ``pending`` until it is known: then ``waits`` says why it takes so long, null while there is
+    nothing to say. ``problem`` says why libvirt refused it. ``at`` is when it was asked for and
+    ``ended_at`` when its outcome was known.
+    """
+
+    id: int
     at: datetime
     action: str
     by: str
     reason: str
+    outcome: Literal["pending", "done", "refused", "overtaken"]
+    waits: str | None
+    problem: Problem | None
+    ended_at: datetime | None
 
 
 class Migration(msgspec.Struct, frozen=True):
@@ -239,7 +251,7 @@ def migration_view(m: model.Migration, waiting: model.Waiting | None) -> Migrati
         waiting_for=_waiting_view(waiting) if waiting else None,
         progress=_progress_view(m.progress) if m.progress else None,
         result=_result_view(m.result) if m.result else None,
-        actions=tuple(Action(a.at, a.action, a.by, a.reason) for a in m.actions),
+        actions=tuple(map(_action_view, filter(_is_news, m.commands))),
         adopted=m.adopted,
         created_at=m.created_at,
         started_at=m.started_at,
@@ -247,6 +259,26 @@ def migration_view(m: model.Migration, waiting: model.Waiting | None) -> Migrati
         submitted_by=m.submitted_by,
         request=None if m.external else _request_view(m.request),
         trace_id=m.trace.trace_id if m.trace is not None else None,
+    )
+
+
+def _is_news(c: Command) -> bool:
+    """Whether it is more than the request itself being carried out."""
+    as_asked = c.kind is Kind.PERFORM or c.by == REQUEST
+    return not as_asked or c.outcome is Outcome.REFUSED or bool(c.pending and c.waits)
+
+
+def _action_view(c: Command) -> Action:
+    return Action(
+        id=c.id,
+        at=c.at,
+        action=c.action,
+        by=c.by,
+        reason=c.reason,
+        outcome=c.outcome.value,
+        waits=c.waits or None,
+        problem=problem_view(c.problem) if c.problem is not None else None,
+        ended_at=c.ended_at,
     )
 
 

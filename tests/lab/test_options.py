@@ -263,7 +263,12 @@ class TestControls:
         assert settings["max_downtime_ms"] == 200
         assert settings["bandwidth_mib_s"] == 2
         assert settings["timeout_s"] == 900
-        assert "max downtime 200 ms" in a.get(m["id"])["actions"][-1]["reason"]
+        told = {entry["reason"]: entry["outcome"] for entry in a.get(m["id"])["actions"]}
+        assert told == {
+            "max downtime 200 ms": "done",
+            "bandwidth 2 MiB/s": "done",
+            "timeout 900 s": "done",
+        }
         a.call("PATCH", path, {"bandwidth_mib_s": 0})
         a.end(m["id"])
         assert a.call("PATCH", path, {"timeout_s": 1}, 409)["code"] == "wrong_state"

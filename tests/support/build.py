@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pmigd.core import engine
 from pmigd.core import events as ev
+from pmigd.core.commands import Kind
+from pmigd.core.effects import Do, Look
 from pmigd.core.model import (
     Because,
     Domain,
@@ -22,6 +24,7 @@ from pmigd.core.model import (
     Target,
     View,
 )
+from pmigd.core.problem import Problem
 
 T0 = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 TARGET = Target("hostb", "qemu+tls://hostb/system")
@@ -79,12 +82,49 @@ def sample(**figures: Any) -> Sample:
 PREPARED = ev.Prepared(PLAN, because_before=Because.OTHER, paused_before=False)
 
 
-def play(m: Migration, *events: ev.Event, start: float = 0.0) -> engine.Step:
+@dataclass(frozen=True)
+class Reply:
+    """What comes of the newest command of `kinds`: an answer that finds its number by itself."""
+
+    kinds: tuple[Kind, ...]
+    problem: Problem | None = None
+    made: bool = True
+    found: bool = True
+
+    def to(self, m: Migration) -> ev.Answered:
+        """The event for `m`; number 0, which is nobody's, where it has no such command."""
+        numbers = [c.id for c in m.commands if c.kind in self.kinds]
+        return ev.Answered(max(numbers, default=0), self.problem, self.made, self.found)
+
+
+def returned(problem: Problem | None = None) -> Reply:
+    """The migrate call comes back."""
+    return Reply((Kind.PERFORM, Kind.RECOVER), problem)
+
+
+def replied(kind: Kind, problem: Problem | None = None, **what: bool) -> Reply:
+    """libvirt answers a command."""
+    return Reply((kind,), problem, **what)
+
+
+def play(m: Migration, *events: ev.Event | Reply, start: float = 0.0) -> engine.Step:
     """Apply `events` one tenth of a second apart; the effects are those of the last one."""
     step = engine.Step(m)
     for number, event in enumerate(events):
+        if isinstance(event, Reply):
+            event = event.to(step.migration)
         step = engine.step(step.migration, event, at(start + number / 10))
     return step
+
+
+def done(step: engine.Step) -> list[tuple[Kind, int | None]]:
+    """The commands that a step has carried out, each with its value."""
+    return [(e.command.kind, e.command.value) for e in step.effects if isinstance(e, Do)]
+
+
+def looks(step: engine.Step) -> list[float]:
+    """For when a step asks for looks at both ends, in seconds from then."""
+    return [effect.after_s for effect in step.effects if isinstance(effect, Look)]
 
 
 def transferring(**changes: Any) -> Migration:

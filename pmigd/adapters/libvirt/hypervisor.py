@@ -29,7 +29,7 @@ from pmigd.adapters.pool import CallPool, Observer, Overdue, run_in_thread
 from pmigd.core import events as ev
 from pmigd.core.facts import DestinationFacts, GuestFacts, Question
 from pmigd.core.model import Direction, Domain, Flow, Job, Plan, Power, Sample, Target, View
-from pmigd.core.ports import DomainFacts, HostFacts, OwnHost, Settings, Ticket
+from pmigd.core.ports import DomainFacts, HostFacts, NotMade, OwnHost, Permit, Settings, Ticket
 from pmigd.core.problem import Code, Problem, Refused, refuse
 
 T = TypeVar("T")
@@ -94,6 +94,7 @@ class LocalHypervisor:
         self._answers = False
         self._callback_ids: list[int] = []
         self._facts = HostFacts()
+        self._out: dict[str, set[asyncio.Future[bool]]] = {}
         self._overdue: dict[str, set[object]] = {}
         self._lost = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -330,17 +331,6 @@ class LocalHypervisor:
         async with self._sampling:
             return await self._call("job_stats", stats, CALL_DEADLINE_S)
 
-    async def downtime_limit_ms(self, domain: Domain) -> int | None:
-        """The pause that QEMU aims to stay under; None where it does not say."""
-
-        def limit(connection: libvirt.virConnect) -> int | None:
-            return _told(
-                lambda: connection.lookupByUUIDString(domain.uuid).migrateGetMaxDowntime(0)
-            )
-
-        async with self._sampling:
-            return await self._call("get_max_downtime", limit, CALL_DEADLINE_S)
-
     async def look_here(
         self, domain: Domain, *, completed: Direction | None
     ) -> tuple[View, Sample | None]:
@@ -352,33 +342,58 @@ class LocalHypervisor:
         except Refused as refused:
             return View(Power.UNKNOWN, detail=refused.problem.detail), None
 
-    async def abort_job(self, domain: Domain) -> bool:
+    # Commands
+
+    async def _command(
+        self,
+        name: str,
+        domain: Domain,
+        permit: Permit,
+        act: Callable[[libvirt.virDomain], object],
+        *,
+        may: Callable[[libvirt.virDomain], bool],
+    ) -> bool:
+        """Act on a domain if it `may` be done and is still wanted, both known right before."""
+
+        def look_and_act(connection: libvirt.virConnect) -> bool:
+            found = connection.lookupByUUIDString(domain.uuid)
+            if not may(found):
+                return False
+            if not permit.wanted:
+                raise NotMade(Problem(Code.CANCELLED, f"'{name}' is not wanted any more."))
+            try:
+                act(found)
+            except libvirt.libvirtError:
+                if not may(found):
+                    return False  # it ended between the two calls
+                raise
+            return True
+
+        call = asyncio.ensure_future(self._call(name, look_and_act, CALL_DEADLINE_S))
+        out = self._out.setdefault(domain.uuid, set())
+        out.add(call)
+        call.add_done_callback(out.discard)
+        return await call
+
+    async def quiet(self, domain: Domain) -> None:
+        """Return when no command for this domain is out any more."""
+        if out := self._out.get(domain.uuid):
+            await asyncio.wait(out)
+
+    async def abort_job(self, domain: Domain, permit: Permit) -> bool:
         """Abort the outgoing migration job.
 
         Only a job that libvirt calls an outgoing migration is aborted, not whatever else may hold
         the domain by now. libvirt refuses in post-copy, where an abort would lose the guest.
         """
+        return await self._command(
+            "abort_job", domain, permit, lambda found: found.abortJob(), may=_leaves
+        )
 
-        def abort(connection: libvirt.virConnect) -> bool:
-            found = connection.lookupByUUIDString(domain.uuid)
-            if _job(found) is not Job.OUTGOING:
-                return False
-            try:
-                found.abortJob()
-            except libvirt.libvirtError:
-                if _job(found) is not Job.OUTGOING:
-                    return False  # it ended between the two calls
-                raise
-            return True
-
-        return await self._call("abort_job", abort, CALL_DEADLINE_S)
-
-    async def start_postcopy(self, domain: Domain) -> None:
+    async def start_postcopy(self, domain: Domain, permit: Permit) -> bool:
         """Switch the running migration to post-copy."""
-        await self._call(
-            "start_postcopy",
-            lambda c: c.lookupByUUIDString(domain.uuid).migrateStartPostCopy(0),
-            CALL_DEADLINE_S,
+        return await self._command(
+            "start_postcopy", domain, permit, lambda d: d.migrateStartPostCopy(0), may=_leaves
         )
 
     async def settings(self, domain: Domain) -> Settings:
@@ -401,11 +416,10 @@ class LocalHypervisor:
 
         return await self._call("get_settings", ask, CALL_DEADLINE_S)
 
-    async def change(self, domain: Domain, settings: Settings) -> None:
+    async def change(self, domain: Domain, settings: Settings, permit: Permit) -> bool:
         """Change those that are not None, in order; the first refusal ends it."""
 
-        def change(connection: libvirt.virConnect) -> None:
-            found = connection.lookupByUUIDString(domain.uuid)
+        def change(found: libvirt.virDomain) -> None:
             if settings.max_downtime_ms is not None:
                 found.migrateSetMaxDowntime(settings.max_downtime_ms, 0)
             if settings.bandwidth_mib_s is not None:
@@ -418,19 +432,15 @@ class LocalHypervisor:
             if settings.compression_cache_bytes is not None:
                 found.migrateSetCompressionCache(settings.compression_cache_bytes, 0)
 
-        await self._call("change_settings", change, CALL_DEADLINE_S)
+        return await self._command("change_settings", domain, permit, change, may=_leaves)
 
-    async def suspend(self, domain: Domain) -> None:
+    async def suspend(self, domain: Domain, permit: Permit) -> bool:
         """Pause the guest."""
-        await self._call(
-            "suspend", lambda c: c.lookupByUUIDString(domain.uuid).suspend(), CALL_DEADLINE_S
-        )
+        return await self._command("suspend", domain, permit, lambda d: d.suspend(), may=_leaves)
 
-    async def resume(self, domain: Domain) -> None:
+    async def resume(self, domain: Domain, permit: Permit) -> bool:
         """Let the guest run on."""
-        await self._call(
-            "resume", lambda c: c.lookupByUUIDString(domain.uuid).resume(), CALL_DEADLINE_S
-        )
+        return await self._command("resume", domain, permit, lambda d: d.resume(), may=_rests)
 
     # The migrate call
 
@@ -557,12 +567,22 @@ class _Perform:
         self._resume = resume
         self._domain = domain
         self._plan = plan
-        self._cancelled = threading.Event()
+        self._lock = threading.Lock()
+        self._made = False
+        self._withdrawn = False
         self._answer = run_in_thread(f"pmigd-perform-{domain.name}", self._run)
 
-    def cancel(self) -> None:
+    def withdraw(self) -> bool:
         """Prevent the call if it was not made yet."""
-        self._cancelled.set()
+        with self._lock:
+            self._withdrawn = not self._made
+            return self._withdrawn
+
+    def _begins(self) -> bool:
+        """Decided once, right before the call: it is made, or never."""
+        with self._lock:
+            self._made = not self._withdrawn
+            return self._made
 
     def answer(self) -> Awaitable[Problem | None]:
         """What the call came back with; cancelling the wait does not end the call."""
@@ -572,6 +592,8 @@ class _Perform:
         """Be the client of both daemons; neither needs to reach the other's libvirt."""
         destination = libvirt.open(self._plan.target.uri)
         try:
+            if not self._begins():
+                raise _withdrawn()
             domain.migrate3(destination, params, flags)
         finally:
             _close_quietly(destination)
@@ -580,26 +602,30 @@ class _Perform:
         try:
             connection = libvirt.open(self._uri)
         except libvirt.libvirtError as error:
-            return Problem(Code.LIBVIRT_UNAVAILABLE, words_of(error))
+            raise NotMade(Problem(Code.LIBVIRT_UNAVAILABLE, words_of(error))) from error
         try:
             domain = connection.lookupByUUIDString(self._domain.uuid)
-            if self._cancelled.is_set():
-                return Problem(Code.CANCELLED, "It was cancelled before libvirt was called.")
             flags = translate.flags_of(self._plan)
             if self._resume:
                 flags |= libvirt.VIR_MIGRATE_POSTCOPY_RESUME
             params = translate.params_of(self._plan)
             if self._plan.request.flow is Flow.P2P:
+                if not self._begins():
+                    raise _withdrawn()
                 domain.migrateToURI3(self._plan.target.uri, params, flags)
             else:
                 self._direct(domain, params, flags)
         except libvirt.libvirtError as error:
             return problem_of(error)
         except Refused as refused:
-            return refused.problem
+            raise NotMade(refused.problem) from refused
         finally:
             _close_quietly(connection)
         return None
+
+
+def _withdrawn() -> NotMade:
+    return NotMade(Problem(Code.CANCELLED, "It was cancelled before libvirt was called."))
 
 
 def _told(question: Callable[[], int | None]) -> int | None:
@@ -646,6 +672,17 @@ def _job(domain: libvirt.virDomain) -> Job:
         return translate.job_of(domain.jobStats(0))
     except libvirt.libvirtError as error:
         return _job_without_stats(error)
+
+
+def _leaves(domain: libvirt.virDomain) -> bool:
+    """Whether an outgoing migration of it runs now."""
+    return _job(domain) is Job.OUTGOING
+
+
+def _rests(domain: libvirt.virDomain) -> bool:
+    """Whether it is paused and nothing goes on about it."""
+    view, _ = _view(domain, with_job=True)
+    return view.power is Power.PAUSED and view.job is Job.NONE
 
 
 def _job_without_stats(error: libvirt.libvirtError) -> Job:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Final, Literal, get_args
 
 from pmigd.adapters.metrics.snapshot import LeaseState
+from pmigd.core.commands import Command, Kind
 from pmigd.core.holdings import Resource
-from pmigd.core.model import Action, Direction, Migration, Mode, State, Transport
+from pmigd.core.model import Direction, Migration, Mode, State, Transport
 from pmigd.core.problem import Reason
 
 DIRECTIONS: Final = tuple(str(value) for value in Direction)
@@ -113,19 +114,16 @@ def phase_of(m: Migration) -> str | None:
     return phase
 
 
-def action_of(action: Action) -> str | None:
-    """The label of something that was done to a migration; None if it is not counted.
-
-    What ``pmigd`` notes about an action (that libvirt refused it) is not another action.
-    """
-    match action.action, action.by:
-        case "abort", "policy":
+def action_of(command: Command) -> str | None:
+    """The label of something that was asked for; None if it is not counted."""
+    match command.kind, command.by:
+        case Kind.ABORT, "policy":
             return "abort_timeout"
-        case "suspend", by if by != "pmigd":
+        case Kind.SUSPEND, _:
             return "force_switchover"
-        case "postcopy", by if by != "pmigd":
+        case Kind.POSTCOPY, _:
             return "switch_postcopy"
-        case "recover", by if by != "pmigd":
+        case Kind.RECOVER, _:
             return "postcopy_recover"
         case _:
             return None

@@ -84,8 +84,8 @@ EXPECTED: Final = _gauge(
 LIMIT: Final = _gauge("downtime_limit_seconds", "Pause that QEMU aims to stay under.", _UNTOLD)
 BANDWIDTH: Final = _gauge(
     "bandwidth_limit_bytes_per_second",
-    "Limit that was asked for.",
-    f"{_OVER}; unlimited; started by others",
+    "Limit in force.",
+    f"{_OVER}; unlimited",
 )
 THROTTLE: Final = _gauge(
     "cpu_throttle_ratio", "Share of CPU time that QEMU takes from the guest.", _UNTOLD
@@ -157,13 +157,20 @@ def _info_labels(m: Migration) -> list[str]:
 def _figures(
     m: Migration, progressed_at: datetime | None
 ) -> Iterator[tuple[Family, float | int | None]]:
-    bandwidth = m.request.bandwidth_mib_s
+    bandwidth = _bandwidth_mib_s(m)
     yield START, m.started_at.timestamp() if m.started_at is not None else None
     yield DEADLINE, _deadline(m)
     yield PROGRESS, progressed_at.timestamp() if progressed_at is not None else None
-    yield BANDWIDTH, bandwidth * MIB if bandwidth and not m.external else None
+    yield BANDWIDTH, bandwidth * MIB if bandwidth else None
     if m.progress is not None:
         yield from _sampled(m.progress)
+
+
+def _bandwidth_mib_s(m: Migration) -> int | None:
+    """The limit in force as libvirt says it; until it has said so, what was asked for."""
+    if m.in_force is not None and m.in_force.bandwidth_mib_s is not None:
+        return m.in_force.bandwidth_mib_s
+    return None if m.external else m.request.bandwidth_mib_s
 
 
 def _deadline(m: Migration) -> float | None:

@@ -193,8 +193,9 @@ class MigrationFigures:
         if has_begun(after) and not track.started:
             track.started = True
             self._count_start(after)
-        for action in after.actions[len(before.actions) if before is not None else 0 :]:
-            if label := labels.action_of(action):
+        known = before.numbered if before is not None else 0
+        for command in after.commands:
+            if command.id > known and (label := labels.action_of(command)):
                 self._actions.labels(label).inc()
         track.postcopy.step(before.state if before is not None else None, after.state, self._mono())
         for sample in _new_samples(before, after):

@@ -26,7 +26,7 @@ from structlog.testing import capture_logs
 from pmigd.adapters.tracing import Tracing, to_collector
 from pmigd.core import engine
 from pmigd.core import events as ev
-from pmigd.core.model import Abort, Direction, Job, Migration, Postcopy, State
+from pmigd.core.model import Direction, Job, Migration, Postcopy, State
 from pmigd.core.problem import Code, Problem
 from pmigd.core.trace import Trace
 from tests.support.build import (
@@ -36,8 +36,10 @@ from tests.support.build import (
     PREPARED,
     RUNS_AGAIN,
     T0,
+    Reply,
     at,
     migration,
+    returned,
     sample,
 )
 from tests.support.collector import Collector
@@ -57,10 +59,12 @@ class Story:
         self.migration = migration(**changes)
         self.tracing.changed(None, self.migration)
 
-    def happens(self, *events: ev.Event, every_s: float = 1.0) -> Migration:
+    def happens(self, *events: ev.Event | Reply, every_s: float = 1.0) -> Migration:
         for event in events:
             self.now += every_s
             before = self.migration
+            if isinstance(event, Reply):
+                event = event.to(before)
             self.migration = engine.step(before, event, at(self.now)).migration
             self.tracing.changed(before, self.migration)
         return self.migration
@@ -100,7 +104,7 @@ SUCCEEDS = (
     ev.Sampled(Job.OUTGOING, sample()),
     ev.SwitchedOver(),
     ev.Left(),
-    ev.CallReturned(None),
+    returned(None),
     GONE,
 )
 
@@ -202,14 +206,14 @@ def test_a_failure_is_an_error_with_its_code_and_without_libvirts_words() -> Non
 
 def test_a_cancelled_one_is_no_error() -> None:
     story = Story(trace=OWN)
-    asked = ev.AbortAsked(Abort("root", "asked for by root", T0))
-    story.happens(*SUCCEEDS[:3], asked, ev.CallReturned(Problem(Code.CONNECTION_BROKE, "")))
+    asked = ev.AbortAsked("root", "asked for by root")
+    story.happens(*SUCCEEDS[:3], asked, returned(Problem(Code.CONNECTION_BROKE, "")))
     story.happens(ev.Looked(RUNS_AGAIN, ABSENT))
     whole = story.whole
     assert story.migration.state is State.CANCELLED
     assert whole.status.status_code is StatusCode.UNSET
     assert (whole.attributes or {})["pmigd.state"] == "cancelled"
-    assert [event.name for event in whole.events] == ["abort"]
+    assert [event.name for event in whole.events] == ["perform", "abort"]
 
 
 def test_every_stretch_of_a_state_is_a_span() -> None:

@@ -7,21 +7,11 @@ from typing import ClassVar
 
 import pytest
 
-from pmigd.core import engine
+from pmigd.core import controls, engine
 from pmigd.core import events as ev
-from pmigd.core.effects import (
-    AbortJob,
-    Look,
-    Perform,
-    Prepare,
-    Recover,
-    ResumeSource,
-    SetMaxDowntime,
-    StartPostcopy,
-    SuspendGuest,
-)
+from pmigd.core.commands import Kind, Outcome
+from pmigd.core.effects import Look, Prepare, Wake
 from pmigd.core.model import (
-    Abort,
     Call,
     Direction,
     Job,
@@ -41,7 +31,6 @@ from tests.support.build import (
     LEFT,
     LEFT_PAUSED,
     MIGRATING,
-    PLAN,
     POSTCOPY_BROKEN,
     POSTCOPY_BROKEN_THERE,
     POSTCOPY_HERE,
@@ -52,14 +41,18 @@ from tests.support.build import (
     T0,
     USER_PAUSED,
     at,
+    done,
+    looks,
     migration,
     play,
+    replied,
+    returned,
     sample,
     transferring,
 )
 
 BROKE = Problem(Code.CONNECTION_BROKE, "Connection reset by peer")
-ABORT = ev.AbortAsked(Abort("root", "asked for by root", T0))
+ABORT = ev.AbortAsked("root", "asked for by root")
 
 
 def test_the_way_of_a_migration_that_succeeds() -> None:
@@ -69,7 +62,7 @@ def test_the_way_of_a_migration_that_succeeds() -> None:
 
     step = play(step.migration, PREPARED)
     assert step.migration.call is Call.MADE
-    assert step.effects == (Perform(PLAN),)
+    assert done(step) == [(Kind.PERFORM, None)]
 
     step = play(step.migration, ev.Sampled(Job.OUTGOING, sample()))
     assert step.migration.state is State.PRECOPY
@@ -79,7 +72,7 @@ def test_the_way_of_a_migration_that_succeeds() -> None:
 
     step = play(step.migration, ev.Left(), ev.Completed(sample(downtime_ms=40, downtime_net_ms=30)))
     assert step.migration.state is State.FINISHING
-    step = play(step.migration, ev.CallReturned(None))
+    step = play(step.migration, returned(None))
     assert step.effects == (Look(),)
 
     step = play(step.migration, ev.Looked(LEFT, ARRIVED), start=2)
@@ -91,7 +84,7 @@ def test_the_way_of_a_migration_that_succeeds() -> None:
 
 
 def test_a_success_reported_by_libvirt_is_none_until_the_destination_shows_the_guest() -> None:
-    step = play(transferring(), ev.CallReturned(None), ev.Looked(LEFT, SILENT))
+    step = play(transferring(), returned(None), ev.Looked(LEFT, SILENT))
     assert step.migration.state is State.FINISHING
     assert isinstance(step.effects[0], Look)
     for _ in range(engine.LOOKS_UNTIL_UNRESOLVED):
@@ -107,12 +100,12 @@ def test_a_success_reported_by_libvirt_is_none_until_the_destination_shows_the_g
 
 
 def test_an_error_of_the_call_is_no_failure_when_the_guest_arrived() -> None:
-    step = play(transferring(), ev.CallReturned(BROKE), ev.Looked(ABSENT, ARRIVED))
+    step = play(transferring(), returned(BROKE), ev.Looked(ABSENT, ARRIVED))
     assert step.migration.state is State.SUCCEEDED
 
 
 def test_a_failure_keeps_the_words_of_libvirt() -> None:
-    step = play(transferring(), ev.CallReturned(BROKE), ev.Looked(RUNS, ABSENT))
+    step = play(transferring(), returned(BROKE), ev.Looked(RUNS, ABSENT))
     assert step.migration.state is State.FAILED
     assert step.migration.problem == BROKE
     assert step.migration.result is not None
@@ -121,14 +114,14 @@ def test_a_failure_keeps_the_words_of_libvirt() -> None:
 
 def test_a_forecast_of_the_pause_is_never_given_as_the_pause() -> None:
     m = play(transferring(), ev.Sampled(Job.OUTGOING, sample(downtime_ms=300))).migration
-    step = play(m, ev.CallReturned(None), ev.Looked(ABSENT, ARRIVED))
+    step = play(m, returned(None), ev.Looked(ABSENT, ARRIVED))
     assert step.migration.state is State.SUCCEEDED
     assert step.migration.result is not None
     assert step.migration.result.downtime_ms is None
 
 
 def test_a_call_that_ended_while_its_job_goes_on_is_watched_on() -> None:
-    step = play(transferring(), ev.CallReturned(BROKE), ev.Looked(MIGRATING, INCOMING))
+    step = play(transferring(), returned(BROKE), ev.Looked(MIGRATING, INCOMING))
     assert step.migration.state is State.PRECOPY
     assert step.migration.call is Call.LOST
     step = play(step.migration, ev.Sampled(Job.NONE, None))
@@ -176,33 +169,35 @@ class TestAbort:
 
     def test_before_libvirts_job_has_begun_is_tried_again(self) -> None:
         step = play(migration(), ev.Admitted(), PREPARED, ABORT)
-        assert step.effects == (AbortJob(),)
-        step = play(step.migration, ev.AbortAnswered(None, no_job=True))
-        assert step.effects == (AbortJob(engine.ABORT_RETRY_S),)
+        assert done(step) == [(Kind.ABORT, None)]
+        step = play(step.migration, replied(Kind.ABORT, found=False))
+        (wake,) = step.effects
+        assert isinstance(wake, Wake)
+        assert done(play(step.migration, ev.Ticked(), start=1)) == [(Kind.ABORT, None)]
 
     def test_ends_as_cancelled_when_the_guest_stayed(self) -> None:
         aborted = Problem(Code.ABORTED_ELSEWHERE, "operation aborted")
-        step = play(transferring(), ABORT, ev.AbortAnswered(None), ev.CallReturned(aborted))
+        step = play(transferring(), ABORT, replied(Kind.ABORT), returned(aborted))
         step = play(step.migration, ev.Looked(RUNS, ABSENT))
         assert step.migration.state is State.CANCELLED
         assert step.migration.problem is not None
         assert step.migration.problem.code is Code.CANCELLED
 
     def test_that_came_too_late_is_a_success(self) -> None:
-        step = play(transferring(), ABORT, ev.CallReturned(None), ev.Looked(ABSENT, ARRIVED))
+        step = play(transferring(), ABORT, returned(None), ev.Looked(ABSENT, ARRIVED))
         assert step.migration.state is State.SUCCEEDED
 
     def test_is_refused_in_postcopy_where_it_would_lose_the_guest(self) -> None:
         m = play(transferring(), ev.SwitchedOver(), ev.PostcopyBegan()).migration
         assert m.state is State.POSTCOPY
-        problem = engine.may_abort(m)
+        problem = controls.may_abort(m)
         assert problem is not None
         assert problem.code is Code.WRONG_STATE
         assert play(m, ABORT).effects == ()
 
     def test_by_somebody_else_is_cancelled_too(self) -> None:
         aborted = Problem(Code.ABORTED_ELSEWHERE, "operation aborted")
-        step = play(transferring(), ev.CallReturned(aborted), ev.Looked(RUNS, ABSENT))
+        step = play(transferring(), returned(aborted), ev.Looked(RUNS, ABSENT))
         assert step.migration.state is State.CANCELLED
         assert step.migration.problem == aborted
 
@@ -213,9 +208,10 @@ class TestAbort:
     def test_goes_on_after_a_restart(self) -> None:
         m = play(transferring(), ABORT).migration
         step = play(m, ev.Restarted(), start=60)
-        assert step.effects == (AbortJob(), Look())
-        step = play(step.migration, ev.Looked(MIGRATING, INCOMING))
-        assert step.effects == (AbortJob(),)
+        assert (done(step), looks(step)) == ([(Kind.ABORT, None)], [0.0])
+        step = play(step.migration, replied(Kind.ABORT), ev.Looked(MIGRATING, INCOMING))
+        # libvirt took it, and its job goes on: it is owed again.
+        assert done(step) == [(Kind.ABORT, None)]
 
 
 class TestTimeout:
@@ -223,8 +219,8 @@ class TestTimeout:
         m = transferring(request={"timeout_s": 5})
         assert play(m, ev.Ticked(), start=4).effects == ()
         step = play(m, ev.Ticked(), start=6)
-        assert step.effects == (AbortJob(),)
-        step = play(step.migration, ev.CallReturned(Problem(Code.ABORTED_ELSEWHERE, "")))
+        assert done(step) == [(Kind.ABORT, None)]
+        step = play(step.migration, returned(Problem(Code.ABORTED_ELSEWHERE, "")))
         step = play(step.migration, ev.Looked(RUNS, ABSENT))
         assert step.migration.state is State.FAILED
         assert step.migration.problem is not None
@@ -235,7 +231,7 @@ class TestTimeout:
         preparing = play(migration(request=request), ev.Admitted(), PREPARED).migration
         assert play(preparing, ev.Ticked(), start=9).effects == ()
         step = play(transferring(request=request), ev.Ticked(), start=9)
-        assert step.effects == (SuspendGuest(),)
+        assert done(step) == [(Kind.SUSPEND, None)]
         assert step.migration.suspended
         assert play(step.migration, ev.Ticked(), start=20).effects == ()
 
@@ -243,22 +239,33 @@ class TestTimeout:
         m = transferring(request={"timeout_s": 5, "on_timeout": OnTimeout.CONTINUE})
         step = play(m, ev.Ticked(), start=6)
         assert step.effects == ()
-        assert step.migration.actions[-1].action == "continue"
+        assert step.migration.commands[-1].kind is Kind.CONTINUE
         assert play(step.migration, ev.Ticked(), start=7).migration == step.migration
 
     def test_still_holds_after_a_restart(self) -> None:
         m = transferring(request={"timeout_s": 5})
         m = play(m, ev.Restarted(), ev.Looked(MIGRATING, INCOMING), start=3).migration
-        assert play(m, ev.Ticked(), start=6).effects == (AbortJob(),)
+        assert done(play(m, ev.Ticked(), start=6)) == [(Kind.ABORT, None)]
 
     def test_resumes_the_guest_that_it_paused_when_the_migration_fails(self) -> None:
         m = transferring(request={"timeout_s": 5, "on_timeout": OnTimeout.SUSPEND})
         m = play(m, ev.Ticked(), start=9).migration
-        step = play(m, ev.CallReturned(BROKE), ev.Looked(USER_PAUSED, ABSENT))
-        assert step.effects == (ResumeSource(),)
-        step = play(step.migration, ev.ResumeAnswered(None), ev.Looked(RUNS, ABSENT))
+        step = play(m, returned(BROKE), ev.Looked(USER_PAUSED, ABSENT))
+        assert done(step) == [(Kind.RESUME, None)]
+        step = play(
+            step.migration, replied(Kind.SUSPEND), replied(Kind.RESUME), ev.Looked(RUNS, ABSENT)
+        )
         assert step.migration.state is State.FAILED
         assert step.migration.problem == BROKE
+
+    def test_does_not_end_while_the_guest_may_yet_be_paused(self) -> None:
+        m = transferring(request={"timeout_s": 5, "on_timeout": OnTimeout.SUSPEND})
+        m = play(m, ev.Ticked(), start=9).migration
+        step = play(m, returned(BROKE), ev.Looked(RUNS, ABSENT))
+        assert step.migration.open
+        assert looks(step)
+        step = play(step.migration, replied(Kind.SUSPEND), ev.Looked(USER_PAUSED, ABSENT))
+        assert done(step) == [(Kind.RESUME, None)]
 
 
 class TestPostcopy:
@@ -267,38 +274,51 @@ class TestPostcopy:
     def test_is_started_when_somebody_asks_and_only_where_it_was_allowed(self) -> None:
         asked = ev.PostcopyAsked("root")
         assert play(transferring(), asked).effects == ()
-        assert engine.may_postcopy(transferring()) is not None
+        assert controls.may_postcopy(transferring()) is not None
         step = play(transferring(request=self.ALLOWED), asked)
-        assert step.effects == (StartPostcopy(),)
-        assert step.migration.actions[-1].by == "root"
+        assert done(step) == [(Kind.POSTCOPY, None)]
+        assert step.migration.commands[-1].by == "root"
         assert play(step.migration, asked).effects == ()
 
     def test_is_tried_again_while_qemu_is_not_ready(self) -> None:
         m = play(transferring(request=self.ALLOWED), ev.PostcopyAsked("root")).migration
-        refused = ev.PostcopyAnswered(Problem(Code.REFUSED_BY_LIBVIRT, "not started"))
-        assert play(m, refused).effects == (StartPostcopy(engine.POSTCOPY_RETRY_S),)
-        assert play(m, ev.PostcopyBegan(), refused).effects == ()
+        refused = replied(Kind.POSTCOPY, Problem(Code.REFUSED_BY_LIBVIRT, "not started"))
+        step = play(m, refused)
+        assert step.effects == (Wake(0.5),)
+        assert done(play(step.migration, ev.Ticked(), start=1)) == [(Kind.POSTCOPY, None)]
+        assert done(play(m, ev.PostcopyBegan(), refused, ev.Ticked(), start=2)) == []
+
+    def test_that_qemu_refuses_for_good_is_told_and_can_be_asked_for_again(self) -> None:
+        m = play(transferring(request=self.ALLOWED), ev.PostcopyAsked("root")).migration
+        refused = replied(Kind.POSTCOPY, Problem(Code.REFUSED_BY_LIBVIRT, "not started"))
+        for number in range(20):
+            m = play(m, ev.Ticked(), refused, start=10.0 * number).migration
+        assert m.commands[-1].outcome is Outcome.REFUSED
+        assert m.commands[-1].problem == refused.problem
+        step = play(m, ev.PostcopyAsked("root"))
+        assert done(step) == [(Kind.POSTCOPY, None)]
+        assert step.migration.commands[-1].id == m.commands[-1].id + 1
 
     def test_follows_the_first_pass_where_that_was_asked_for(self) -> None:
         m = transferring(request={"postcopy": Postcopy.AFTER_PRECOPY})
         assert play(m, ev.IterationBegan(1)).effects == ()
-        assert play(m, ev.IterationBegan(2)).effects == (StartPostcopy(),)
+        assert done(play(m, ev.IterationBegan(2))) == [(Kind.POSTCOPY, None)]
 
     def test_at_the_timeout(self) -> None:
         request = self.ALLOWED | {"timeout_s": 5, "on_timeout": OnTimeout.POSTCOPY}
         step = play(transferring(request=request), ev.Ticked(), start=6)
-        assert step.effects == (StartPostcopy(),)
+        assert done(step) == [(Kind.POSTCOPY, None)]
 
     def test_that_broke_is_recovered_by_the_call_with_its_plan(self) -> None:
         m = play(transferring(request=self.ALLOWED), ev.SwitchedOver(), ev.PostcopyBegan())
-        m = play(m.migration, ev.PostcopyBroke(), ev.CallReturned(BROKE)).migration
-        assert engine.may_recover(transferring()) is not None
+        m = play(m.migration, ev.PostcopyBroke(), returned(BROKE)).migration
+        assert controls.may_recover(transferring()) is not None
         step = play(m, ev.RecoverAsked("root"))
-        assert step.effects == (Recover(PLAN),)
+        assert done(step) == [(Kind.RECOVER, None)]
         assert play(step.migration, ev.RecoverAsked("root")).effects == ()
         step = play(step.migration, ev.PostcopyBegan())
         assert (step.migration.state, step.migration.problem) == (State.POSTCOPY, None)
-        step = play(step.migration, ev.CallReturned(None))
+        step = play(step.migration, returned(None))
         step = play(step.migration, ev.Looked(ABSENT, ARRIVED))
         assert step.migration.state is State.SUCCEEDED
         assert step.migration.problem is None
@@ -307,7 +327,7 @@ class TestPostcopy:
 
     def broken(self, attempts: int) -> Migration:
         m = transferring(request=self.ALLOWED | {"recover_attempts": attempts})
-        broke = (ev.PostcopyBroke(), ev.CallReturned(BROKE))
+        broke = (ev.PostcopyBroke(), returned(BROKE))
         return play(m, ev.SwitchedOver(), ev.PostcopyBegan(), *broke).migration
 
     STILL: ClassVar = ev.Looked(POSTCOPY_BROKEN, POSTCOPY_BROKEN_THERE)
@@ -320,29 +340,32 @@ class TestPostcopy:
         away = ev.Looked(POSTCOPY_BROKEN, SILENT)
         assert play(step.migration, away, start=5).effects == (Look(engine.ASK_ON_S),)
         step = play(step.migration, self.STILL, start=5)
-        assert step.effects == (Recover(PLAN),)
-        assert step.migration.actions[-1].by == "policy"
+        assert done(step) == [(Kind.RECOVER, None)]
+        assert step.migration.commands[-1].by == "policy"
 
     def test_is_gone_on_with_only_so_often(self) -> None:
         m = self.broken(2)
         for seconds in (10, 20):
             step = play(m, self.STILL, start=seconds)
-            assert step.effects == (Recover(PLAN),)
-            step = play(step.migration, ev.CallReturned(BROKE), start=seconds + 1)
+            assert done(step) == [(Kind.RECOVER, None)]
+            step = play(step.migration, returned(BROKE), start=seconds + 1)
             m = play(step.migration, self.STILL, start=seconds + 1).migration
         step = play(m, self.STILL, start=1000)
         assert step.effects == ()
         assert step.migration.problem is not None
         assert "tried 2 times" in step.migration.problem.detail
-        assert play(step.migration, ev.RecoverAsked("root")).effects == (Recover(PLAN),)
+        assert done(play(step.migration, ev.RecoverAsked("root"))) == [(Kind.RECOVER, None)]
 
     def test_is_tried_again_when_the_try_could_not_be_journalled(self) -> None:
         m = self.broken(2)
-        broken_journal = ev.PrepareFailed(Problem(Code.JOURNAL_UNAVAILABLE, "disk full"))
-        step = play(m, broken_journal)
-        assert step.migration == m
-        assert step.effects == (Look(engine.ASK_ON_S),)
-        assert play(step.migration, self.STILL, start=10).effects == (Recover(PLAN),)
+        step = play(m, self.STILL, start=5)
+        full = Problem(Code.JOURNAL_UNAVAILABLE, "disk full")
+        step = engine.withhold(step, full, at(5))
+        assert done(step) == []
+        assert looks(step) == [engine.ASK_ON_S]
+        assert step.migration.commands[-1].waits == "disk full"
+        assert step.migration.call is not Call.MADE
+        assert done(play(step.migration, self.STILL, start=10)) == [(Kind.RECOVER, None)]
 
     def test_is_left_to_people_where_that_is_wanted(self) -> None:
         assert play(self.broken(0), self.STILL, start=1000).effects == ()
@@ -360,15 +383,15 @@ class TestPostcopy:
         # libvirt keeps the job of a broken post-copy: that is no pre-copy, and nothing to abort.
         m = play(m, ev.Sampled(Job.OUTGOING, sample()), start=30).migration
         assert m.state is State.UNRESOLVED
-        assert engine.may_abort(m) is not None
+        assert controls.may_abort(m) is not None
         m = play(m, ev.Looked(POSTCOPY_HERE, ARRIVED), start=31).migration
         assert m.state is State.POSTCOPY
-        assert engine.may_abort(m) is not None
+        assert controls.may_abort(m) is not None
 
     def test_a_pause_limit_is_set_once_memory_is_on_its_way(self) -> None:
         request = {"max_downtime_ms": 120}
         m = play(migration(request=request), ev.Admitted(), PREPARED).migration
-        assert play(m, ev.Sampled(Job.OUTGOING, sample())).effects == (SetMaxDowntime(120),)
+        assert done(play(m, ev.Sampled(Job.OUTGOING, sample()))) == [(Kind.MAX_DOWNTIME, 120)]
         assert play(transferring(request=request), ev.IterationBegan(2)).effects == ()
 
 
@@ -377,14 +400,14 @@ class TestOffline:
         return play(migration(request={"offline": True}), ev.Admitted(), PREPARED).migration
 
     def test_succeeds_when_the_destination_has_the_definition(self) -> None:
-        step = play(self.offline(), ev.CallReturned(None))
+        step = play(self.offline(), returned(None))
         step = play(step.migration, ev.Looked(RUNS, View(Power.SHUTOFF, persistent=True)))
         assert step.migration.state is State.SUCCEEDED
         assert step.migration.result is not None
         assert step.migration.result.mode is Mode.OFFLINE
 
     def test_fails_with_libvirts_words(self) -> None:
-        step = play(self.offline(), ev.CallReturned(BROKE), ev.Looked(RUNS, ABSENT))
+        step = play(self.offline(), returned(BROKE), ev.Looked(RUNS, ABSENT))
         assert (step.migration.state, step.migration.problem) == (State.FAILED, BROKE)
 
 
@@ -427,7 +450,7 @@ class TestRestart:
 
 class TestLibvirtAway:
     def test_its_return_asks_both_ends_afresh(self) -> None:
-        m = play(transferring(), ev.WatchLost(), ev.CallReturned(BROKE)).migration
+        m = play(transferring(), ev.WatchLost(), returned(BROKE)).migration
         step = play(m, ev.Looked(SILENT, SILENT))
         assert step.migration.state is State.PRECOPY
         step = play(step.migration, ev.WatchBack(), ev.Looked(RUNS_AGAIN, ABSENT))
@@ -445,7 +468,7 @@ class TestLibvirtAway:
 
 class TestUnresolved:
     def unresolved(self) -> Migration:
-        m = play(transferring(), ev.CallReturned(BROKE)).migration
+        m = play(transferring(), returned(BROKE)).migration
         m = play(
             m, *[ev.Looked(RUNS_AGAIN, ARRIVED)] * (engine.LOOKS_UNTIL_UNRESOLVED + 1)
         ).migration
@@ -458,10 +481,10 @@ class TestUnresolved:
     def test_an_operator_closes_it(self, verdict: State) -> None:
         m = play(self.unresolved(), ev.Resolved(verdict, "root")).migration
         assert m.state is verdict
-        assert m.actions[-1].by == "root"
+        assert m.commands[-1].by == "root"
 
     def test_nothing_else_can_be_resolved(self) -> None:
-        assert engine.may_resolve(transferring()) is not None
+        assert controls.may_resolve(transferring()) is not None
         assert play(transferring(), ev.Resolved(State.FAILED, "root")).migration == transferring()
 
     def test_settles_itself_when_one_copy_is_gone(self) -> None:
@@ -471,10 +494,10 @@ class TestUnresolved:
 
 
 def test_a_copy_left_paused_is_resumed_when_the_destination_has_none() -> None:
-    step = play(transferring(), ev.SwitchedOver(), ev.CallReturned(BROKE))
+    step = play(transferring(), ev.SwitchedOver(), returned(BROKE))
     step = play(step.migration, ev.Looked(LEFT_PAUSED, ABSENT))
-    assert step.effects == (ResumeSource(),)
-    step = play(step.migration, ev.ResumeAnswered(None), ev.Looked(RUNS, ABSENT))
+    assert done(step) == [(Kind.RESUME, None)]
+    step = play(step.migration, replied(Kind.RESUME), ev.Looked(RUNS, ABSENT))
     assert step.migration.state is State.FAILED
 
 
@@ -492,7 +515,7 @@ def test_broken_postcopy_is_shown_and_nothing_is_done() -> None:
     step = play(m, ev.PostcopyBroke())
     assert step.migration.state is State.POSTCOPY_PAUSED
     assert step.effects == ()
-    step = play(step.migration, ev.CallReturned(BROKE))
+    step = play(step.migration, returned(BROKE))
     step = play(step.migration, ev.Looked(POSTCOPY_BROKEN, POSTCOPY_BROKEN_THERE))
     assert step.migration.state is State.POSTCOPY_PAUSED
     assert step.effects == ()
@@ -511,8 +534,7 @@ class TestExternal:
         assert step.migration.result.downtime_ms == 9
 
     def test_its_failure_is_seen_when_its_job_is_gone(self) -> None:
-        m = replace(self.outgoing(), call=Call.LOST)
-        step = play(m, ev.Sampled(Job.NONE, None))
+        step = play(self.outgoing(), ev.Sampled(Job.NONE, None))
         assert isinstance(step.effects[0], Look)
         assert play(step.migration, ev.Looked(RUNS, SILENT)).migration.state is State.FAILED
 
@@ -524,7 +546,7 @@ class TestExternal:
 
     def test_an_incoming_one_can_only_be_aborted_at_its_source(self) -> None:
         m = replace(self.outgoing(), direction=Direction.INCOMING)
-        assert engine.may_abort(m) is not None
+        assert controls.may_abort(m) is not None
         assert play(m, ABORT).effects == ()
 
 

@@ -16,7 +16,6 @@ from pmigd.core.limits import DaemonLimits, Reading, Source, daemon_limits
 from pmigd.core.model import (
     UNASKED,
     Because,
-    Call,
     Direction,
     Domain,
     Migration,
@@ -30,6 +29,7 @@ from pmigd.core.model import (
     Target,
     View,
 )
+from tests.support.build import Reply, returned
 
 BEGAN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 GIB = 1 << 30
@@ -110,7 +110,6 @@ class World:
             external=True,
             direction=direction,
             state=State.PRECOPY,
-            call=Call.LOST,
             source=here_there[0],
             destination=here_there[1],
             started_at=self.now.utc,
@@ -126,10 +125,12 @@ class World:
             self.open.pop(after.id, None)
         return after
 
-    def happens(self, m: Migration, *events: ev.Event, after_s: float = 0.0) -> Migration:
+    def happens(self, m: Migration, *events: ev.Event | Reply, after_s: float = 0.0) -> Migration:
         """Time goes by, then `m` meets the events; the new state of `m`."""
         self.mono += after_s
         for event in events:
+            if isinstance(event, Reply):
+                event = event.to(m)
             m = self.became(m, engine.step(m, event, self.now).migration)
         return m
 
@@ -148,10 +149,10 @@ class World:
         """libvirt reports success with final statistics, and the destination shows the guest."""
         self.mono += after_s
         completed = ev.Completed(self.sample(**final))
-        return self.happens(m, ev.SwitchedOver(), completed, ev.CallReturned(None), ARRIVED)
+        return self.happens(m, ev.SwitchedOver(), completed, returned(None), ARRIVED)
 
     def fails(self, m: Migration, problem: object, after_s: float = 2.0) -> Migration:
-        return self.happens(m, ev.CallReturned(problem), STAYED, after_s=after_s)  # type: ignore[arg-type]
+        return self.happens(m, returned(problem), STAYED, after_s=after_s)  # type: ignore[arg-type]
 
     def series(self) -> list[Series]:
         return [s for family in self.metrics.registry.collect() for s in family.samples]
@@ -193,7 +194,7 @@ def untold(daemon: str) -> DaemonLimits:
     return daemon_limits(daemon, live=None, conf=None, now=Now(0.0, BEGAN))
 
 
-def lost_looks(m: Migration) -> list[ev.Event]:
+def lost_looks(m: Migration) -> list[ev.Event | Reply]:
     """What makes `m` unresolved: the destination does not answer, again and again."""
     gone = View(Power.SHUTOFF, Because.MIGRATED)
-    return [ev.CallReturned(None), *[ev.Looked(gone, UNASKED)] * 6]
+    return [returned(None), *[ev.Looked(gone, UNASKED)] * 6]

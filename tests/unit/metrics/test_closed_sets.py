@@ -13,7 +13,6 @@ import pytest
 from pmigd.adapters.metrics import PoolFigures, labels, reference
 from pmigd.core import events as ev
 from pmigd.core.model import (
-    Abort,
     Direction,
     Migration,
     OnTimeout,
@@ -25,6 +24,7 @@ from pmigd.core.model import (
     View,
 )
 from pmigd.core.problem import Code, Problem
+from tests.support.build import returned
 from tests.unit.metrics.story import STAYED, World, lost_looks
 
 Series = dict[str, set[tuple[tuple[str, str], ...]]]
@@ -74,9 +74,9 @@ def variety(world: World) -> Iterator[Migration]:
     for on_timeout in OnTimeout:
         wanted = request(timeout_s=1, on_timeout=on_timeout, postcopy=Postcopy.ALLOWED)
         m = world.sampled(world.running(next(numbers), request=wanted))
-        yield world.happens(m, ev.Ticked(), ev.CallReturned(None), STAYED, after_s=2)
+        yield world.happens(m, ev.Ticked(), returned(None), STAYED, after_s=2)
     m = world.submit(next(numbers))
-    yield world.happens(m, ev.AbortAsked(Abort("root", "no", world.now.utc)))
+    yield world.happens(m, ev.AbortAsked("root", "no"))
     m = world.external(Direction.INCOMING, next(numbers))
     yield world.happens(m, ev.Arrived(), ev.Looked(View(Power.RUNNING), View(Power.UNKNOWN)))
     m = world.running(next(numbers))

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pmigd.adapters.metrics import PoolFigures
 from pmigd.adapters.metrics.reference import families, reference_text
 from pmigd.core import events as ev
-from pmigd.core.model import Abort, Direction, MigrationId, Request
+from pmigd.core.model import Direction, MigrationId, Request
 from pmigd.core.ports import HostFacts
 from pmigd.core.problem import Code, Problem
 from tests.unit.metrics.story import GIB, ID, World, lost_looks, told
@@ -63,7 +63,7 @@ def busy() -> World:
     world.sampled(world.happens(m, ev.Admitted()), **figures)
     world.finishes(world.running(3), downtime_net_ms=30, setup_ms=4, iteration=3)
     world.fails(world.running(4), Problem(Code.MIGRATION_FAILED, 'a "quoted"\nreason'))
-    world.happens(world.submit(5), ev.AbortAsked(Abort("root", "no", world.now.utc)))
+    world.happens(world.submit(5), ev.AbortAsked("root", "no"))
     world.happens(world.running(6), *lost_looks(m))
     return world
 

@@ -8,7 +8,7 @@ import pytest
 
 from pmigd.adapters.metrics.labels import PHASES
 from pmigd.core import events as ev
-from pmigd.core.model import Abort, Direction, Request, State
+from pmigd.core.model import Direction, Request, State
 from pmigd.core.problem import Code, Problem
 from tests.unit.metrics.story import BEGAN, GIB, ID, World, lost_looks
 
@@ -118,13 +118,13 @@ def test_the_phase_follows_the_migration(world: World) -> None:
 
 def test_an_abort_shows_until_the_migration_is_over(world: World) -> None:
     m = world.sampled(world.running())
-    world.happens(m, ev.AbortAsked(Abort("root", "mine", world.now.utc)))
+    world.happens(m, ev.AbortAsked("root", "mine"))
     assert phase(world) == ["aborting"]
 
 
 def test_an_interrupted_postcopy_is_not_hidden_by_an_abort(world: World) -> None:
     m = world.sampled(world.running())
-    m = world.happens(m, ev.AbortAsked(Abort("root", "mine", world.now.utc)))
+    m = world.happens(m, ev.AbortAsked("root", "mine"))
     m = world.happens(m, ev.PostcopyBegan())
     assert phase(world) == ["postcopy"]
     world.happens(m, ev.PostcopyBroke())

@@ -8,9 +8,8 @@ import pytest
 
 from pmigd.adapters.metrics.labels import action_of
 from pmigd.core import events as ev
+from pmigd.core.commands import Command, Kind
 from pmigd.core.model import (
-    Abort,
-    Action,
     Because,
     Direction,
     OnTimeout,
@@ -21,6 +20,7 @@ from pmigd.core.model import (
     View,
 )
 from pmigd.core.problem import KINDS, Code, Problem
+from tests.support.build import replied, returned
 from tests.unit.metrics.story import BEGAN, GIB, PREPARED, World, lost_looks
 
 OUT = {"direction": "outgoing", "transport": "native"}
@@ -157,8 +157,7 @@ def test_a_failure_is_counted_by_its_cause(world: World) -> None:
 
 def test_a_migration_cancelled_in_the_queue_ended_but_never_began(world: World) -> None:
     m = world.submit(request=Request("vm1", "hostb", Transport.TUNNELLED))
-    abort = Abort("root", "not today", world.now.utc)
-    world.happens(m, ev.AbortAsked(abort), after_s=9)
+    world.happens(m, ev.AbortAsked("root", "not today"), after_s=9)
     assert world.values("pmigd_migrations_finished_total") == {"outgoing,tunnelled,cancelled": 1}
     assert world.values("pmigd_migrations_started_total") == {}
     assert world.values("pmigd_migration_duration_seconds_count") == {}
@@ -170,12 +169,12 @@ def test_what_the_policy_did_is_counted_and_what_a_person_did_to_stop_it_is_not(
 ) -> None:
     hasty = Request("vm1", "hostb", timeout_s=10, on_timeout=OnTimeout.ABORT)
     m = world.happens(world.running(1, request=hasty), ev.Ticked(), after_s=11)
-    m = world.happens(m, ev.AbortAnswered(Problem(Code.REFUSED_BY_LIBVIRT, "no")))
+    m = world.happens(m, replied(Kind.ABORT, Problem(Code.REFUSED_BY_LIBVIRT, "no")))
     patient = Request("vm2", "hostb", timeout_s=10, on_timeout=OnTimeout.SUSPEND)
     m = world.sampled(world.running(2, request=patient))
     m = world.happens(m, ev.Ticked(), after_s=11)
-    world.happens(m, ev.SuspendAnswered(Problem(Code.JOB_LOCK_TIMEOUT, "busy")))
-    world.happens(world.running(3), ev.AbortAsked(Abort("root", "mine", world.now.utc)))
+    world.happens(m, replied(Kind.SUSPEND, Problem(Code.JOB_LOCK_TIMEOUT, "busy")))
+    world.happens(world.running(3), ev.AbortAsked("root", "mine"))
     assert world.values("pmigd_migration_actions_total") == {
         "abort_timeout": 1,
         "force_switchover": 1,
@@ -183,19 +182,19 @@ def test_what_the_policy_did_is_counted_and_what_a_person_did_to_stop_it_is_not(
 
 
 @pytest.mark.parametrize(
-    ("action", "by", "counted"),
+    ("kind", "by", "counted"),
     [
-        ("postcopy", "policy", "switch_postcopy"),
-        ("postcopy", "root", "switch_postcopy"),
-        ("postcopy", "pmigd", None),
-        ("recover", "policy", "postcopy_recover"),
-        ("recover", "pmigd", None),
+        (Kind.POSTCOPY, "policy", "switch_postcopy"),
+        (Kind.POSTCOPY, "root", "switch_postcopy"),
+        (Kind.RECOVER, "policy", "postcopy_recover"),
+        (Kind.PERFORM, "pmigd", None),
+        (Kind.ADOPT, "pmigd", None),
     ],
 )
-def test_post_copy_is_counted_whoever_asked_for_it_and_what_is_noted_about_it_is_not(
-    action: str, by: str, counted: str | None
+def test_post_copy_is_counted_whoever_asked_for_it_and_what_is_only_noted_is_not(
+    kind: Kind, by: str, counted: str | None
 ) -> None:
-    assert action_of(Action(BEGAN, action, by, "asked for")) == counted
+    assert action_of(Command(1, kind, by, "asked for", BEGAN)) == counted
 
 
 def test_an_adopted_migration_is_counted_once_over_both_lives(world: World) -> None:
@@ -302,7 +301,7 @@ def test_what_was_unresolved_ends_without_a_duration(world: World) -> None:
 
 def test_a_late_event_after_the_end_counts_nothing(world: World) -> None:
     m = world.finishes(world.running(), memory_processed_bytes=GIB)
-    world.happens(m, ev.Left(), ev.Ticked(), ev.CallReturned(None))
+    world.happens(m, ev.Left(), ev.Ticked(), returned(None))
     world.metrics.forgotten(m)
     assert world.values("pmigd_migrations_finished_total") == {"outgoing,native,completed": 1}
     assert world.values("pmigd_migrations_started_total") == {"outgoing,native": 1}

@@ -1,0 +1,336 @@
+"""The ledger of a migration: what is wanted of libvirt, what is owed still, what came of it.
+
+What was asked for is owed until it is done, refused or overtaken; an answer that is late, lost or
+never comes changes nothing in that. :data:`RULES` says for each kind of command what must hold
+right before its call, when it is tried again, when it is of no use any more, and whether a new life
+of pmigd takes it up. :func:`drive` is applied after every step, so whatever happens (an event, a
+sample, libvirt's return, a restart, the clock) has everything that is owed looked at again.
+
+A command has one call out at the most, and that call has no deadline: how long libvirt has not
+answered is seen from when it was tried, not from a call that was given up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from pmigd.core.commands import CALLS, SETTINGS, Command, Kind, Outcome
+from pmigd.core.events import Answered
+from pmigd.core.model import Call, Migration, Now, State
+from pmigd.core.problem import Code, Problem
+
+MAX_ENTRIES: Final = 64
+"""Entries that are kept of one migration: nobody can make its record grow without end."""
+SLOW_S: Final = 2.0
+"""From when on it is said that libvirt does not answer."""
+
+SILENT: Final = "libvirt does not answer"
+NO_JOB: Final = "libvirt has no job for it yet"
+AWAY: Final = "the local libvirt daemon does not answer"
+RESTARTED: Final = "pmigd was restarted meanwhile"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What is true of all commands of one kind.
+
+    `waits` says why it cannot be called now, `over` why it is of no use any more; both are empty
+    where that is not so. `passes`: whether it is worth trying again after such a refusal, with the
+    pauses of `delays_s` (seconds, the last one repeats) and `tries` calls at the most (0: for as
+    long as it is of use). `survives`: a restart of pmigd takes it up.
+    """
+
+    waits: Callable[[Migration], str]
+    over: Callable[[Migration], str]
+    passes: Callable[[Problem], bool]
+    delays_s: tuple[float, ...] = (0.2, 0.5, 1.0, 2.0, 5.0)
+    tries: int = 0
+    survives: bool = True
+
+
+def _never(_: object) -> bool:
+    return False
+
+
+def _passing(problem: Problem) -> bool:
+    return problem.code in (Code.LIBVIRT_UNAVAILABLE, Code.JOB_LOCK_TIMEOUT)
+
+
+def _of_this_host(problem: Problem | None) -> bool:
+    codes = (Code.LIBVIRT_UNAVAILABLE, Code.JOURNAL_UNAVAILABLE)
+    return problem is None or problem.code in codes
+
+
+def _retryable(problem: Problem) -> bool:
+    return problem.retryable
+
+
+def _not_ready_yet(problem: Problem) -> bool:
+    # QEMU refuses until its first pass has begun; what it or libvirt cannot do at all stays so.
+    return problem.code not in (Code.UNSUPPORTED_BY_LIBVIRT, Code.SOURCE_AUTH)
+
+
+def _no(_: Migration) -> str:
+    return ""
+
+
+def _until_memory_travels(m: Migration) -> str:
+    travels = m.state in (State.PRECOPY, State.POSTCOPY)
+    return "" if travels else "its memory is not on its way yet"
+
+
+def _past_switch(m: Migration) -> str:
+    return "it is too late: the guest was being switched over" if m.state in _LATE else ""
+
+
+def _past_transfer(m: Migration) -> str:
+    return "it is too late: nothing is sent any more" if m.state is State.FINISHING else ""
+
+
+def _postcopy_began(m: Migration) -> str:
+    return "the guest runs at the destination since post-copy began" if m.evidence.postcopy else ""
+
+
+def _events_missed(m: Migration) -> str:
+    missed = m.evidence.blind
+    return "events were missed, so the guest may have run at the destination" if missed else ""
+
+
+def _goes_on_again(m: Migration) -> str:
+    return "the post-copy goes on already" if m.state in _GOES_ON else ""
+
+
+def _call_is_out(m: Migration) -> str:
+    if m.call is Call.MADE:
+        return "the call before it has not come back yet"
+    return (
+        "" if m.state is State.POSTCOPY_PAUSED else "both hosts are being asked what became of it"
+    )
+
+
+_LATE: Final = frozenset({State.POSTCOPY, State.POSTCOPY_PAUSED, State.FINISHING})
+_GOES_ON: Final = frozenset({State.POSTCOPY, State.FINISHING})
+
+_SETTING: Final = Rule(_until_memory_travels, _past_transfer, _passing)
+
+RULES: Final[dict[Kind, Rule]] = {
+    # Never made twice: after a restart both hosts are asked what became of it instead.
+    Kind.PERFORM: Rule(_no, _no, _never, survives=False),
+    Kind.RECOVER: Rule(_call_is_out, _goes_on_again, _never, (2.0, 5.0), survives=False),
+    # Safe to repeat. libvirt refuses it in post-copy, where it would lose the guest.
+    Kind.ABORT: Rule(_no, _postcopy_began, _retryable),
+    # A guest that was paused for nothing is resumed when the migration fails.
+    Kind.SUSPEND: Rule(_until_memory_travels, _past_switch, _passing),
+    # Asked for only with a proof of that moment, so it is taken again after a restart.
+    Kind.RESUME: Rule(_no, _events_missed, _passing, survives=False),
+    Kind.POSTCOPY: Rule(
+        _until_memory_travels, _past_switch, _not_ready_yet, (0.5, 0.5, 1.0, 2.0, 5.0), tries=12
+    ),
+    **dict.fromkeys(SETTINGS, _SETTING),
+}
+
+
+def get(m: Migration, number: int) -> Command | None:
+    """The entry with that number, or None."""
+    return next((c for c in reversed(m.commands) if c.id == number), None)
+
+
+def want(
+    m: Migration,
+    kind: Kind,
+    by: str,
+    reason: str,
+    now: Now,
+    *,
+    value: int | None = None,
+    code: Code | None = None,
+) -> Migration:
+    """`m` with a command that is owed. Asking for what is pending joins it.
+
+    Another value of a setting overtakes the one that is still pending.
+    """
+    same = m.pending(kind)
+    if same is not None and same.value == value:
+        return m
+    if same is not None:
+        m = _put(m, _overtaken(same, f"another value was asked for by {by}", now))
+    return _add(m, Command(0, kind, by, reason, now.utc, value=value, code=code))
+
+
+def note(m: Migration, kind: Kind, by: str, reason: str, now: Now) -> Migration:
+    """`m` with an entry of pmigd's own record."""
+    entry = Command(0, kind, by, reason, now.utc, outcome=Outcome.DONE, ended_at=now.utc)
+    return _add(m, entry)
+
+
+def settle(m: Migration, answer: Answered, now: Now) -> tuple[Migration, float | None]:
+    """`m` with what came of a call, and in how many seconds it is tried again (None: it is not)."""
+    command = get(m, answer.id)
+    if command is None or not command.calling:
+        return m, None  # nobody waits for it
+    rule = RULES[command.kind]
+    attempts = command.attempts if answer.made else max(0, command.attempts - 1)
+    tried = command.attempts
+    command = replace(command, attempts=attempts, calling=False)
+    if not command.pending:
+        return _put(m, command), None
+    if answer.problem is None and answer.found:
+        done = replace(command, outcome=Outcome.DONE, ended_at=now.utc, waits="")
+        return _put(m, done), None
+    if command.kind is Kind.RESUME and not answer.found:
+        return _put(m, _overtaken(command, "the guest is not paused any more", now)), None
+    if command.kind is Kind.PERFORM and not answer.made:
+        why = answer.problem.detail if answer.problem else "it was not called"
+        return _put(m, _overtaken(command, why, now)), None
+    passes = answer.problem is None or rule.passes(answer.problem)
+    passes = passes or (not answer.made and _of_this_host(answer.problem))
+    if passes and not (rule.tries and tried >= rule.tries):
+        delay = rule.delays_s[min(max(tried, 1), len(rule.delays_s)) - 1]
+        waits = answer.problem.detail if answer.problem else NO_JOB
+        return _put(m, replace(command, waits=waits, again_mono=now.mono + delay)), delay
+    problem = answer.problem or Problem(Code.WRONG_STATE, NO_JOB)
+    refused = replace(command, outcome=Outcome.REFUSED, problem=problem, ended_at=now.utc, waits="")
+    return _put(m, refused), None
+
+
+def drive(m: Migration, now: Now) -> tuple[Migration, tuple[Command, ...]]:
+    """`m` after everything owed was looked at, and the commands to be called now."""
+    called = []
+    for command in m.commands:
+        if not command.pending:
+            continue
+        rule = RULES[command.kind]
+        if why := rule.over(m):
+            m = _put(m, _overtaken(command, why, now))
+            continue
+        if command.calling:
+            if _is_slow(command, now) and command.waits != SILENT:
+                m = _put(m, replace(command, waits=SILENT))
+            continue
+        why = _why_not_now(m, command)
+        if why or now.mono < command.again_mono:
+            if why and why != command.waits:
+                m = _put(m, replace(command, waits=why))
+            continue
+        command = replace(
+            command, calling=True, tried_at=now.utc, waits="", attempts=command.attempts + 1
+        )
+        m = _put(m, command)
+        called.append(command)
+    return m, tuple(called)
+
+
+def _why_not_now(m: Migration, command: Command) -> str:
+    if any(c.calling and c.kind is command.kind for c in m.commands):
+        return "the one before it has not come back yet"
+    if not m.watching and command.kind not in CALLS:
+        return AWAY
+    return RULES[command.kind].waits(m)
+
+
+def at_once(m: Migration) -> Migration:
+    """`m` with everything owed to be tried without a pause: libvirt is back."""
+    for command in m.commands:
+        if command.pending and command.again_mono:
+            m = _put(m, replace(command, again_mono=0.0))
+    return m
+
+
+def restarted(m: Migration, now: Now) -> Migration:
+    """`m` in a new life of pmigd: nobody waits for the calls of the old one any more."""
+    for command in m.commands:
+        if command.pending and not RULES[command.kind].survives:
+            m = _put(m, _overtaken(command, RESTARTED, now))
+        elif command.calling:
+            m = _put(m, replace(command, calling=False))
+    return at_once(m)
+
+
+def uncalled(m: Migration) -> Migration:
+    """`m` without migrate calls that were proven never to have been made."""
+    return replace(m, commands=tuple(c for c in m.commands if c.kind not in CALLS or c.made))
+
+
+def lose_call(m: Migration, now: Now) -> Migration:
+    """`m` whose migrate call has an answer that says nothing: libvirt's job goes on."""
+    calls = [c for c in m.commands if c.kind in CALLS and c.made and not c.pending]
+    return _put(m, _overtaken(calls[-1], "its job goes on", now)) if calls else m
+
+
+def reopen_abort(m: Migration) -> Migration:
+    """`m` whose abort libvirt has accepted while its job still goes on: it is owed again."""
+    abort = m.abort
+    if abort is None or abort.pending or _postcopy_began(m):
+        return m
+    return _put(m, replace(abort, outcome=Outcome.PENDING, ended_at=None))
+
+
+def close(m: Migration, now: Now) -> Migration:
+    """`m` at its end: what is still pending is of no use any more; an abort had its effect."""
+    for command in m.commands:
+        if not command.pending:
+            continue
+        if command.kind is Kind.ABORT and m.state is not State.SUCCEEDED:
+            m = _put(m, replace(command, outcome=Outcome.DONE, ended_at=now.utc, waits=""))
+        else:
+            m = _put(m, _overtaken(command, f"the migration has {m.state}", now))
+    return m
+
+
+def durable(command: Command) -> Command:
+    """The part of an entry that must survive a crash: that it was tried, not how often."""
+    return replace(
+        command,
+        attempts=min(command.attempts, 1) if command.pending else command.attempts,
+        calling=False,
+        tried_at=None,
+        waits="" if command.pending else command.waits,
+        again_mono=0.0,
+    )
+
+
+def owed(m: Migration) -> tuple[Command, ...]:
+    """What was asked for and is not done yet; the migrate call itself is no news."""
+    return tuple(c for c in m.commands if c.pending and c.kind not in CALLS)
+
+
+def _is_slow(command: Command, now: Now) -> bool:
+    if command.kind in CALLS or command.tried_at is None:
+        return False
+    return (now.utc - command.tried_at).total_seconds() > SLOW_S
+
+
+def _overtaken(command: Command, why: str, now: Now) -> Command:
+    return replace(command, outcome=Outcome.OVERTAKEN, ended_at=now.utc, waits=why)
+
+
+def _put(m: Migration, command: Command) -> Migration:
+    return replace(m, commands=tuple(command if c.id == command.id else c for c in m.commands))
+
+
+def _add(m: Migration, command: Command) -> Migration:
+    command = replace(command, id=m.numbered + 1)
+    commands = (*m.commands, command)
+    dropped = m.dropped
+    while len(commands) > MAX_ENTRIES and (spare := _spare(commands)) is not None:
+        commands = tuple(c for c in commands if c is not spare)
+        dropped += 1
+    return replace(m, commands=commands, numbered=command.id, dropped=dropped)
+
+
+def _spare(commands: tuple[Command, ...]) -> Command | None:
+    """The oldest entry that nothing depends on, or None.
+
+    A pending one is owed; the newest of its kind is what is in force; a suspend that may have
+    taken effect must not be forgotten.
+    """
+    newest = {c.kind: c.id for c in commands}
+    for command in commands:
+        if command.pending or command.calling or newest[command.kind] == command.id:
+            continue
+        if command.kind is Kind.SUSPEND and command.outcome is not Outcome.REFUSED:
+            continue
+        return command
+    return None
