@@ -336,6 +336,17 @@ class Sample:
         return sum(known) if known else None
 
     @property
+    def figures(self) -> tuple[int | None, ...]:
+        """What changes as long as anything is sent."""
+        return (
+            self.memory_processed_bytes,
+            self.memory_remaining_bytes,
+            self.disk_processed_bytes,
+            self.disk_remaining_bytes,
+            self.iteration,
+        )
+
+    @property
     def eta_s(self) -> float | None:
         """Seconds until what is known to remain is sent at the present rates; None: not in sight.
 
@@ -416,7 +427,11 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Final figures. ``transferred_bytes`` and below are None where libvirt gave none."""
+    """Final figures. ``transferred_bytes`` and ``iterations`` are None where libvirt gave none.
+
+    ``afterwards`` says in a sentence what had become of a guest that arrived by the time that this
+    was known, if it was not simply there any more.
+    """
 
     duration_s: float
     downtime_ms: int | None = None
@@ -424,6 +439,7 @@ class Result:
     transferred_bytes: int | None = None
     iterations: int | None = None
     mode: Mode = Mode.PRECOPY
+    afterwards: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -462,6 +478,9 @@ class Migration:
     with) are readings of the monotonic clock of this boot and are set anew after a restart;
     ``look_mono`` is for when a look at both ends is asked for that has not come back, and
     ``looked_mono`` when one last did.
+    ``heard`` counts what libvirt has told, in this life of pmigd, that may change where the guest
+    is; ``moved_mono`` is when the figures of its transfer last changed, ``settling_mono`` since
+    when both ends have been seen to be about to settle it.
     ``recoveries`` counts the attempts of policy. ``timed_out``: the deadline has done its work.
     ``state_since`` is None for a state that it began in.
     """
@@ -503,6 +522,9 @@ class Migration:
     look_mono: float | None = None
     looked_mono: float = 0.0
     recover_mono: float = 0.0
+    heard: int = 0
+    moved_mono: float = 0.0
+    settling_mono: float | None = None
 
     @property
     def open(self) -> bool:

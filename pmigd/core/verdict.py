@@ -19,7 +19,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from pmigd.core.model import UNASKED, Because, Call, Direction, Evidence, Job, Power, View
+from pmigd.core.model import (
+    UNASKED,
+    Because,
+    Call,
+    Direction,
+    Evidence,
+    Job,
+    Power,
+    Sample,
+    View,
+)
 from pmigd.core.problem import Code
 
 
@@ -456,3 +466,27 @@ def recovery(call: Call, source: View, destination: View) -> Recovery:
     if call is Call.MADE:
         return Recovery(RecoveryStep.WAIT, "libvirt's call that broke has not come back yet.")
     return Recovery(RecoveryStep.RESUME)
+
+
+def standstill(last: Sample, source: View, destination: View) -> str:
+    """What is known of a migration whose job libvirt has, and of which nothing moves any more.
+
+    `last` are the last figures of its transfer.
+    """
+    if source.because is Because.POSTCOPY:
+        return "The guest runs at the destination, but no page of its memory comes over any more."
+    if source.power is Power.RUNNING and destination.gone:
+        return (
+            "QEMU has given the migration up: the guest runs here, and the destination has no copy "
+            "of it. Only libvirt here holds on to its job."
+        )
+    if last.memory_remaining_bytes or last.disk_remaining_bytes:
+        return "Not all is sent, and nothing is any more: look at the link between the hosts."
+    if source.because is Because.MIGRATION:
+        silent = destination.power is Power.UNKNOWN
+        why = f", which does not answer: {destination.detail}" if silent else ""
+        return f"All is sent and the guest is stopped; libvirt waits for the destination{why}."
+    return (
+        "All is sent, but the guest is not switched over, and may stand still meanwhile. With QEMU "
+        "before 9.0 that is so if it was asleep (suspended to memory) when it was to be moved."
+    )

@@ -15,7 +15,7 @@ from pmigd.core import checks
 from pmigd.core.checks import Checked, Destination
 from pmigd.core.facts import DestinationFacts, GuestFacts, HostFacts, Question
 from pmigd.core.finding import Finding, from_problem
-from pmigd.core.model import Domain, Request, Target
+from pmigd.core.model import Domain, Power, Request, Target
 from pmigd.core.ports import Hypervisor
 from pmigd.core.problem import Problem, Refused
 from pmigd.core.versions import too_old
@@ -27,10 +27,14 @@ AskPmigd = Callable[[Target, Question], Awaitable[Examination | None]]
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What was found, and whose libvirt answered at the destination, if one did."""
+    """What was found, and whose libvirt answered at the destination, if one did.
+
+    `unknown_there`: it has no such domain, not even a definition.
+    """
 
     findings: list[Finding]
     destination: HostFacts | None = None
+    unknown_there: bool = False
 
 
 async def check(
@@ -78,7 +82,8 @@ async def examine(
         leads = await own_host.where_leads(there.host.hostname)
     destination = Destination(there, source, local, here, control, leads)
     found += checks.check_destination(request, target, guest, question, destination)
-    return Examined(found + too_old(request, source, there.host), there.host)
+    unknown = there.view.power is Power.ABSENT and not there.known_as
+    return Examined(found + too_old(request, source, there.host), there.host, unknown)
 
 
 async def _there(

@@ -120,6 +120,8 @@ class Watcher:
         if power is Power.SHUTOFF or self._controller.of_domain(uuid) is not None:
             return
         facts = await self._hypervisor.lookup(uuid)
+        if self._controller.is_left_behind(uuid, facts.view.run):
+            return
         if facts.view.job is Job.OUTGOING:
             direction = Direction.OUTGOING
         elif facts.view.job is Job.INCOMING or because is Because.MIGRATION:

@@ -28,7 +28,18 @@ from pmigd.adapters.libvirt.translate import Notice
 from pmigd.adapters.pool import CallPool, Observer, Overdue, run_in_thread
 from pmigd.core import events as ev
 from pmigd.core.facts import DestinationFacts, GuestFacts, Question
-from pmigd.core.model import Direction, Domain, Flow, Job, Plan, Power, Sample, Target, View
+from pmigd.core.model import (
+    Because,
+    Direction,
+    Domain,
+    Flow,
+    Job,
+    Plan,
+    Power,
+    Sample,
+    Target,
+    View,
+)
 from pmigd.core.ports import DomainFacts, HostFacts, NotMade, OwnHost, Permit, Settings, Ticket
 from pmigd.core.problem import Code, Problem, Refused, refuse
 
@@ -396,6 +407,13 @@ class LocalHypervisor:
             "start_postcopy", domain, permit, lambda d: d.migrateStartPostCopy(0), may=_leaves
         )
 
+    async def pause_postcopy(self, domain: Domain, permit: Permit) -> bool:
+        """Stop the stream of pages, so that QEMU here notices that the other end is gone."""
+        flag = libvirt.VIR_DOMAIN_ABORT_JOB_POSTCOPY
+        return await self._command(
+            "pause_postcopy", domain, permit, lambda d: d.abortJobFlags(flag), may=_sends_pages
+        )
+
     async def settings(self, domain: Domain) -> Settings:
         """The settings in force; None for what this libvirt or QEMU does not tell."""
 
@@ -653,18 +671,24 @@ def _identity(domain: libvirt.virDomain) -> Domain:
 
 
 def _view(domain: libvirt.virDomain, *, with_job: bool) -> tuple[View, bool]:
-    """The domain's state, and whether its job statistics can be asked for."""
-    power, because = translate.power_of(*domain.state(0)[:2])
-    persistent = bool(domain.isPersistent())
+    """The domain's state, and whether its job statistics can be asked for.
+
+    The job is asked for first (see :mod:`pmigd.core.verdict`): a state from before the end of a job
+    could hide that the guest was stopped for the switch-over.
+    """
     job = Job.NONE
     answers = True
-    if with_job and power is not Power.SHUTOFF:
+    if with_job:
         try:
             job = translate.job_of(domain.jobStats(0))
         except libvirt.libvirtError as error:
             answers = False
             job = _job_without_stats(error)
-    return View(power, because, job, persistent=persistent), answers
+    power, because = translate.power_of(*domain.state(0)[:2])
+    persistent = bool(domain.isPersistent())
+    run = max(0, domain.ID())
+    view = View(power, because, job, persistent=persistent, run=run)
+    return view, answers or power is Power.SHUTOFF
 
 
 def _job(domain: libvirt.virDomain) -> Job:
@@ -677,6 +701,12 @@ def _job(domain: libvirt.virDomain) -> Job:
 def _leaves(domain: libvirt.virDomain) -> bool:
     """Whether an outgoing migration of it runs now."""
     return _job(domain) is Job.OUTGOING
+
+
+def _sends_pages(domain: libvirt.virDomain) -> bool:
+    """Whether it runs at its destination and its memory follows."""
+    view, _ = _view(domain, with_job=True)
+    return view.job is Job.OUTGOING and view.because is Because.POSTCOPY
 
 
 def _rests(domain: libvirt.virDomain) -> bool:
