@@ -12,7 +12,7 @@ from pmigd.api import handlers
 from pmigd.api.problems import Handler
 from pmigd.api.query import CURSOR, DOMAIN, KEY, LIMIT, STATE, TRACEPARENT, WAIT, Parameter
 from pmigd.core.roles import Role
-from pmigd.wire.host import Domains, Health, Limits, Peers, Readiness, Status
+from pmigd.wire.host import Diagnosis, Domains, Health, Limits, Peers, Readiness, Status
 from pmigd.wire.migration import CheckResult, Migration, Page, Settings, StreamEvent
 from pmigd.wire.request import MigrationRequest, NoBody, ResolveRequest, SettingsRequest
 
@@ -176,6 +176,14 @@ ROUTES: Final = (
     ),
     Route("GET", "/v1/peers", Role.VIEWER, handlers.peers, "The configured peers", gives=Peers),
     Route("GET", "/v1/status", Role.VIEWER, handlers.status, "How the daemon is", gives=Status),
+    Route(
+        "GET",
+        "/v1/diagnose",
+        Role.OPERATOR,
+        handlers.diagnose,
+        "A support bundle without secrets",
+        gives=Diagnosis,
+    ),
     Route("GET", "/v1/openapi.json", None, handlers.openapi, "This description"),
     Route("GET", "/healthz", None, handlers.healthz, "The event loop is alive", gives=Health),
     Route(

@@ -231,6 +231,7 @@ _TELLING: Final = (
 )
 """What may change where the guest is: a look that was begun before it does not count."""
 _BEFORE_SWITCH: Final = frozenset({State.PREPARING, State.PRECOPY})
+_ANSWER_LOST: Final = frozenset({Code.CONNECTION_BROKE, Code.LIBVIRT_UNAVAILABLE, Code.INTERNAL})
 _ON_THE_WIRE: Final = frozenset({State.PREPARING, State.PRECOPY, State.POSTCOPY, State.FINISHING})
 
 
@@ -417,6 +418,10 @@ def _set(m: Migration, event: ev.SetAsked, now: Now) -> Migration:
 
 
 def _sampled(m: Migration, job: Job, sample: Sample | None, now: Now) -> Step:
+    if job is Job.OUTGOING and _is_anothers(m):
+        return Step(m)
+    if job is Job.OUTGOING:
+        m = ledger.reopen_abort(m, now)
     if job is Job.OUTGOING and m.state is State.UNRESOLVED and not m.evidence.postcopy:
         # A job alone settles nothing about post-copy: libvirt keeps it for a broken one, too.
         m = replace(_move(m, State.PRECOPY), problem=None)
@@ -605,6 +610,8 @@ def _stayed(m: Migration, event: ev.Looked, besides: str, now: Now) -> Migration
 def _goes_on(m: Migration, event: ev.Looked, now: Now) -> Step:
     """The job is still there although its call came back, nobody waits for the call, or it is out
     and gets nowhere."""
+    if _is_anothers(m):
+        return _look_again(m)
     if m.call in (Call.FAILED, Call.OK):
         m = ledger.note(m, Kind.WATCH, PMIGD, "the call ended but libvirt's job goes on", now)
         m = replace(ledger.lose_call(m, now), failure=None)
@@ -618,7 +625,18 @@ def _goes_on(m: Migration, event: ev.Looked, now: Now) -> Step:
         why = standstill(m.progress, event.source, event.destination)
         m = replace(m, problem=Problem(Code.STANDSTILL, why))
     m = replace(m, looks=0)
-    return Step(m if m.call is Call.MADE else ledger.reopen_abort(m))
+    return Step(m if m.call is Call.MADE else ledger.reopen_abort(m, now))
+
+
+def _is_anothers(m: Migration) -> bool:
+    """Whether a job on the guest cannot be this migration's: libvirt itself has ended that.
+
+    Only an answer that was lost on its way, because a connection broke, leaves it open.
+    """
+    if m.external or m.evidence.postcopy:
+        return False
+    lost = m.failure is not None and m.failure.code in _ANSWER_LOST
+    return m.call is Call.OK or (m.call is Call.FAILED and not lost)
 
 
 def _abort(m: Migration, asked: ev.AbortAsked, now: Now) -> Step:

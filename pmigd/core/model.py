@@ -159,6 +159,7 @@ class Request:
     undefinesource: bool | None = None
     suspend: bool = False
     unsafe: bool = False
+    start_anyway: bool = False
     abort_on_error: bool = False
     change_protection: bool = False
     copy_storage: CopyStorage = CopyStorage.NONE
@@ -409,10 +410,11 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Why a queued migration does not run: the one resource it waits for.
+    """Why a migration does not run yet: the one resource it waits for.
 
-    `position` 1 is next, at `host`. `detail` says more in words where there is more to say, `eta_s`
-    is when, at the present rates, enough of what runs here has ended; None: not known.
+    `position` 1 is next, at `host`; 0: there is no line. `detail` says more in words where there is
+    more to say, `eta_s` is when, at the present rates, enough of what runs here has ended; None:
+    not known.
     """
 
     resource: str
@@ -482,7 +484,8 @@ class Migration:
     is; ``moved_mono`` is when the figures of its transfer last changed, ``settling_mono`` since
     when both ends have been seen to be about to settle it.
     ``recoveries`` counts the attempts of policy. ``timed_out``: the deadline has done its work.
-    ``state_since`` is None for a state that it began in.
+    ``state_since`` is None for a state that it began in. ``asked`` tells one request from another
+    however it was changed since (:mod:`pmigd.core.asked`).
     """
 
     id: MigrationId
@@ -507,6 +510,7 @@ class Migration:
     adopted: bool = False
     submitted_by: str = ""
     idempotency_key: str | None = None
+    asked: str = ""
     progress: Sample | None = None
     in_force: Settings | None = None
     completed: Sample | None = None

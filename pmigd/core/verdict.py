@@ -480,13 +480,14 @@ def standstill(last: Sample, source: View, destination: View) -> str:
             "QEMU has given the migration up: the guest runs here, and the destination has no copy "
             "of it. Only libvirt here holds on to its job."
         )
-    if last.memory_remaining_bytes or last.disk_remaining_bytes:
-        return "Not all is sent, and nothing is any more: look at the link between the hosts."
     if source.because is Because.MIGRATION:
         silent = destination.power is Power.UNKNOWN
         why = f", which does not answer: {destination.detail}" if silent else ""
         return f"All is sent and the guest is stopped; libvirt waits for the destination{why}."
+    left = last.memory_remaining_bytes + last.disk_remaining_bytes
+    what = f"{left} bytes are left, and nothing is sent" if left else "All is sent"
     return (
-        "All is sent, but the guest is not switched over, and may stand still meanwhile. With QEMU "
-        "before 9.0 that is so if it was asleep (suspended to memory) when it was to be moved."
+        f"{what}, but the guest is not switched over: either nothing passes between the hosts, or "
+        "QEMU waits for ever. Before 9.0 it does if the guest is asleep (suspended to memory), "
+        "which then stands still."
     )

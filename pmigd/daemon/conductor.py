@@ -59,7 +59,7 @@ class Peers(Protocol):
         """What the source of a guest that comes in says of it, if the copy `here` may be left over;
         UNASKED where it is not, or where nobody can say."""
 
-    async def examine(self, target: Target, question: Question) -> Examination | None:
+    async def examine(self, target: Target, question: Question) -> Examination | Problem | None:
         """What the destination's pmigd sees of its host; None where it cannot say."""
 
 

@@ -14,27 +14,38 @@ from dataclasses import dataclass
 from pmigd.core import checks
 from pmigd.core.checks import Checked, Destination
 from pmigd.core.facts import DestinationFacts, GuestFacts, HostFacts, Question
-from pmigd.core.finding import Finding, from_problem
+from pmigd.core.finding import Finding, anyway, from_problem
 from pmigd.core.model import Domain, Power, Request, Target
 from pmigd.core.ports import Hypervisor
 from pmigd.core.problem import Problem, Refused
 from pmigd.core.versions import too_old
 from pmigd.wire.peer import Examination
 
-AskPmigd = Callable[[Target, Question], Awaitable[Examination | None]]
-"""Asks the destination's pmigd what only that sees; None where there is none that can say."""
+AskPmigd = Callable[[Target, Question], Awaitable[Examination | Problem | None]]
+"""Asks the destination's pmigd what only that sees; a problem is why it does not say, and None
+stands for a destination without one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Examined:
     """What was found, and whose libvirt answered at the destination, if one did.
 
-    `unknown_there`: it has no such domain, not even a definition.
+    `unknown_there`: libvirt there has no such domain, not even a definition.
+    `silent` is why the destination's pmigd did not answer. That keeps a migration waiting for its
+    lease, and so is a finding of a check; one that has its lease is not ended by it.
     """
 
     findings: list[Finding]
     destination: HostFacts | None = None
+    silent: Problem | None = None
     unknown_there: bool = False
+
+    @property
+    def all(self) -> list[Finding]:
+        """What there is to say to somebody who asks whether a migration would go well now."""
+        if self.silent is None:
+            return self.findings
+        return [*self.findings, from_problem(self.silent, "destination")]
 
 
 async def check(
@@ -46,9 +57,9 @@ async def check(
     except Refused as refused:
         missing = from_problem(refused.problem, "domain")
         examined = await examine(hypervisor, ask_pmigd, request, target, None)
-        return Checked([missing, *examined.findings])
+        return Checked([missing, *examined.all])
     examined = await examine(hypervisor, ask_pmigd, request, target, guest)
-    return Checked(examined.findings, checks.predict(request, guest))
+    return Checked(examined.all, checks.predict(request, guest))
 
 
 async def examine(
@@ -71,10 +82,12 @@ async def examine(
         ask_pmigd(target, question),
     )
     found = [] if guest is None else checks.check_guest(request, guest, source, here)
+    silent = told if isinstance(told, Problem) else None
     if isinstance(there, Problem):
-        return Examined([*found, from_problem(there, "destination")])
+        found = _judged(request, [*found, from_problem(there, "destination")])
+        return Examined(found, silent=silent)
     local = None
-    if told is not None:
+    if isinstance(told, Examination):
         found += checks.check_pmigd(target, there.host, told.host_uuid)
         local = told.local if told.host_uuid == there.host.host_uuid else None
     leads = None
@@ -82,8 +95,14 @@ async def examine(
         leads = await own_host.where_leads(there.host.hostname)
     destination = Destination(there, source, local, here, control, leads)
     found += checks.check_destination(request, target, guest, question, destination)
+    found += too_old(request, source, there.host)
     unknown = there.view.power is Power.ABSENT and not there.known_as
-    return Examined(found + too_old(request, source, there.host), there.host, unknown)
+    return Examined(_judged(request, found), there.host, silent, unknown)
+
+
+def _judged(request: Request, found: list[Finding]) -> list[Finding]:
+    """What was found, as far as the request lets it keep the guest from starting."""
+    return anyway(found) if request.start_anyway else found
 
 
 async def _there(

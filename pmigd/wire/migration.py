@@ -57,7 +57,10 @@ class Domain(msgspec.Struct, frozen=True):
 
 
 class WaitingFor(msgspec.Struct, frozen=True):
-    """The one resource that a queued migration waits for."""
+    """The one resource that a migration waits for, queued or before its start is seen.
+
+    ``position`` is its place in line, 0 where there is none.
+    """
 
     resource: str
     host: str
@@ -115,8 +118,9 @@ class Action(msgspec.Struct, frozen=True):
 
     ``id`` counts from 1; what is missing in between was left out of a long record. ``outcome`` is
     ``pending`` until it is known: then ``waits`` says why it takes so long, null while there is
-    nothing to say. ``problem`` says why libvirt refused it. ``at`` is when it was asked for and
-    ``ended_at`` when its outcome was known.
+    nothing to say. ``waits`` of an overtaken one says why it was of no use any more, ``problem`` of
+    a refused one why libvirt refused it. ``at`` is when it was asked for and ``ended_at`` when its
+    outcome was known.
     """
 
     id: int

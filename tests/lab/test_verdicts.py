@@ -134,7 +134,7 @@ class TestAsleep:
             timeout=60,
             also=lambda m: m["problem"] is not None and m["problem"]["code"] == "standstill",
         )
-        assert "All is sent" in told["problem"]["detail"]
+        assert "asleep (suspended to memory)" in told["problem"]["detail"]
         a.abort(m["id"])
         until(lambda: reason(b.host, g) == "", "the destination's copy to end", timeout=10)
         g.heartbeats.wait(5, host="hosta", since=time.monotonic())
@@ -170,10 +170,11 @@ def in_postcopy(a, b, guest, *, idle: bool = False, **fields):
 
 @contextlib.contextmanager
 def deaf(host):
-    """The host's QEMU hears nothing on its migration ports, and nothing leaves them."""
+    """The host's QEMU hears nothing of what others send it about migrations, nor they of it."""
     rules = [
         [chain, "-p", "tcp", f"--{port}", "49152:49215", "-j", "DROP"]
-        for chain, port in (("INPUT", "dport"), ("OUTPUT", "sport"))
+        for chain in ("INPUT", "OUTPUT")
+        for port in ("dport", "sport")
     ]
     for rule in rules:
         host.run(["iptables", "-A", *rule])
