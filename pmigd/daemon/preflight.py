@@ -15,7 +15,7 @@ from pmigd.core import checks
 from pmigd.core.checks import Checked, Destination
 from pmigd.core.facts import DestinationFacts, GuestFacts, HostFacts, Question
 from pmigd.core.finding import Finding, anyway, from_problem
-from pmigd.core.model import Domain, Request, Target
+from pmigd.core.model import Domain, Power, Request, Target
 from pmigd.core.ports import Hypervisor
 from pmigd.core.problem import Problem, Refused
 from pmigd.core.versions import too_old
@@ -30,6 +30,7 @@ stands for a destination without one."""
 class Examined:
     """What was found, and whose libvirt answered at the destination, if one did.
 
+    `unknown_there`: libvirt there has no such domain, not even a definition.
     `silent` is why the destination's pmigd did not answer. That keeps a migration waiting for its
     lease, and so is a finding of a check; one that has its lease is not ended by it.
     """
@@ -37,6 +38,7 @@ class Examined:
     findings: list[Finding]
     destination: HostFacts | None = None
     silent: Problem | None = None
+    unknown_there: bool = False
 
     @property
     def all(self) -> list[Finding]:
@@ -94,7 +96,8 @@ async def examine(
     destination = Destination(there, source, local, here, control, leads)
     found += checks.check_destination(request, target, guest, question, destination)
     found += too_old(request, source, there.host)
-    return Examined(_judged(request, found), there.host, silent)
+    unknown = there.view.power is Power.ABSENT and not there.known_as
+    return Examined(_judged(request, found), there.host, silent, unknown)
 
 
 def _judged(request: Request, found: list[Finding]) -> list[Finding]:

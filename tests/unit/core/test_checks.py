@@ -111,6 +111,9 @@ SOURCE: list[tuple[str, Level | None, GuestFacts, LocalFacts | None, dict[str, A
     ),
     ("postcopy_paused_guest", None, guest(view=View(Power.PAUSED, Because.USER)), None, {}),
     ("postcopy_paused_guest", None, guest(), None, {"postcopy": Postcopy.ALLOWED}),
+    ("guest_asleep", BLOCK, guest(view=View(Power.ASLEEP)), None, {}),
+    ("guest_asleep", None, guest(view=View(Power.ASLEEP)), None, {"offline": True}),
+    ("guest_asleep", None, guest(), None, {}),
     ("block_job", BLOCK, guest(block_jobs=("vda",)), None, {}),
     ("snapshots", BLOCK, guest(snapshots=2), None, {}),
     ("snapshots", BLOCK, guest(snapshots=2), None, {"offline": True}),
@@ -177,6 +180,12 @@ def test_devices_of_the_host(kind: str, qemu: str, level: Level) -> None:
 
 def test_a_card_with_a_stand_in_is_unplugged_by_itself() -> None:
     assert at_source(has(host_devices=(HostDevice("pci", replaceable=True),))) == {}
+
+
+@pytest.mark.parametrize("qemu", ["9.0.0", "10.0.2", "unreadable", ""])
+def test_a_guest_that_is_asleep_is_refused_only_where_qemu_surely_hangs(qemu: str) -> None:
+    host = replace(HOSTA, hypervisor_version=qemu)
+    assert "guest_asleep" not in at_source(guest(view=View(Power.ASLEEP)), host)
 
 
 def test_newer_qemu_may_move_virtiofs() -> None:
