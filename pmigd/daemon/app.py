@@ -34,8 +34,9 @@ from pmigd.api.door import Door
 from pmigd.api.peers import make_peer_app
 from pmigd.config.reload import restart_needed
 from pmigd.config.schema import Config
+from pmigd.core import autostart
 from pmigd.core.admission import Standing
-from pmigd.core.canonical import migration_line
+from pmigd.core.canonical import about, migration_line
 from pmigd.core.checks import Checked
 from pmigd.core.destination import find_target
 from pmigd.core.finding import blocking, from_problem
@@ -637,6 +638,10 @@ class App:
             line = migration_line(before, after, self._now())
             level = log.warning if after.state in _TROUBLE else log.info
             level(line.pop("event"), **line)
+            if after.state.terminal:
+                for command in autostart.undone(after):
+                    detail = command.problem.detail if command.problem is not None else None
+                    log.warning("autostart", **about(after), detail=detail)
             self._environment.notifier.status(self._summary())
 
     def _connection_changed(self, connected: bool) -> None:

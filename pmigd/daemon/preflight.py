@@ -8,14 +8,16 @@ before every start, which is ended by what blocks. What they mean is decided in
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
-from pmigd.core import checks
+from pmigd.core import autostart, checks
+from pmigd.core.autostart import Flags
 from pmigd.core.checks import Checked, Destination
 from pmigd.core.facts import DestinationFacts, GuestFacts, HostFacts, Question
 from pmigd.core.finding import Finding, from_problem
 from pmigd.core.model import Domain, Request, Target
+from pmigd.core.plan import make_plan
 from pmigd.core.ports import Hypervisor
 from pmigd.core.problem import Problem, Refused
 from pmigd.core.versions import too_old
@@ -27,10 +29,12 @@ AskPmigd = Callable[[Target, Question], Awaitable[Examination | None]]
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What was found, and whose libvirt answered at the destination, if one did."""
+    """What was found, whose libvirt answered at the destination, if one did, and whether the guest
+    starts with that host (None: it has no definition of it)."""
 
     findings: list[Finding]
     destination: HostFacts | None = None
+    autostart: bool | None = None
 
 
 async def check(
@@ -78,7 +82,25 @@ async def examine(
         leads = await own_host.where_leads(there.host.hostname)
     destination = Destination(there, source, local, here, control, leads)
     found += checks.check_destination(request, target, guest, question, destination)
-    return Examined(found + too_old(request, source, there.host), there.host)
+    found += _autostart(request, target, guest, there)
+    found += too_old(request, source, there.host)
+    return Examined(found, there.host, there.autostart)
+
+
+def _autostart(
+    request: Request, target: Target, guest: GuestFacts | None, there: DestinationFacts
+) -> Iterator[Finding]:
+    if guest is None:
+        return
+    flags, active = Flags(guest.autostart, there.autostart), not guest.view.gone
+    plan = make_plan(
+        request,
+        target,
+        guest_is_persistent=guest.view.persistent,
+        guest_is_active=active,
+        flags=flags,
+    )
+    yield from autostart.check(plan, flags, there.known_as, active=active)
 
 
 async def _there(

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import libvirt
 
-from pmigd.adapters.libvirt import eventloop, translate
+from pmigd.adapters.libvirt import autostart, eventloop, translate
 from pmigd.adapters.libvirt.failures import peer_problem_of, problem_of, words_of
 from pmigd.adapters.libvirt.guest import guest_facts
 from pmigd.adapters.libvirt.inspect import host_facts, inspect
@@ -441,6 +441,29 @@ class LocalHypervisor:
     async def resume(self, domain: Domain, permit: Permit) -> bool:
         """Let the guest run on."""
         return await self._command("resume", domain, permit, lambda d: d.resume(), may=_rests)
+
+    async def autostart_here(self, domain: Domain, on: bool, permit: Permit) -> bool:
+        """Have the guest start with this host, or not."""
+        try:
+            return await self._command(
+                "autostart",
+                domain,
+                permit,
+                lambda found: autostart.set_flag(found, on=on),
+                may=lambda found: autostart.flag_of(found) is not None,
+            )
+        except Refused as refused:
+            if refused.problem.code is Code.DOMAIN_NOT_FOUND:
+                return False
+            raise
+
+    async def autostart_there(
+        self, target: Target, domain: Domain, on: bool, permit: Permit
+    ) -> bool:
+        """Have the guest start with the destination, or not."""
+        return await self._ask_peer(
+            "peer_autostart", target, lambda c: autostart.set_flag_of(c, domain, permit, on=on)
+        )
 
     # The migrate call
 
