@@ -18,6 +18,8 @@ class Migrations(Protocol):
     """The migrations of this host: :class:`pmigd.daemon.controller.Controller`."""
 
     hub: Hub
+    loaded: bool
+    """Whether the journal was read: before, nobody knows which migrations there are."""
 
     def get(self, iden: str) -> Migration | None:
         """One migration, or None."""
@@ -72,9 +74,16 @@ class Backend(Protocol):
         """A migration request with the configured defaults. Refused: every wrong field."""
 
     async def submit(
-        self, request: Request, *, role: Role, by: str, key: str | None, caller: Trace | None
+        self,
+        request: Request,
+        *,
+        role: Role,
+        by: str,
+        key: str | None,
+        asked: str,
+        caller: Trace | None,
     ) -> Migration:
-        """Queue a migration. Refused: why not."""
+        """Queue a migration; `asked` is its fingerprint. Refused: why not."""
 
     async def check(self, request: Request, *, role: Role) -> Checked:
         """Everything that speaks against a migration. Refused: what may not even be asked."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from pmigd.api.auth import ROLE, USER
+from pmigd.api.backend import Migrations
 from pmigd.api.exchange import body_of, stream
 from pmigd.api.hub import Change
 from pmigd.api.problems import BACKEND, answer
@@ -28,6 +29,7 @@ from pmigd.wire.request import (
     NoBody,
     ResolveRequest,
     SettingsRequest,
+    asked,
     parse,
 )
 
@@ -37,7 +39,8 @@ DESCRIPTION: Final = web.AppKey("description", dict[str, Any])
 async def submit(request: web.Request) -> web.Response:
     """POST /v1/migrations."""
     backend = request.app[BACKEND]
-    wanted = backend.parse_request(await body_of(request))
+    body = await body_of(request)
+    wanted = backend.parse_request(body)
     key = given(request).get(KEY.name)
     traces = given(request).get(TRACEPARENT.name, [])
     migration = await backend.submit(
@@ -45,6 +48,7 @@ async def submit(request: web.Request) -> web.Response:
         role=request[ROLE],
         by=request[USER],
         key=key,
+        asked=asked(body),
         caller=traces[0] if len(traces) == 1 else None,
     )
     return answer(_view(request, migration), 202, Location=f"/v1/migrations/{migration.id}")
@@ -59,7 +63,7 @@ async def check(request: web.Request) -> web.Response:
 
 async def listing(request: web.Request) -> web.Response:
     """GET /v1/migrations."""
-    migrations = request.app[BACKEND].migrations
+    migrations = _read(request)
     query = given(request)
     states = query.get("state", ())
     domain = query.get("domain")
@@ -227,7 +231,7 @@ async def healthz(_request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """GET /readyz: libvirt is connected and the journal can be written."""
+    """GET /readyz: libvirt is connected, the journal was read and can be written."""
     missing = request.app[BACKEND].readiness()
     return answer({"ready": not missing, **missing}, 503 if missing else 200)
 
@@ -250,10 +254,18 @@ async def metrics(request: web.Request) -> web.Response:
 def find(request: web.Request) -> Migration:
     """The migration that the path names."""
     iden = request.match_info["id"]
-    migration = request.app[BACKEND].migrations.get(iden)
+    migration = _read(request).get(iden)
     if migration is None:
         raise refuse(Code.UNKNOWN_MIGRATION, f"There is no migration {iden[:64]!r}.")
     return migration
+
+
+def _read(request: web.Request) -> Migrations:
+    """The migrations, once it is known which there are: before, 'none' would not be true."""
+    migrations = request.app[BACKEND].migrations
+    if not migrations.loaded:
+        raise refuse(Code.JOURNAL_UNAVAILABLE, "The journal has not been read yet.")
+    return migrations
 
 
 def _view(request: web.Request, migration: Migration) -> Any:

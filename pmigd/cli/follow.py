@@ -65,14 +65,23 @@ class JsonView:
 
 
 class _Actions:
-    """Which actions were told already; streams repeat them all."""
+    """What of which action was told already; streams repeat them all.
+
+    That one was done is no news; that it waits, or was refused, is.
+    """
 
     def __init__(self) -> None:
-        self._told = 0
+        self._told: dict[object, tuple[object, object]] = {}
 
     def new(self, migration: Migration) -> list[str]:
-        lines = [action(entry) for entry in migration.actions[self._told :]]
-        self._told = max(self._told, len(migration.actions))
+        lines = []
+        for entry in migration.actions:
+            news = (entry.get("outcome"), entry.get("waits"))
+            key = entry.get("id") or (entry.get("at"), entry.get("action"))
+            told = self._told.get(key)
+            if told is None or (news != told and news[0] != "done"):
+                lines.append(action(entry))
+            self._told[key] = news
         return lines
 
 

@@ -66,7 +66,7 @@ def plain_rows(migrations: Sequence[Migration], now: datetime) -> list[list[str]
             "-" if m.terminal else m.figure("bytes_per_second"),
             m.dirty(),
             m.pause(),
-            _without_article(m.waiting()) or m.eta(),
+            _without_article(m.waiting()) or m.owed_words(now) or m.eta(),
             m.age(now),
         ]
         for m in migrations
@@ -114,7 +114,7 @@ def _row(m: Migration, now: datetime) -> list[AnyCell]:
 def _sentence(m: Migration, now: datetime) -> str | None:
     """What there is to say where figures say nothing: why it waits, or how it ended."""
     if not m.terminal:
-        return _without_article(m.waiting(now))
+        return _without_article(m.waiting(now)) or m.owed_words(now) or None
     parts = [outcome(m), _problem(m, "detail") if m.state == "failed" else ""]
     if m.raw.get("finished_at"):
         parts.append(f"{figures.age(m.raw['finished_at'], now)} ago")

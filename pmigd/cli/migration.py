@@ -94,6 +94,20 @@ class Migration:
         return [a for a in actions if isinstance(a, dict)] if isinstance(actions, list) else []
 
     @property
+    def owed(self) -> list[JsonObject]:
+        """What was asked for and takes its time: each says what it waits for."""
+        pending = (a for a in self.actions if a.get("outcome") == "pending")
+        return [a for a in pending if a.get("waits")]
+
+    def owed_words(self, now: datetime) -> str:
+        """In one phrase: ``abort asked for 12s ago, libvirt does not answer``; or empty."""
+        return "; ".join(
+            f"{_named(entry)} asked for {figures.age(entry.get('at'), now)} ago, "
+            f"{figures.plain(str(entry['waits']))}"
+            for entry in self.owed
+        )
+
+    @property
     def copies_disks(self) -> bool:
         """Whether it is at its disks: they come first, and until then memory has no figures."""
         progress = self.progress
@@ -274,6 +288,7 @@ def action(entry: JsonObject) -> str:
     what = next((rest.pop(k) for k in ("action", "kind", "name", "what") if rest.get(k)), "action")
     why = rest.pop("reason", None)
     actor = rest.pop("by", None)
+    outcome = _outcome(rest)
     text = f"{when:%H:%M:%S} " if when else ""
     text += figures.plain(str(what))
     more = [f"{k}={figures.by_unit(k, v)}" for k, v in rest.items() if v not in (None, "", {}, [])]
@@ -281,7 +296,27 @@ def action(entry: JsonObject) -> str:
         text += f" {' '.join(more)}"
     if actor:
         text += f" by {figures.plain(str(actor))}"
-    return f"{text}: {figures.plain(str(why))}" if why else text
+    text = f"{text}: {figures.plain(str(why))}" if why else text
+    return f"{text} ({outcome})" if outcome else text
+
+
+def _outcome(rest: JsonObject) -> str:
+    """What became of an action, taken out of what else it says; empty where it was done."""
+    for key in ("id", "ended_at"):
+        rest.pop(key, None)
+    outcome, waits = rest.pop("outcome", None), rest.pop("waits", None)
+    problem = rest.pop("problem", None)
+    if outcome in (None, "done"):
+        return ""
+    detail = problem.get("detail") or problem.get("title") if isinstance(problem, dict) else waits
+    words = figures.plain(str(outcome))
+    return f"{words}: {figures.plain(str(detail))}" if detail else words
+
+
+def _named(entry: JsonObject) -> str:
+    """An action by its name; a setting by what was set."""
+    name = entry.get("reason") if entry.get("action") == "set" else entry.get("action")
+    return figures.plain(str(name or "action"))
 
 
 def left_undone(migration: Migration) -> list[str]:

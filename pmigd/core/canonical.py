@@ -6,9 +6,13 @@ log is the durable history that metrics cannot be. Nothing here is secret: no XM
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from pmigd.core.commands import CALLS
 from pmigd.core.model import Direction, Migration, Now
 
 EVENT = "migration"
+COMMAND_EVENT = "command"
 
 
 def about(m: Migration) -> dict[str, object]:
@@ -53,6 +57,31 @@ def migration_line(before: Migration | None, after: Migration, now: Now) -> dict
             "mode": str(after.result.mode),
         }
     return line
+
+
+def command_lines(before: Migration | None, after: Migration) -> Iterator[dict[str, object]]:
+    """The fields of a line for each command that has another outcome, or waits for another reason.
+
+    ``command`` is its name, ``asked_by`` who wanted it; ``outcome`` is pending, done, refused or
+    overtaken, and ``waits`` or ``reason`` and ``detail`` say why.
+    """
+    known = {c.id: (c.outcome, c.waits) for c in before.commands} if before is not None else {}
+    for command in after.commands:
+        if command.kind in CALLS or known.get(command.id) == (command.outcome, command.waits):
+            continue
+        line: dict[str, object] = {
+            "event": COMMAND_EVENT,
+            **about(after),
+            "command": str(command.kind),
+            "number": command.id,
+            "asked_by": command.by,
+            "why": command.reason,
+            "outcome": str(command.outcome),
+            "waits": command.waits or None,
+        }
+        if command.problem is not None:
+            line |= {"reason": str(command.problem.code), "detail": command.problem.detail}
+        yield line
 
 
 def _peer(m: Migration) -> str:

@@ -449,6 +449,8 @@ def _set(m: Migration, event: ev.SetAsked, now: Now) -> Migration:
 
 
 def _sampled(m: Migration, job: Job, sample: Sample | None, now: Now) -> Step:
+    if job is Job.OUTGOING:
+        m = ledger.reopen_abort(m, now)
     if job is Job.OUTGOING and m.state is State.UNRESOLVED and not m.evidence.postcopy:
         # A job alone settles nothing about post-copy: libvirt keeps it for a broken one, too.
         m = replace(_move(m, State.PRECOPY), problem=None)
@@ -600,7 +602,7 @@ def _goes_on(m: Migration, now: Now) -> Step:
         m = replace(_move(m, state), problem=None)
     if m.direction is Direction.INCOMING:
         return _look_again(m)  # a destination has no statistics whose end would be noticed
-    return Step(ledger.reopen_abort(replace(m, looks=0)))
+    return Step(ledger.reopen_abort(replace(m, looks=0), now))
 
 
 def _abort(m: Migration, asked: ev.AbortAsked, now: Now) -> Step:

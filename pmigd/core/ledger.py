@@ -26,6 +26,9 @@ MAX_ENTRIES: Final = 64
 SLOW_S: Final = 2.0
 """From when on it is said that libvirt does not answer."""
 
+ACCEPTED_S: Final = 5.0
+"""How long libvirt's job may go on after it has accepted an abort, before it is told again."""
+
 SILENT: Final = "libvirt does not answer"
 NO_JOB: Final = "libvirt has no job for it yet"
 AWAY: Final = "the local libvirt daemon does not answer"
@@ -256,6 +259,9 @@ def _why_not_now(m: Migration, command: Command) -> str:
         return "the one before it has not come back yet"
     if not m.watching and command.kind not in _ELSEWHERE:
         return AWAY
+    if m.adopted and not m.looked_mono and command.kind not in CALLS:
+        # It may have ended meanwhile, and a job that is there now be the guest's next migration.
+        return "both hosts are asked first what became of it"
     return RULES[command.kind].waits(m)
 
 
@@ -288,10 +294,15 @@ def lose_call(m: Migration, now: Now) -> Migration:
     return _put(m, _overtaken(calls[-1], "its job goes on", now)) if calls else m
 
 
-def reopen_abort(m: Migration) -> Migration:
-    """`m` whose abort libvirt has accepted while its job still goes on: it is owed again."""
+def reopen_abort(m: Migration, now: Now) -> Migration:
+    """`m` whose abort libvirt has accepted while its job still goes on: it is owed again.
+
+    libvirt gets a moment for what it has accepted.
+    """
     abort = m.abort
-    if abort is None or abort.pending or _postcopy_began(m):
+    if abort is None or abort.ended_at is None or abort.pending or _postcopy_began(m):
+        return m
+    if (now.utc - abort.ended_at).total_seconds() < ACCEPTED_S:
         return m
     return _put(m, replace(abort, outcome=Outcome.PENDING, ended_at=None))
 

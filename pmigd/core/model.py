@@ -477,8 +477,8 @@ class Migration:
     ``looked_mono`` when one last did.
     ``ending``: its verdict is known, and something is owed to it still that no other evidence
     changes. ``recoveries`` counts the attempts of policy. ``timed_out``: the deadline has done its
-    work.
-    ``state_since`` is None for a state that it began in.
+    work. ``state_since`` is None for a state that it began in. ``asked`` tells one request from
+    another however it was changed since (:mod:`pmigd.core.asked`).
     """
 
     id: MigrationId
@@ -504,6 +504,7 @@ class Migration:
     adopted: bool = False
     submitted_by: str = ""
     idempotency_key: str | None = None
+    asked: str = ""
     progress: Sample | None = None
     in_force: Settings | None = None
     completed: Sample | None = None

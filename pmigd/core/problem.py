@@ -115,6 +115,8 @@ class Code(StrEnum):
     GUEST_NOT_FOUND = "guest_not_found"
     SOURCE_LEFT_PAUSED = "source_left_paused"
     TWO_COPIES = "two_copies"
+    JOURNAL_ROW_UNREADABLE = "journal_row_unreadable"
+    JOURNAL_CONFLICT = "journal_conflict"
 
     @property
     def kind(self) -> Kind:
@@ -337,11 +339,11 @@ KINDS: dict[Code, Kind] = {
         Reason.LIBVIRT_LOST,
     ),
     Code.JOURNAL_UNAVAILABLE: Kind(
-        "The journal cannot be written",
+        "The journal cannot be read or written",
         _P,
         503,
         True,
-        "Free space in daemon.state_dir or make it writable; running migrations go on.",
+        "Mount daemon.state_dir, free space in it or make it writable; running migrations go on.",
         Reason.STORAGE,
     ),
     Code.SHUTTING_DOWN: Kind(
@@ -543,4 +545,25 @@ KINDS: dict[Code, Kind] = {
         "Stop the wrong copy at once, before both write to the same disks; pmigd touches neither.",
         Reason.CONFIRM,
     ),
+    Code.JOURNAL_ROW_UNREADABLE: Kind(
+        "What the journal has of this migration cannot be read",
+        _P,
+        500,
+        False,
+        "Start the pmigd that wrote it, if that was a newer one. Else look on both hosts where the "
+        "guest runs, see that no migration of it is under way, and 'pmigctl resolve ID --as ...'.",
+        Reason.STORAGE,
+    ),
+    Code.JOURNAL_CONFLICT: Kind(
+        "Another migration of the guest was begun while the journal of this one was away",
+        _P,
+        409,
+        False,
+        "Wait for the other one, look on both hosts where the guest runs, then "
+        "'pmigctl resolve ID --as ...'. Have daemon.state_dir mounted before pmigd starts.",
+        Reason.STORAGE,
+    ),
 }
+
+ONLY_AN_OPERATOR: frozenset[Code] = frozenset({Code.JOURNAL_ROW_UNREADABLE, Code.JOURNAL_CONFLICT})
+"""Of what is unresolved, that which pmigd knows too little of to look at it and settle it."""

@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 
 from pmigd import __version__
-from pmigd.adapters.journal import Journal, JournalError
+from pmigd.adapters.journal import Journal
 from pmigd.adapters.libvirt.hypervisor import LocalHypervisor
 from pmigd.adapters.limits import Limits, LimitSource
 from pmigd.adapters.metrics import Metrics, PoolFigures, Snapshot
@@ -34,10 +34,10 @@ from pmigd.api.door import Door
 from pmigd.api.peers import make_peer_app
 from pmigd.config.reload import restart_needed
 from pmigd.config.schema import Config
-from pmigd.core import autostart
 from pmigd.core.admission import Standing
-from pmigd.core.canonical import about, migration_line
+from pmigd.core.canonical import command_lines, migration_line
 from pmigd.core.checks import Checked
+from pmigd.core.commands import Outcome
 from pmigd.core.destination import find_target
 from pmigd.core.finding import blocking, from_problem
 from pmigd.core.holdings import Limits as InForce
@@ -50,6 +50,7 @@ from pmigd.core.request_check import check_request, check_role
 from pmigd.core.roles import Role
 from pmigd.core.trace import ENTROPY_BYTES, Trace, begin
 from pmigd.core.uri import ListenAddress, LocalUri, PeerUri
+from pmigd.daemon.bookkeeper import Bookkeeper
 from pmigd.daemon.controller import Controller
 from pmigd.daemon.figures import counts, limits_view
 from pmigd.daemon.gate import Gate
@@ -81,6 +82,8 @@ CERTIFICATES_EVERY_S: Final = 60.0
 RESOLVE_DEADLINE_S: Final = 0.8
 RESTART_PAUSE_S: Final = 1.0
 BACKLOG: Final = 1024
+NAME_THREADS: Final = 16
+"""For questions about users and addresses; a directory that is away may hold some of them."""
 
 log = structlog.get_logger()
 
@@ -103,7 +106,7 @@ class App:
         self._clock = Clock()
         self._ids = Uuid7Sequence()
         self._accounts = Accounts()
-        self._names = CallPool("names", 2, replace_overdue=True)
+        self._names = CallPool("names", NAME_THREADS)
         self._started_at = self._clock.utc_now()
         self._tasks: list[asyncio.Task[None]] = []
         self._runners: list[web.AppRunner] = []
@@ -162,6 +165,9 @@ class App:
             now=self._now,
             first_seq=self._clock.unix_ms() << SEQ_BITS,
         )
+        self.bookkeeper = Bookkeeper(
+            self.journal, self.migrations, self.peering.granting, self._journal_read
+        )
         self.scraping = Scraping(self.metrics, self._names)
         self.textfile = Textfile(self.metrics.render_for_textfile)
         self._configure_limits(config)
@@ -174,11 +180,11 @@ class App:
         Raises SocketUnusable or OSError when a listener cannot be had. A libvirt daemon or a
         journal that cannot be had is not an error: they are waited for, and said to be missing.
         """
-        await self._open_journal()
         self._keep("libvirt", self.hypervisor.run)
         await asyncio.gather(self._first_connection(), self.mirror.refresh(), self._open_tracing())
         self._apply_limits()
-        await self._load()
+        self._keep("journal", self.bookkeeper.run)
+        await self.bookkeeper.first_attempt()
         await self.peering.configure(self.config)
         if fault := await self.scraping.configure(self.config):
             raise OSError(fault)
@@ -186,7 +192,6 @@ class App:
         self._keep("sample", self.watcher.sample)
         self._keep("scan", self.watcher.scan)
         self._keep("tick", lambda: self.migrations.tick(TICK_S))
-        self._keep("journal", self.migrations.keep_journal)
         self._keep("lag", self._probe_lag)
         self._keep("limits", self.mirror.run)
         self._keep("leases", self.peering.granting.run)
@@ -279,7 +284,14 @@ class App:
         return parse_request(untrusted_body, defaults)
 
     async def submit(
-        self, request: Request, *, role: Role, by: str, key: str | None, caller: Trace | None
+        self,
+        request: Request,
+        *,
+        role: Role,
+        by: str,
+        key: str | None,
+        asked: str,
+        caller: Trace | None,
     ) -> Migration:
         """Queue a migration."""
         target = self._target(request, role)
@@ -287,7 +299,9 @@ class App:
             raise Refused(problem)
         if (problem := await self._same_host(target)) is not None:
             raise Refused(problem)
-        return await self.migrations.submit(request, target, by=by, key=key, caller=caller)
+        return await self.migrations.submit(
+            request, target, by=by, key=key, asked=asked, caller=caller
+        )
 
     async def check(self, request: Request, *, role: Role) -> Checked:
         """Everything that speaks against a migration."""
@@ -404,10 +418,6 @@ class App:
         except Overdue:
             return False
 
-    async def _open_journal(self) -> None:
-        with contextlib.suppress(JournalError):  # the journal has said so; it is tried again
-            await self.journal.open()
-
     async def _open_tracing(self) -> None:
         url = self.config.tracing.url
         if url is None:
@@ -443,14 +453,11 @@ class App:
             async with asyncio.timeout(FIRST_CONNECTION_S):
                 await self._connected.wait()
 
-    async def _load(self) -> None:
-        try:
-            await self.peering.granting.load()
-            await self.migrations.load()
-        except JournalError as error:
-            log.error("journal cannot be read", detail=str(error))
-        self.migrations.loaded = True
-        if not self.hypervisor.connected:
+    def _journal_read(self) -> None:
+        """It is known which migrations are this pmigd's: now others' may be looked for."""
+        if self.hypervisor.connected:
+            self.watcher.scan_now()
+        else:
             self.migrations.connection_changed(connected=False)
 
     async def _listen(self) -> None:
@@ -594,8 +601,7 @@ class App:
         ours = [m for m in running if m.direction is Direction.OUTGOING and not m.external]
         unused = sum(lease.standing is Standing.GRANTED for lease in gate.leases.values())
         pools = (
-            self.hypervisor.control,
-            self.hypervisor.peers,
+            *self.hypervisor.pools,
             self.mirror.pool,
             self._names,
             self.scraping.pool,
@@ -638,11 +644,12 @@ class App:
             line = migration_line(before, after, self._now())
             level = log.warning if after.state in _TROUBLE else log.info
             level(line.pop("event"), **line)
-            if after.state.terminal:
-                for command in autostart.undone(after):
-                    detail = command.problem.detail if command.problem is not None else None
-                    log.warning("autostart", **about(after), detail=detail)
             self._environment.notifier.status(self._summary())
+        for line in command_lines(before, after):
+            outcome = line["outcome"]
+            trouble = outcome == Outcome.REFUSED or (outcome == Outcome.PENDING and line["waits"])
+            level = log.warning if trouble else log.info
+            level(line.pop("event"), **line)
 
     def _connection_changed(self, connected: bool) -> None:
         if connected:

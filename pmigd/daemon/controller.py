@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Protocol
 
 import structlog
 
-from pmigd.adapters.journal import Entry, Journal, JournalError
+from pmigd.adapters.journal import Contents, Entry, Journal, JournalError
 from pmigd.api.hub import Change, ChangeKind, Hub
 from pmigd.core import engine, ledger
 from pmigd.core import events as ev
 from pmigd.core.canonical import about
-from pmigd.core.commands import Outcome
+from pmigd.core.chronicle import Logged, noted
+from pmigd.core.commands import CALLS, Outcome
 from pmigd.core.controls import (
     may_abort,
     may_change,
@@ -29,7 +31,7 @@ from pmigd.core.controls import (
     may_resolve,
     may_suspend,
 )
-from pmigd.core.effects import Do, Effect
+from pmigd.core.effects import Do
 from pmigd.core.facts import Question
 from pmigd.core.model import (
     UNASKED,
@@ -47,7 +49,8 @@ from pmigd.core.model import (
     Waiting,
 )
 from pmigd.core.ports import DomainFacts, Hypervisor
-from pmigd.core.problem import Code, Problem, Refused, refuse
+from pmigd.core.problem import ONLY_AN_OPERATOR, Code, Problem, Refused, refuse
+from pmigd.core.reunion import it_was_ours, meanwhile_begun
 from pmigd.core.settings import given, of_request
 from pmigd.core.trace import Trace
 from pmigd.daemon.conductor import Conductor, Peers, check_recovery
@@ -57,7 +60,6 @@ KEEP_CLOSED: Final = 1000
 """Migrations that are kept for 'list --all' after their end."""
 PRUNE_EVERY: Final = 100
 FORGET_AFTER_S: Final = 60.0
-JOURNAL_RETRY_S: Final = 2.0
 SETTINGS_WAIT_S: Final = 5.0
 """How long somebody who changes settings waits for libvirt's answer."""
 
@@ -142,14 +144,18 @@ class Controller:
         self._on_change = on_change
         self._begin_trace = begin_trace
         self._all: dict[MigrationId, Migration] = {}
-        self._open_of: dict[str, MigrationId] = {}
+        self._open_of: dict[str, list[MigrationId]] = {}
+        """By the domain's UUID, the one that events are about first; "" is of those not known."""
         self._running: set[MigrationId] = set()
         self._by_key: dict[str, MigrationId] = {}
         self._claimed: set[str] = set()
+        self._arriving = 0
         self._keys: dict[str, asyncio.Lock] = {}
         self._ended_at: dict[str, float] = {}
         self._actors: dict[MigrationId, _Actor] = {}
         self._dirty: set[MigrationId] = set()
+        self._writing: set[MigrationId] = set()
+        self._unlogged: dict[MigrationId, tuple[Logged, ...]] = {}
         self._closed_since_prune = 0
         self._stopping = False
         self.loaded = False
@@ -168,7 +174,7 @@ class Controller:
 
     def open(self) -> list[Migration]:
         """All that are not terminal."""
-        return [self._all[iden] for iden in self._open_of.values()]
+        return [self._all[iden] for idens in self._open_of.values() for iden in idens]
 
     def running(self) -> list[Migration]:
         """The open ones that have left the queue: those with a supervisor's attention."""
@@ -176,8 +182,8 @@ class Controller:
 
     def of_domain(self, uuid: str) -> Migration | None:
         """The open migration of a domain, or None."""
-        iden = self._open_of.get(uuid)
-        return None if iden is None else self._all[iden]
+        idens = self._open_of.get(uuid)
+        return self._all[idens[0]] if idens else None
 
     def ended_within(self, uuid: str, seconds: float) -> bool:
         """Whether a migration of the domain ended just now: late events are still about it."""
@@ -202,25 +208,38 @@ class Controller:
         *,
         by: str,
         key: str | None = None,
+        asked: str = "",
         caller: Trace | None = None,
     ) -> Migration:
         """Queue a migration, durably. With a known `key` the first one is returned again.
 
-        `caller` is the trace that it is asked for in.
+        `asked` is the request's fingerprint, `caller` the trace that it is asked for in.
 
         Raises Refused: domain_not_found, domain_not_running, domain_busy, queue_full,
         idempotency_conflict, libvirt_unavailable, journal_unavailable, shutting_down.
         """
+        fresh = partial(self._submit, request, target, by=by, key=key, asked=asked, caller=caller)
         if key is None:
-            return await self._submit(request, target, by=by, key=None, caller=caller)
+            return await self._with_a_place(fresh)
         # A repeat waits until it is known what became of the first one.
         lock = self._keys.setdefault(key, asyncio.Lock())
         try:
             async with lock:
-                return await self._submit(request, target, by=by, key=key, caller=caller)
+                if (first := self._known(key, asked, request)) is not None:
+                    return first
+                return await self._with_a_place(fresh)
         finally:
             if not lock.locked():
                 self._keys.pop(key, None)
+
+    async def _with_a_place(self, submit: Callable[[], Awaitable[Migration]]) -> Migration:
+        """Submit with a place in the queue that nobody else is given meanwhile."""
+        self._check_room()
+        self._arriving += 1
+        try:
+            return await submit()
+        finally:
+            self._arriving -= 1
 
     async def _submit(
         self,
@@ -229,19 +248,14 @@ class Controller:
         *,
         by: str,
         key: str | None,
+        asked: str,
         caller: Trace | None,
     ) -> Migration:
-        if (first := self._known(key, request)) is not None:
-            return first
-        self._check_room()
         facts = await self._hypervisor.lookup(request.domain)
         if facts.view.gone and not request.offline:
             raise refuse(Code.DOMAIN_NOT_RUNNING, f"'{facts.domain.name}' is {facts.view.power}.")
         await self.look_at_arrival(facts.domain)
         self._check_idle(facts)
-        if (first := self._known(key, request)) is not None:
-            return first
-        self._check_room()
         migration = Migration(
             id=MigrationId(self._new_id()),
             request=request,
@@ -252,6 +266,7 @@ class Controller:
             target=target,
             submitted_by=by,
             idempotency_key=key,
+            asked=asked,
             trace=self._begin_trace(caller),
         )
         # While the journal is written nobody else may claim the same domain.
@@ -259,8 +274,11 @@ class Controller:
             raise refuse(Code.DOMAIN_BUSY, f"'{facts.domain.name}' is being submitted right now.")
         self._claimed.add(facts.domain.uuid)
         try:
-            await self._journal.write(Entry(migration, _stamp(self._now())))
+            await self._journal.write(Entry(migration))
         except JournalError as error:
+            # It is refused, and must not be found there after a restart if the disk wakes up.
+            with contextlib.suppress(JournalError):
+                await self._journal.forget(migration.id)
             self.pump()
             raise refuse(Code.JOURNAL_UNAVAILABLE, str(error)) from error
         finally:
@@ -378,6 +396,8 @@ class Controller:
         migration = self._all.get(iden)
         if migration is None or migration.state.terminal or self._stopping:
             return
+        if migration.problem is not None and migration.problem.code in ONLY_AN_OPERATOR:
+            return  # too little is known of it to make anything of what happens to its guest
         self._actor(iden).events.put_nowait(event)
 
     async def apply(self, iden: MigrationId, event: ev.Event) -> None:
@@ -430,25 +450,52 @@ class Controller:
 
     # Life
 
-    async def load(self) -> None:
-        """Take up what the journal has. Raises JournalError when it cannot even be read."""
-        for migration in await self._journal.load(KEEP_CLOSED):
-            self._enter(migration)
-            if migration.open and migration.state is not State.QUEUED:
-                self.post(migration.id, ev.Restarted())
+    def load(self, contents: Contents) -> None:
+        """Take up what is in the journal: at the start, and when another one is behind its path.
 
-    async def keep_journal(self) -> None:
-        """Write again what could not be written, until cancelled."""
-        while True:
-            await asyncio.sleep(JOURNAL_RETRY_S)
-            if self._journal.writable and not self._dirty:
+        What is known already is newer here; all of it is written down again with the next probe.
+        """
+        now = self._now()
+        self._dirty.update(m.id for m in self._all.values() if not m.external)
+        for migration in contents.migrations:
+            if migration.id in self._all:
                 continue
-            dirty = [self._all[iden] for iden in self._dirty if iden in self._all]
-            with contextlib.suppress(JournalError):
-                await self._journal.probe()
-                await self._journal.write(*(Entry(m, _stamp(self._now())) for m in dirty))
-                self._dirty -= {m.id for m in dirty if self._all[m.id] is m}
-            self.pump()
+            taken = self._reunited(migration, now)
+            self._enter(taken)
+            if taken != migration:
+                self._dirty.add(taken.id)
+            if taken.open and taken.state is not State.QUEUED:
+                self.asker.told(taken)
+                self.post(taken.id, ev.Restarted())
+        self.loaded = True
+        if sum(not m.open for m in self._all.values()) > KEEP_CLOSED + PRUNE_EVERY:
+            self._forget_old()
+
+    def _reunited(self, migration: Migration, now: Now) -> Migration:
+        """One from the journal, beside what is known of its guest since this pmigd runs."""
+        known = self.of_domain(migration.domain.uuid) if migration.domain.uuid else None
+        if known is None or not migration.open:
+            return migration
+        if known.external:
+            self._settle(known, it_was_ours(known, migration, now))
+            return migration
+        return meanwhile_begun(migration, known, now)
+
+    async def write_down(self) -> None:
+        """Write again what could not be written. Raises JournalError."""
+        await self._journal.probe()
+        # A step that is being written is newer than what is known here until it has been.
+        dirty = [self._all[x] for x in self._dirty - self._writing if x in self._all]
+        if not dirty:
+            return
+        logs = {m.id: self._unlogged.pop(m.id, ()) for m in dirty}
+        try:
+            await self._journal.write(*(Entry(m, logs[m.id]) for m in dirty))
+        except JournalError:
+            for iden, log in logs.items():
+                self._keep_log(iden, log + self._unlogged.get(iden, ()))
+            raise
+        self._dirty -= {m.id for m in dirty if self._all.get(m.id) is m}
 
     async def tick(self, every_s: float) -> None:
         """Let deadlines be noticed, until cancelled."""
@@ -471,12 +518,14 @@ class Controller:
 
     # Below: how it is done.
 
-    def _known(self, key: str | None, request: Request) -> Migration | None:
-        iden = self._by_key.get(key) if key is not None else None
+    def _known(self, key: str, asked: str, request: Request) -> Migration | None:
+        iden = self._by_key.get(key)
         if iden is None:
             return None
         first = self._all[iden]
-        if first.request != request:
+        same = first.asked == asked if first.asked else first.request == request
+        unreadable = first.problem is not None and first.problem.code in ONLY_AN_OPERATOR
+        if not (same or unreadable):
             raise refuse(
                 Code.IDEMPOTENCY_CONFLICT, f"The key was used for migration {first.id} already."
             )
@@ -485,8 +534,11 @@ class Controller:
     def _check_room(self) -> None:
         if self._stopping:
             raise refuse(Code.SHUTTING_DOWN, "pmigd is stopping.")
-        if len(self._gate.queue) >= self.queue_max:
-            raise refuse(Code.QUEUE_FULL, f"{len(self._gate.queue)} migrations wait already.")
+        if not self.loaded:
+            raise refuse(Code.JOURNAL_UNAVAILABLE, "The journal has not been read yet.")
+        waiting = len(self._gate.queue) + self._arriving
+        if waiting >= self.queue_max:
+            raise refuse(Code.QUEUE_FULL, f"{waiting} migrations wait already.")
 
     async def look_at_arrival(self, domain: Domain) -> None:
         """Let what brought a guest here end now, if the guest has arrived, not at the next look."""
@@ -502,13 +554,20 @@ class Controller:
             raise refuse(
                 Code.DOMAIN_BUSY, f"Migration {other.id} of '{facts.domain.name}' is {other.state}."
             )
+        for iden in self._open_of.get("", ()):
+            if self._all[iden].domain.name in ("", facts.domain.name):
+                raise refuse(
+                    Code.DOMAIN_BUSY,
+                    f"Migration {iden}, whose row in the journal cannot be read, may be of it."
+                    f" 'pmigctl show {iden}' says what to do.",
+                )
         if facts.view.power is Power.PAUSED and not facts.view.alive:
             raise refuse(Code.DOMAIN_BUSY, f"'{facts.domain.name}' is paused by a migration.")
 
     def _enter(self, migration: Migration) -> None:
         self._all[migration.id] = migration
         if migration.open:
-            self._open_of[migration.domain.uuid] = migration.id
+            self._open_of.setdefault(migration.domain.uuid, []).append(migration.id)
             self._place(migration)
         if migration.idempotency_key is not None:
             self._by_key[migration.idempotency_key] = migration.id
@@ -584,9 +643,9 @@ class Controller:
         now = self._now()
         step = engine.step(before, event, now)
         if isinstance(event, ev.Admitted):
-            step = await self._started(before, step, now)
+            step = await self._started(before, event, step, now)
         else:
-            step = await self._durable(before, step, now)
+            step = await self._durable(before, event, step, now)
         self._settle(before, step.migration)
         if actor.conductor is not None:
             actor.conductor.follow(step.migration)
@@ -598,30 +657,63 @@ class Controller:
             for effect in step.effects:
                 actor.conductor.carry_out(effect, step.migration)
 
-    async def _started(self, before: Migration, step: engine.Step, now: Now) -> engine.Step:
+    async def _started(
+        self, before: Migration, event: ev.Event, step: engine.Step, now: Now
+    ) -> engine.Step:
         """Journal the start of a queued migration; what cannot be journalled stays queued."""
         try:
-            await self._write(step, now)
+            await self._write(step.migration, self._log_of(before, event, step, now))
         except JournalError:
             return engine.Step(before)
         return step
 
-    async def _durable(self, before: Migration, step: engine.Step, now: Now) -> engine.Step:
+    async def _durable(
+        self, before: Migration, event: ev.Event, step: engine.Step, now: Now
+    ) -> engine.Step:
         """Make a step durable before its effects; without a journal nothing new is begun."""
-        if before.external or engine.durable(step.migration) == engine.durable(before):
+        if before.external:
             return step
-        try:
-            await self._write(step, now)
-        except JournalError as error:
-            self._dirty.add(before.id)
-            # What runs is watched and controlled on; keep_journal() writes it down later.
-            return engine.withhold(step, Problem(Code.JOURNAL_UNAVAILABLE, str(error)), now)
+        log = self._log_of(before, event, step, now)
+        if engine.durable(step.migration) != engine.durable(before):
+            try:
+                await self._write(step.migration, log)
+            except JournalError as error:
+                # What runs is watched and controlled on; write_down() writes it down later.
+                problem = Problem(Code.JOURNAL_UNAVAILABLE, str(error))
+                log += tuple(
+                    Logged(now, ev.Answered(effect.command.id, problem, made=False))
+                    for effect in step.effects
+                    if isinstance(effect, Do) and effect.command.kind in CALLS
+                )
+                step = engine.withhold(step, problem, now)
+            else:
+                log = ()
+        self._keep_log(before.id, log)
         return step
 
-    async def _write(self, step: engine.Step, now: Now) -> None:
-        names = tuple(map(_name_of, step.effects))
-        await self._journal.write(Entry(step.migration, _stamp(now), names))
-        self._dirty.discard(step.migration.id)
+    def _log_of(
+        self, before: Migration, event: ev.Event, step: engine.Step, now: Now
+    ) -> tuple[Logged, ...]:
+        return noted(self._unlogged.get(before.id, ()), before, event, step.migration, now)
+
+    def _keep_log(self, iden: MigrationId, log: tuple[Logged, ...]) -> None:
+        """What has still to be written down with the next step that is."""
+        if log:
+            self._unlogged[iden] = log
+        else:
+            self._unlogged.pop(iden, None)
+
+    async def _write(self, migration: Migration, log: tuple[Logged, ...]) -> None:
+        """Write one step. One that fails may yet land: what is true is written again later."""
+        self._writing.add(migration.id)
+        try:
+            await self._journal.write(Entry(migration, log))
+        except JournalError:
+            self._dirty.add(migration.id)
+            raise
+        finally:
+            self._writing.discard(migration.id)
+        self._dirty.discard(migration.id)
 
     def _settle(self, before: Migration, after: Migration) -> None:
         """Make a step's result the present, and tell everybody who should know."""
@@ -630,10 +722,14 @@ class Controller:
         if told:
             self._place(after)
         if after.state.terminal and before.open:
-            if self._open_of.get(after.domain.uuid) == after.id:
+            idens = self._open_of[after.domain.uuid]
+            idens.remove(after.id)
+            if not idens:
                 del self._open_of[after.domain.uuid]
             self._ended_at[after.domain.uuid] = self._now().mono
-            self._forget_old()
+            self._closed_since_prune += 1
+            if self._closed_since_prune >= PRUNE_EVERY:
+                self._forget_old()
         if after != before:
             self._announce(before, after)
         if told:
@@ -647,23 +743,25 @@ class Controller:
             self.hub.publish(Change(kind, at, after))
 
     def _forget_old(self) -> None:
-        """Keep memory and journal from growing without end."""
-        self._closed_since_prune += 1
-        if self._closed_since_prune < PRUNE_EVERY:
-            return
+        """Keep memory and journal from growing without end; what one forgets, the other does."""
         self._closed_since_prune = 0
         now = self._now().mono
         self._ended_at = {u: at for u, at in self._ended_at.items() if now - at < FORGET_AFTER_S}
         closed = sorted((iden for iden, m in self._all.items() if not m.open), reverse=True)
-        for iden in closed[KEEP_CLOSED:]:
-            key = self._all.pop(iden).idempotency_key
-            if key is not None:
-                self._by_key.pop(key, None)
-        self._prune = asyncio.get_running_loop().create_task(self._prune_journal(), name="prune")
+        old = [self._all.pop(iden) for iden in closed[KEEP_CLOSED:]]
+        for migration in old:
+            self._unlogged.pop(migration.id, None)
+            key = migration.idempotency_key
+            if key is not None and self._by_key.get(key) == migration.id:
+                del self._by_key[key]
+        kept = [migration.id for migration in old if not migration.external]
+        self._prune = asyncio.get_running_loop().create_task(
+            self._prune_journal(kept), name="prune"
+        )
 
-    async def _prune_journal(self) -> None:
-        with contextlib.suppress(JournalError):
-            await self._journal.prune(KEEP_CLOSED)
+    async def _prune_journal(self, forgotten: list[MigrationId]) -> None:
+        with contextlib.suppress(JournalError):  # the next probe does it
+            await self._journal.forget(*forgotten)
 
 
 @dataclass(frozen=True, slots=True)
@@ -690,11 +788,3 @@ def _placed(m: Migration) -> tuple[State, bool]:
 def _told(m: Migration) -> list[tuple[object, ...]]:
     """What is news of a ledger: not each try."""
     return [(c.id, c.outcome, c.waits) for c in m.commands]
-
-
-def _name_of(effect: Effect) -> str:
-    return effect.command.kind.value if isinstance(effect, Do) else type(effect).__name__
-
-
-def _stamp(now: Now) -> str:
-    return now.utc.isoformat(timespec="milliseconds")

@@ -69,11 +69,11 @@ class Granting:
         self._told: dict[str, LeaseAnswer] = {}
         self._listeners: dict[str, set[asyncio.Queue[LeaseEvent]]] = {}
 
-    async def load(self) -> None:
-        """Take up the leases of before a restart. Raises JournalError."""
-        leases = await self._journal.leases()
-        self.book.load(leases, self._now().mono)
+    def load(self, leases: list[Lease]) -> None:
+        """Take up the leases that are in the journal; what is known already is newer here."""
+        self.book.load((x for x in leases if self.book.get(x.id) is None), self._now().mono)
         self._durable = {lease.id for lease in leases}
+        self.pump()
 
     def pump(self) -> None:
         """Something was given back, or a limit has changed: grant what may be granted."""
@@ -154,20 +154,27 @@ class Granting:
             if self._journal.writable:
                 self.book.grant(self._limits(), self._host)
                 fresh = [x for x in self.book if x.granted and x.id not in self._durable]
-            for lease in fresh:
-                try:
-                    await self._journal.keep_lease(lease)
-                except JournalError as error:
-                    # What runs already is only noted; what has not begun must not begin.
-                    log.error("lease not granted", lease=lease.id, detail=str(error))
-                    if lease.phase.waits:
-                        self.book.take_back(lease.id)
-                    continue
-                self._durable.add(lease.id)
-                self._changed(lease.domain.uuid)
-                if self.book.get(lease.id) is None:
-                    await self._given_back([lease])  # while it was written
+            if fresh:
+                await self._make_durable(fresh)
             self._tell()
+
+    async def _make_durable(self, fresh: list[Lease]) -> None:
+        """Put all of them down at once: a peer may report thousands, and waits for the answer."""
+        try:
+            await self._journal.keep_leases(fresh)
+        except JournalError as error:
+            # What runs already is only noted; what has not begun must not begin.
+            log.error("leases not granted", leases=len(fresh), detail=str(error))
+            waiting = [lease.id for lease in fresh if lease.phase.waits]
+            for iden in waiting:
+                self.book.take_back(iden)
+            with contextlib.suppress(JournalError):  # one that was given up may yet land
+                await self._journal.forget_leases(*waiting)
+            return
+        self._durable.update(lease.id for lease in fresh)
+        for lease in fresh:
+            self._changed(lease.domain.uuid)
+        await self._given_back([x for x in fresh if self.book.get(x.id) is None])
 
     async def _given_back(self, leases: list[Lease]) -> None:
         if not leases:
@@ -176,7 +183,7 @@ class Granting:
             self._durable.discard(lease.id)
             self._told.pop(lease.id, None)
             self._changed(lease.domain.uuid)
-        with contextlib.suppress(JournalError):
+        with contextlib.suppress(JournalError):  # the next probe does it
             await self._journal.forget_leases(*(lease.id for lease in leases))
 
     def _answers(self) -> dict[str, LeaseAnswer]:

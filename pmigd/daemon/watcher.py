@@ -6,14 +6,17 @@ The watcher reports; what it means is for the core to say.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from dataclasses import replace
+import contextlib
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import structlog
 
 from pmigd.adapters.libvirt.translate import Notice
 from pmigd.core import events as ev
+from pmigd.core.canonical import about
 from pmigd.core.model import (
     UNASKED,
     Because,
@@ -25,16 +28,21 @@ from pmigd.core.model import (
     Power,
     State,
 )
-from pmigd.core.ports import Hypervisor
+from pmigd.core.ports import DomainFacts, Hypervisor, Settings
 from pmigd.core.problem import Refused
 from pmigd.daemon.controller import Controller
 
 SAMPLE_EVERY_S: Final = 0.5
 SCAN_EVERY_S: Final = 10.0
+SETTINGS_EVERY_S: Final = 5.0
+LOOKS_AT_ONCE: Final = 8
+"""Of a scan: domains that do not answer must not hold up the others for long."""
 LATE_EVENTS_S: Final = 1.0
 """Passes that are told of so soon after an end were its own; a scan finds what began anew."""
 
 log = structlog.get_logger()
+
+_Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Watcher:
@@ -44,8 +52,9 @@ class Watcher:
         self._hypervisor = hypervisor
         self._controller = controller
         self._sampling: dict[MigrationId, asyncio.Task[None]] = {}
-        self._limits: dict[MigrationId, int] = {}
-        self._scan: asyncio.Task[None] | None = None
+        self._settings: dict[MigrationId, _InForce] = {}
+        self._due = asyncio.Event()
+        self._due.set()
 
     def notice(self, notice: Notice) -> None:
         """An event of libvirt's about a domain."""
@@ -64,70 +73,119 @@ class Watcher:
 
     async def sample(self) -> None:
         """Read statistics of everything that runs, until cancelled."""
-        while True:
-            await asyncio.sleep(SAMPLE_EVERY_S)
-            if not self._hypervisor.connected:
-                continue
-            running = [m for m in self._controller.running() if _has_statistics(m)]
-            for migration in running:
-                # A guest whose monitor hangs must not hold up the others.
-                if migration.id not in self._sampling:
-                    self._sampling[migration.id] = _spawn("sample", self._sample_one(migration))
-            for gone in self._limits.keys() - {m.id for m in running}:
-                del self._limits[gone]
+        try:
+            while True:
+                await asyncio.sleep(SAMPLE_EVERY_S)
+                if self._hypervisor.connected:
+                    self._sample_all()
+        finally:
+            for task in self._sampling.values():
+                task.cancel()
 
     async def scan(self) -> None:
         """Find migrations whose beginning was missed and ends that were missed, until cancelled."""
         while True:
-            self.scan_now()
-            await asyncio.sleep(SCAN_EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SCAN_EVERY_S):
+                    await self._due.wait()
+            self._due.clear()
+            if self._hypervisor.connected and self._controller.loaded:
+                await self._scan_domains()
 
     def scan_now(self) -> None:
         """Look at all domains afresh; after a reconnect events were missed."""
-        idle = self._scan is None or self._scan.done()
-        if self._hypervisor.connected and self._controller.loaded and idle:
-            self._scan = _spawn("scan", self._scan_domains())
+        self._due.set()
+
+    def _sample_all(self) -> None:
+        running = {m.id: m for m in self._controller.running() if _has_statistics(m)}
+        for iden, migration in running.items():
+            # A guest that does not answer must not hold up the others.
+            if iden not in self._sampling:
+                task = asyncio.get_running_loop().create_task(
+                    _safely("sample", partial(self._sample_one, migration), **about(migration)),
+                    name=f"sample-{iden}",
+                )
+                self._sampling[iden] = task
+                task.add_done_callback(partial(self._sampled, iden))
+        self._settings = {iden: s for iden, s in self._settings.items() if iden in running}
+
+    def _sampled(self, iden: MigrationId, _: asyncio.Task[None]) -> None:
+        del self._sampling[iden]
 
     async def _sample_one(self, migration: Migration) -> None:
+        job, sample = await self._hypervisor.sample(migration.domain)
+        if sample is not None:
+            settings = await self._settings_of(migration)
+            sample = replace(sample, downtime_limit_ms=settings.max_downtime_ms)
+        self._controller.post(migration.id, ev.Sampled(job, sample))
+
+    async def _settings_of(self, migration: Migration) -> Settings:
+        """What is in force, read anew now and then: people and QEMU's defaults change it."""
+        known = self._settings.get(migration.id)
+        now = asyncio.get_running_loop().time()
+        if known is not None and now - known.read_at < SETTINGS_EVERY_S:
+            return known.settings
         try:
-            job, sample = await self._hypervisor.sample(migration.domain)
-            if sample is not None:
-                if migration.id not in self._limits:
-                    settings = await self._hypervisor.settings(migration.domain)
-                    if settings.max_downtime_ms is not None:
-                        self._limits[migration.id] = settings.max_downtime_ms
-                sample = replace(sample, downtime_limit_ms=self._limits.get(migration.id))
-            self._controller.post(migration.id, ev.Sampled(job, sample))
+            settings = await self._hypervisor.settings(migration.domain)
         except Refused as refused:
-            log.debug("no sample", migration=migration.id, detail=refused.problem.detail)
-        finally:
-            del self._sampling[migration.id]
+            log.debug("no settings", **about(migration), detail=refused.problem.detail)
+            return known.settings if known is not None else Settings()
+        self._settings[migration.id] = _InForce(settings, now)
+        return settings
 
     async def _scan_domains(self) -> None:
-        try:
-            for facts in await self._hypervisor.domains():
-                await self._look_at(facts.domain.uuid, facts.view.power, facts.view.because)
-            for migration in self._controller.running():
-                if migration.external:
-                    view, final = await self._hypervisor.look_here(
-                        migration.domain, completed=migration.direction
-                    )
-                    self._controller.post(migration.id, ev.Looked(view, UNASKED, final))
-        except Refused as refused:
-            log.debug("no scan", detail=refused.problem.detail)
+        found: list[DomainFacts] = []
 
-    async def _look_at(self, uuid: str, power: Power, because: Because) -> None:
-        if power is Power.SHUTOFF or self._controller.of_domain(uuid) is not None:
-            return
-        facts = await self._hypervisor.lookup(uuid)
+        async def listing() -> None:
+            found.extend(await self._hypervisor.domains())
+
+        await _safely("scan", listing)
+        at_once = asyncio.Semaphore(LOOKS_AT_ONCE)
+
+        async def look(work: _Work, whose: dict[str, object]) -> None:
+            async with at_once:
+                await _safely("scan", work, **whose)
+
+        unknown = (
+            look(partial(self._look_at, facts), {"domain": facts.domain.name})
+            for facts in found
+            if self._is_unknown(facts)
+        )
+        external = (
+            look(partial(self._look_again, migration), about(migration))
+            for migration in self._controller.running()
+            if migration.external
+        )
+        await asyncio.gather(*unknown, *external)
+
+    def _is_unknown(self, facts: DomainFacts) -> bool:
+        running = facts.view.power is not Power.SHUTOFF
+        return running and self._controller.of_domain(facts.domain.uuid) is None
+
+    async def _look_at(self, listed: DomainFacts) -> None:
+        facts = await self._hypervisor.lookup(listed.domain.uuid)
         if facts.view.job is Job.OUTGOING:
             direction = Direction.OUTGOING
-        elif facts.view.job is Job.INCOMING or because is Because.MIGRATION:
+        elif facts.view.job is Job.INCOMING or listed.view.because is Because.MIGRATION:
             direction = Direction.INCOMING
         else:
             return
-        if self._controller.of_domain(uuid) is None:
+        if self._controller.of_domain(facts.domain.uuid) is None:
             self._controller.begin_external(facts.domain, direction)
+
+    async def _look_again(self, migration: Migration) -> None:
+        view, final = await self._hypervisor.look_here(
+            migration.domain, completed=migration.direction
+        )
+        self._controller.post(migration.id, ev.Looked(view, UNASKED, final))
+
+
+@dataclass(frozen=True, slots=True)
+class _InForce:
+    """Settings of a running migration, and when they were read by the loop's clock."""
+
+    settings: Settings
+    read_at: float
 
 
 def _has_statistics(migration: Migration) -> bool:
@@ -137,11 +195,11 @@ def _has_statistics(migration: Migration) -> bool:
     return migration.external or migration.call is not Call.NOT_MADE
 
 
-_tasks: set[asyncio.Task[None]] = set()
-
-
-def _spawn(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    task = asyncio.get_running_loop().create_task(work, name=name)
-    _tasks.add(task)
-    task.add_done_callback(_tasks.discard)
-    return task
+async def _safely(what: str, work: _Work, **whose: object) -> None:
+    """One look that fails is told, and takes nothing else with it."""
+    try:
+        await work()
+    except Refused as refused:
+        log.debug("not answered", look=what, **whose, detail=refused.problem.detail)
+    except Exception:
+        log.exception("look failed", look=what, **whose)

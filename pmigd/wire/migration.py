@@ -110,8 +110,9 @@ class Action(msgspec.Struct, frozen=True):
 
     ``id`` counts from 1; what is missing in between was left out of a long record. ``outcome`` is
     ``pending`` until it is known: then ``waits`` says why it takes so long, null while there is
-    nothing to say. ``problem`` says why libvirt refused it. ``at`` is when it was asked for and
-    ``ended_at`` when its outcome was known.
+    nothing to say. ``waits`` of an overtaken one says why it was of no use any more, ``problem`` of
+    a refused one why libvirt refused it. ``at`` is when it was asked for and ``ended_at`` when its
+    outcome was known.
     """
 
     id: int

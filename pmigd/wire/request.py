@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from pmigd.core.asked import fingerprint
 from pmigd.core.model import (
     AutoConverge,
     Compression,
@@ -363,6 +364,11 @@ def parse_request(untrusted_body: object, defaults: Defaults) -> Request:
         ),
         priority=PRIORITY if wanted.priority is None else wanted.priority,
     )
+
+
+def asked(untrusted_body: object) -> str:
+    """The same for every repeat of a request, whatever is configured. Raises as `parse_request`."""
+    return fingerprint(parse_request(untrusted_body, Defaults()))
 
 
 def parse(struct_type: type[T], untrusted: object) -> T:

@@ -122,6 +122,23 @@ def test_show_groups_request_progress_problem_and_actions(stub: Stub, run: Run) 
     assert "migrate_uri" not in out
 
 
+def test_what_was_asked_for_and_is_not_done_is_told(stub: Stub, run: Run) -> None:
+    asked = {"id": 2, "at": "2026-11-21T10:00:07Z", "action": "abort", "by": "root"}
+    silent = asked | {"outcome": "pending", "waits": "libvirt does not answer"}
+    no = {"detail": "no job is active"}
+    refused = asked | {"id": 3, "action": "suspend", "outcome": "refused", "problem": no}
+    stub.add(migration(1, progress=progress(45), actions=[silent, refused]))
+    _, out, _ = run("show", ONE)
+    assert "asked for and not done yet:" in out.splitlines()
+    assert any(
+        line.startswith("  abort asked for") and line.endswith("ago, libvirt does not answer")
+        for line in out.splitlines()
+    )
+    assert "  10:00:07 suspend by root (refused: no job is active)" in out.splitlines()
+    _, out, _ = run("list")
+    assert "libvirt does not answer" in out
+
+
 def test_show_json_is_the_object_itself(stub: Stub, run: Run) -> None:
     stub.add(migration(1))
     code, out, _ = run("show", ONE, "--json")

@@ -216,7 +216,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
 
 @pytest.fixture(scope="session")
 def pool() -> Iterator[CallPool]:
-    pool = CallPool("names", 2, replace_overdue=True)
+    pool = CallPool("names", 16)
     yield pool
     pool.stop()
 

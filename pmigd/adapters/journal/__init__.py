@@ -1,5 +1,7 @@
 """The journal: what pmigd must still know after it was killed on any line."""
 
-from pmigd.adapters.journal.sqlite import Entry, Journal, JournalError
+from pmigd.adapters.journal.documents import Unreadable
+from pmigd.adapters.journal.journal import Entry, Journal, JournalError
+from pmigd.adapters.journal.store import Contents
 
-__all__ = ["Entry", "Journal", "JournalError"]
+__all__ = ["Contents", "Entry", "Journal", "JournalError", "Unreadable"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import libvirt
 
+from pmigd.adapters.libvirt.commands import not_wanted
 from pmigd.core.model import Domain
-from pmigd.core.ports import NotMade, Permit
-from pmigd.core.problem import Code, Problem
+from pmigd.core.ports import Permit
 
 
 def flag_of(domain: libvirt.virDomain) -> bool | None:
@@ -14,22 +14,25 @@ def flag_of(domain: libvirt.virDomain) -> bool | None:
     return bool(domain.autostart()) if domain.isPersistent() else None
 
 
+def has_flag(domain: libvirt.virDomain) -> bool:
+    """Whether there is a definition that could start with the host."""
+    return bool(domain.isPersistent())
+
+
 def set_flag(domain: libvirt.virDomain, *, on: bool) -> None:
-    """Set it if it differs. libvirt refuses while the guest has a job, as a migration."""
-    if flag_of(domain) is not on:
+    """Set it if it differs. libvirt refuses while the guest has a job, as its migration."""
+    if bool(domain.autostart()) is not on:
         domain.setAutostart(int(on))
 
 
-def set_flag_of(
-    connection: libvirt.virConnect, domain: Domain, permit: Permit, *, on: bool
-) -> bool:
-    """The same on any host. False: it has no definition of the guest."""
+def set_there(connection: libvirt.virConnect, domain: Domain, permit: Permit, *, on: bool) -> bool:
+    """Set it on another host. False: that has no definition of the guest."""
     try:
         found = connection.lookupByUUIDString(domain.uuid)
-        if flag_of(found) is None:
+        if not has_flag(found):
             return False
         if not permit.wanted:
-            raise NotMade(Problem(Code.CANCELLED, "It is not wanted any more."))
+            raise not_wanted()
         set_flag(found, on=on)
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:

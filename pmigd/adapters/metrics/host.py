@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError
@@ -16,6 +17,8 @@ from pmigd.adapters.metrics import labels
 from pmigd.adapters.metrics.family import Family
 from pmigd.adapters.metrics.labels import Bounded, Usage, member
 from pmigd.adapters.metrics.snapshot import Snapshot
+from pmigd.core.commands import Kind
+from pmigd.core.ledger import owed
 from pmigd.core.model import Direction, State
 from pmigd.core.ports import HostFacts
 
@@ -88,6 +91,13 @@ POSTCOPY_PAUSED: Final = Family(
     "Migrations whose post-copy broke: their guests are split over two hosts and wait. An operator"
     " is needed.",
 )
+OWED: Final = Family(
+    "pmigd_commands_pending",
+    "gauge",
+    "Commands that were asked for and are not done yet: aborts, settings and the like. One that"
+    " stays means that libvirt does not answer or has no job to do it to.",
+    ("command",),
+)
 JOURNAL: Final = Family(
     "pmigd_journal_writable",
     "gauge",
@@ -101,16 +111,16 @@ BUSY: Final = Family(
     ("pool",),
 )
 THREADS: Final = Family(
-    "pmigd_executor_threads_limit", "gauge", "Threads that the pool was made for.", ("pool",)
+    "pmigd_executor_threads_limit", "gauge", "Threads that the pool may have at most.", ("pool",)
 )
 OVERDUE: Final = Family(
     "pmigd_executor_threads_overdue",
     "gauge",
-    "Threads lost to calls that did not come back in time; others have taken their place.",
+    "Threads inside calls that should have come back by now: what they ask does not answer.",
     ("pool",),
 )
 WAITING: Final = Family(
-    "pmigd_executor_queue_length", "gauge", "Calls that no thread has begun yet.", ("pool",)
+    "pmigd_executor_queue_length", "gauge", "Calls that lack nothing but a free thread.", ("pool",)
 )
 LAG: Final = Family(
     "pmigd_event_loop_lag_seconds",
@@ -174,6 +184,7 @@ FAMILIES: Final = (
     OLDEST,
     UNRESOLVED,
     POSTCOPY_PAUSED,
+    OWED,
     JOURNAL,
     BUSY,
     THREADS,
@@ -306,6 +317,11 @@ def _queue(now: Snapshot) -> Iterator[Metric]:
         gauge = family.gauges()
         gauge.add_metric([], sum(m.state is state for m in now.migrations))
         yield gauge
+    pending = OWED.gauges()
+    waiting = Counter(c.kind for m in now.migrations for c in owed(m))
+    for kind in labels.COMMANDS:
+        pending.add_metric([kind], waiting[Kind(kind)])
+    yield pending
 
 
 def _pools(now: Snapshot) -> Iterator[Metric]:

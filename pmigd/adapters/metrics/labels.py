@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Final, Literal, get_args
 
 from pmigd.adapters.metrics.snapshot import LeaseState
-from pmigd.core.commands import Command, Kind
+from pmigd.core.commands import CALLS, Command, Kind
 from pmigd.core.holdings import Resource
+from pmigd.core.ledger import RULES
 from pmigd.core.model import Direction, Migration, Mode, State, Transport
 from pmigd.core.problem import Reason
 
@@ -32,6 +33,8 @@ PHASES: Final = (
     "finishing",
     "aborting",
 )
+COMMANDS: Final = tuple(kind.value for kind in RULES if kind not in CALLS)
+"""Commands whose pending ones are counted; that the migrate call is out is no news."""
 ACTIONS: Final = (
     "raise_downtime",
     "limit_bandwidth",
@@ -41,7 +44,7 @@ ACTIONS: Final = (
     "abort_stalled",
     "postcopy_recover",
 )
-POOLS: Final = ("control", "peer", "limits", "names", "passwords", "textfile")
+POOLS: Final = ("look", "command", "peer", "limits", "names", "passwords", "textfile")
 LEASE_STATES: Final[tuple[LeaseState, ...]] = get_args(LeaseState)
 WAITED: Final = (*(str(value) for value in Resource), "libvirt", "journal", "peer")
 PEER_REQUESTS: Final = ("hello", "ask", "report", "look", "examine", "events")

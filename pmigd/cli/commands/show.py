@@ -50,6 +50,8 @@ def describe(raw: JsonObject, now: datetime) -> list[str]:
     lines = groups(own)
     if (waiting := migration.waiting(now)) is not None:
         lines += ["", "waits for:", f"  {waiting}"]
+    if owed := migration.owed_words(now):
+        lines += ["", "asked for and not done yet:", f"  {owed}"]
     for key in ("progress", "result"):
         values = raw.get(key)
         if isinstance(values, dict):

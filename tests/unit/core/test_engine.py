@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import pytest
 
-from pmigd.core import controls, engine
+from pmigd.core import controls, engine, ledger
 from pmigd.core import events as ev
 from pmigd.core.commands import Kind, Outcome
-from pmigd.core.effects import Look, Prepare, Wake
+from pmigd.core.effects import Look, Prepare, ReadSettings, Wake
 from pmigd.core.model import (
     Call,
     Direction,
@@ -20,6 +20,7 @@ from pmigd.core.model import (
     OnTimeout,
     Postcopy,
     Power,
+    Settings,
     State,
     View,
 )
@@ -208,10 +209,106 @@ class TestAbort:
     def test_goes_on_after_a_restart(self) -> None:
         m = play(transferring(), ABORT).migration
         step = play(m, ev.Restarted(), start=60)
-        assert (done(step), looks(step)) == ([(Kind.ABORT, None)], [0.0])
-        step = play(step.migration, replied(Kind.ABORT), ev.Looked(MIGRATING, INCOMING))
-        # libvirt took it, and its job goes on: it is owed again.
+        # What became of it is asked first: a job that is there may be the guest's next migration.
+        assert (done(step), looks(step)) == ([], [0.0])
+        assert done(play(step.migration, ev.Looked(RUNS, ABSENT), start=61)) == []
+        step = play(step.migration, ev.Looked(MIGRATING, INCOMING), start=61)
         assert done(step) == [(Kind.ABORT, None)]
+        m = play(step.migration, replied(Kind.ABORT), start=61).migration
+        goes_on = ev.Looked(MIGRATING, INCOMING)
+        assert done(play(m, goes_on, start=62)) == []
+        # libvirt took it, and its job goes on: it is owed again.
+        assert done(play(m, goes_on, start=70)) == [(Kind.ABORT, None)]
+        assert done(play(m, ev.Sampled(Job.OUTGOING, sample()), start=70)) == [(Kind.ABORT, None)]
+
+
+class TestCommands:
+    """What is true of everything that is asked for."""
+
+    BUSY: ClassVar = Problem(Code.JOB_LOCK_TIMEOUT, "another job holds it")
+    NO: ClassVar = Problem(Code.REFUSED_BY_LIBVIRT, "not now")
+
+    def test_what_is_pending_is_joined_and_what_was_refused_can_be_asked_for_again(self) -> None:
+        asked = ev.SuspendAsked("root")
+        m = play(transferring(), asked, asked).migration
+        assert [c.kind for c in m.commands].count(Kind.SUSPEND) == 1
+        m = play(m, replied(Kind.SUSPEND, self.NO)).migration
+        assert (m.commands[-1].outcome, m.commands[-1].problem) == (Outcome.REFUSED, self.NO)
+        step = play(m, asked)
+        assert done(step) == [(Kind.SUSPEND, None)]
+        assert step.migration.commands[-1].id == m.commands[-1].id + 1
+
+    def test_what_fails_for_now_is_tried_again(self) -> None:
+        m = play(transferring(), ev.SuspendAsked("root"), replied(Kind.SUSPEND, self.BUSY))
+        assert m.migration.commands[-1].waits == "another job holds it"
+        assert done(play(m.migration, ev.Ticked(), start=5)) == [(Kind.SUSPEND, None)]
+
+    def test_what_was_not_made_because_libvirt_is_away_is_owed_until_it_is_back(self) -> None:
+        away = Problem(Code.LIBVIRT_UNAVAILABLE, "connection lost")
+        m = play(
+            transferring(),
+            ev.WatchLost(),
+            ABORT,
+            ev.Ticked(),
+            replied(Kind.ABORT, away, made=False),
+        ).migration
+        assert m.commands[-1].outcome is Outcome.PENDING
+        assert not m.commands[-1].made
+        assert done(play(m, ev.Ticked(), start=9)) == []
+        assert done(play(m, ev.WatchBack(), start=10)) == [(Kind.ABORT, None)]
+
+    def test_a_call_that_is_out_is_not_made_a_second_time_however_long_it_takes(self) -> None:
+        m = play(transferring(), ABORT).migration
+        step = play(m, ev.WatchLost(), ev.WatchBack(), *[ev.Ticked()] * 9, start=500)
+        assert done(step) == []
+        assert step.migration.commands[-1].waits == ledger.SILENT
+        late = play(step.migration, replied(Kind.ABORT), start=900).migration
+        assert late.commands[-1].outcome is Outcome.DONE
+
+    def test_settings_wait_for_memory_to_travel_and_are_in_the_request_when_in_force(self) -> None:
+        asked = ev.SetAsked("root", Settings(max_downtime_ms=77))
+        m = play(migration(), ev.Admitted(), PREPARED, asked).migration
+        assert m.commands[-1].waits
+        assert m.request.max_downtime_ms is None
+        step = play(m, ev.Sampled(Job.OUTGOING, sample()))
+        assert done(step) == [(Kind.MAX_DOWNTIME, 77)]
+        step = play(step.migration, replied(Kind.MAX_DOWNTIME))
+        assert step.migration.request.max_downtime_ms == 77
+        assert step.effects == (ReadSettings(),)
+        m = play(step.migration, ev.SettingsRead(Settings(max_downtime_ms=78))).migration
+        m = play(m, ev.Sampled(Job.OUTGOING, sample())).migration
+        assert m.progress is not None
+        assert m.progress.downtime_limit_ms == 78
+
+    def test_settings_before_the_call_are_in_the_call(self) -> None:
+        asked = ev.SetAsked("root", Settings(bandwidth_mib_s=7))
+        m = play(migration(), ev.Admitted(), asked, PREPARED).migration
+        assert m.plan is not None
+        assert m.plan.request.bandwidth_mib_s == 7
+
+    def test_a_refused_setting_is_not_in_the_request(self) -> None:
+        m = play(transferring(), ev.SetAsked("root", Settings(bandwidth_mib_s=7))).migration
+        m = play(m, replied(Kind.BANDWIDTH, self.NO)).migration
+        assert m.request.bandwidth_mib_s == 0
+        assert m.commands[-1].outcome is Outcome.REFUSED
+
+    def test_the_end_leaves_nothing_pending(self) -> None:
+        m = play(transferring(), ev.SetAsked("root", Settings(bandwidth_mib_s=7))).migration
+        m = play(m, returned(None), ev.Looked(ABSENT, ARRIVED)).migration
+        assert m.state is State.SUCCEEDED
+        assert m.commands[-1].outcome is Outcome.OVERTAKEN
+
+    def test_a_call_that_was_prevented_ends_what_was_aborted(self) -> None:
+        m = play(migration(), ev.Admitted(), PREPARED, ABORT).migration
+        withdrawn = Problem(Code.CANCELLED, "it was withdrawn")
+        m = play(m, replied(Kind.PERFORM, withdrawn, made=False)).migration
+        assert (m.state, m.call) == (State.CANCELLED, Call.NOT_MADE)
+
+    def test_a_call_that_could_not_be_made_waits_in_the_queue(self) -> None:
+        m = play(migration(), ev.Admitted(), PREPARED).migration
+        away = Problem(Code.LIBVIRT_UNAVAILABLE, "cannot be opened")
+        m = play(m, replied(Kind.PERFORM, away, made=False)).migration
+        assert (m.state, m.call) == (State.QUEUED, Call.NOT_MADE)
 
 
 class TestTimeout:

@@ -30,7 +30,7 @@ SCRAPER = (
 @pytest.fixture
 def busy() -> World:
     """A host on which everything that pmigd measures has happened."""
-    world = World(queued=2, pools=(PoolFigures("control", 1, 4, 0, 0),))
+    world = World(queued=2, pools=(PoolFigures("look", 1, 4, 0, 0),))
     world.waiting_oldest = world.now.utc
     world.head_waits = "incoming_slot"
     world.daemons = (told("libvirtd", world.mono),)

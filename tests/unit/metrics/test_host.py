@@ -67,11 +67,11 @@ def test_requests_are_counted_by_route_and_foreign_methods_make_no_series(world:
 
 
 def test_pools_show_what_their_threads_do(world: World) -> None:
-    world.pools = (PoolFigures("control", 3, 4, 2, 0), PoolFigures("peer", 5, 4, 0, 1))
-    assert world.values("pmigd_executor_threads_busy") == {"control": 3, "peer": 5}
-    assert world.values("pmigd_executor_threads_limit") == {"control": 4, "peer": 4}
+    world.pools = (PoolFigures("look", 3, 4, 2, 0), PoolFigures("peer", 5, 4, 0, 1))
+    assert world.values("pmigd_executor_threads_busy") == {"look": 3, "peer": 5}
+    assert world.values("pmigd_executor_threads_limit") == {"look": 4, "peer": 4}
     assert world.values("pmigd_executor_threads_overdue") == {"peer": 1}
-    assert world.values("pmigd_executor_queue_length") == {"control": 2}
+    assert world.values("pmigd_executor_queue_length") == {"look": 2}
 
 
 def test_a_failed_reload_shows_until_one_succeeds(world: World) -> None:
