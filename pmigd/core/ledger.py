@@ -133,6 +133,9 @@ _GOES_ON: Final = frozenset({State.POSTCOPY, State.FINISHING})
 _ELSEWHERE: Final = CALLS | {Kind.AUTOSTART_THERE}
 """What does not go over the connection to the local daemon that is watched."""
 
+_WITHOUT_A_JOB: Final = CALLS | frozenset(AUTOSTART)
+"""What is about the guest, whichever job it has or had."""
+
 _SETTING: Final = Rule(_until_memory_travels, _past_transfer, _passing)
 
 RULES: Final[dict[Kind, Rule]] = {
@@ -259,7 +262,7 @@ def _why_not_now(m: Migration, command: Command) -> str:
         return "the one before it has not come back yet"
     if not m.watching and command.kind not in _ELSEWHERE:
         return AWAY
-    if m.adopted and not m.looked_mono and command.kind not in CALLS:
+    if m.adopted and not m.looked_mono and command.kind not in _WITHOUT_A_JOB:
         # It may have ended meanwhile, and a job that is there now be the guest's next migration.
         return "both hosts are asked first what became of it"
     return RULES[command.kind].waits(m)
