@@ -78,10 +78,11 @@ def want_at_the_end(m: Migration, state: State, now: Now) -> Migration:
 
 
 def _taken(m: Migration) -> bool:
-    """Whether pmigd has switched it off here, or may have, and has not given it back."""
+    """Whether pmigd has switched it off here, or may have, and has not been told what became of
+    giving it back."""
     for command in reversed(m.commands):
-        if command.kind is Kind.AUTOSTART_BACK and command.outcome is Outcome.DONE:
-            return False
+        if command.kind is Kind.AUTOSTART_BACK:
+            return command.pending
         if command.kind is Kind.AUTOSTART_OFF and command.made:
             return True
     return False

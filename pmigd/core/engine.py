@@ -264,6 +264,9 @@ def _closed(m: Migration, now: Now) -> Migration:
         return _move(m, State.FINISHING) if m.ending.state.terminal else m
     state, result = m.ending.state, m.ending.result
     m = replace(_move(m, state), ending=None)
+    if state is State.QUEUED and (refused := next(autostart.undone(m), None)) is not None:
+        # A second start would take the flag as it is now for the guest's own.
+        return _end(m, State.FAILED, refused.problem, now)
     if state is State.QUEUED:  # as it was before it was admitted
         return replace(m, started_at=None, started_mono=0.0, watching=True, unwatched_since=None)
     return replace(m, result=result, finished_at=now.utc)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import pytest
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pmigd.core import autostart, controls, engine
 from pmigd.core import events as ev
 from pmigd.core.autostart import Flags
-from pmigd.core.commands import Kind, Outcome
-from pmigd.core.effects import Do, Look, Prepare, Wake
+from pmigd.core.commands import Command, Kind, Outcome
+from pmigd.core.effects import Do, Effect, Look, Prepare, Wake
 from pmigd.core.finding import Level
 from pmigd.core.holdings import held_of
 from pmigd.core.model import Call, Job, Migration, Request, State
@@ -196,6 +196,14 @@ class TestBeforeTheCall:
         assert m.state is State.QUEUED
         # And it is taken anew when its turn comes.
         assert done(play(m, ev.Admitted(), FOLLOWS, start=8)) == [(OFF, None)]
+
+    def test_one_whose_flag_libvirt_does_not_give_back_is_not_started_again_without_it(
+        self,
+    ) -> None:
+        m = crashed(play(migration(), ev.Admitted(), FOLLOWS).migration)
+        m = play(m, ev.Restarted(), replied(BACK, NO_ACCESS), start=3).migration
+        assert m.state is State.FAILED
+        assert m.problem.detail.endswith("Do: virsh autostart web1")
 
     def test_what_is_asked_while_it_goes_back_to_the_queue_counts(self) -> None:
         m = crashed(play(migration(), ev.Admitted(), FOLLOWS).migration)
@@ -391,122 +399,145 @@ class TestCheck:
 
 @dataclass
 class World:
-    """Two hosts as far as the flag goes: who has it on, and who may run the guest."""
+    """Two hosts as far as the flag goes: where it is on, and which of them has the guest."""
 
+    moves: bool  # what becomes of the guest when libvirt is called
     here: bool = True
     there: bool = False
-    called: bool = False  # from then on the guest may run at the destination
-    moved: bool = False  # and it does
+    moved: bool = False
 
-    def carry_out(self, do: Do) -> None:
-        match do.command.kind:
+    def carry_out(self, command: Command) -> None:
+        match command.kind:
             case Kind.AUTOSTART_OFF:
                 self.here = False
             case Kind.AUTOSTART_BACK:
                 self.here = True
             case Kind.AUTOSTART_THERE:
-                self.there = bool(do.command.value)
+                self.there = bool(command.value)
             case Kind.PERFORM:
-                self.called = True
+                self.moved = self.moves
 
 
-WHAT = st.sampled_from(
-    ["does", "does", "does", "does and does not say so", "refuses", "away", "not made", "nothing"]
-)
+@dataclass
+class Life:
+    """A migration in that world: what is out about it, and what its journal has."""
+
+    world: World
+    m: Migration
+    journalled: Migration
+    journal: bool = True
+    now: float = 0.0
+    out: list[Effect] = field(default_factory=list)
+
+    def happens(self, event: ev.Event) -> None:
+        before = self.m
+        step = engine.step(before, event, at(self.now))
+        if engine.durable(step.migration) != engine.durable(before) and not self.journal:
+            step = engine.withhold(step, Problem(Code.JOURNAL_UNAVAILABLE, ""), at(self.now))
+        self.m = step.migration
+        self.out += step.effects
+        if self.journal:
+            self.journalled = crashed(self.m)
+
+    def crash(self) -> None:
+        self.m = self.journalled
+        self.out.clear()
+        self.happens(ev.Restarted())
+
+    def goes_on(self) -> None:
+        self.happens(ev.Admitted() if self.m.state is State.QUEUED else ev.Ticked())
+
+    def answer(self, effect: Effect, what: str) -> None:
+        world = self.world
+        match effect:
+            case Prepare() if world.moved:
+                gone = Problem(Code.DOMAIN_NOT_RUNNING, "")
+                self.happens(ev.PrepareFailed(gone))
+            case Prepare():
+                self.happens(prepared(Flags(world.here, world.there)))
+            case Look():
+                self.happens(ev.Looked(*((LEFT, ARRIVED) if world.moved else (RUNS, ABSENT))))
+            case Do(command):
+                self.happens(self._done(command, what))
+            case _:
+                self.happens(ev.Ticked())
+
+    def _done(self, command: Command, what: str) -> ev.Event:
+        match what:
+            case "not made":
+                return ev.Answered(command.id, AWAY, made=False)
+            case "refused" if command.kind is not Kind.PERFORM or not self.world.moves:
+                return ev.Answered(command.id, NO_ACCESS)
+            case "lost":
+                self.world.carry_out(command)
+                return ev.Answered(command.id, AWAY)
+            case _:
+                self.world.carry_out(command)
+                stays = command.kind is Kind.PERFORM and not self.world.moves
+                return ev.Answered(command.id, NO_ACCESS if stays else None)
+
+    def holds(self) -> None:
+        world = self.world
+        assert not (world.here and world.moved), "on at the source, and the guest has left"
+        assert not (world.there and not world.moved), "on there, and the guest is here"
+
+
 STORY = st.lists(
     st.one_of(
-        st.tuples(st.just("effect"), st.integers(0, 3), WHAT),
-        st.tuples(st.sampled_from(["crash", "abort", "lost", "back", "tick"])),
-        st.tuples(st.just("journal fails")),
+        st.tuples(
+            st.just("answer"),
+            st.integers(-2, 2),
+            st.sampled_from(["done", "done", "done", "lost", "refused", "not made"]),
+        ),
+        st.tuples(
+            st.sampled_from(["crash", "abort", "away", "back", "tick", "no journal", "journal"])
+        ),
     ),
-    max_size=40,
+    max_size=30,
 )
 
 
-@settings(max_examples=400, deadline=None)
-@given(STORY, st.booleans())
-def test_no_boot_finds_it_on_where_another_host_may_run_the_guest(story, moves) -> None:
+@settings(max_examples=200, deadline=None)
+@given(STORY, st.booleans(), st.sampled_from([0, -1]))
+def test_no_boot_finds_it_on_where_another_host_runs_the_guest(story, moves, turn) -> None:
     """In whatever order answers, crashes and aborts come; and in the end it is where it belongs."""
-    world, m = World(), migration()
-    out: list[object] = []
-    now = 0.0
-
-    def happens(event: ev.Event, *, journal: bool = True) -> None:
-        nonlocal m
-        step = engine.step(m, event, at(now))
-        if not journal:
-            step = engine.withhold(step, Problem(Code.JOURNAL_UNAVAILABLE, ""), at(now))
-        m = step.migration
-        out.extend(step.effects)
-
-    def answer(effect: object, what: str) -> None:
-        match effect:
-            case Prepare():
-                happens(prepared(Flags(world.here, world.there)))
-            case Look():
-                ends = (LEFT, ARRIVED) if world.moved else (RUNS, ABSENT)
-                happens(ev.Looked(*ends))
-            case Wake():
-                happens(ev.Ticked())
-            case Do(command) if command.kind is Kind.PERFORM and what not in ("not made", "away"):
-                world.carry_out(effect)
-                world.moved = moves
-                happens(ev.Answered(command.id, None if moves else AWAY))
-            case Do(command) if what in ("does", "nothing"):
-                world.carry_out(effect)
-                happens(ev.Answered(command.id))
-            case Do(command) if what == "does and does not say so":
-                world.carry_out(effect)
-                happens(ev.Answered(command.id, AWAY))
-            case Do(command):
-                refusal = LOCKED if what == "refuses" else AWAY
-                happens(ev.Answered(command.id, refusal, made=what == "refuses"))
-
-    def holds() -> None:
-        assert not (world.here and world.called and m.open and not settled()), "on here, on its way"
-        assert not (world.here and world.moved), "on at the source, and the guest has left"
-        assert not (world.there and not world.moved), "on at the destination, and the guest is here"
-
-    def settled() -> bool:
-        return m.verdict in (State.FAILED, State.CANCELLED)
-
-    for entry in story:
-        now += 1.0
-        match entry:
-            case ("effect", number, what) if out:
-                answer(out.pop(number % len(out)), what)
+    world = World(moves)
+    life = Life(world, migration(), migration())
+    for what in (("tick",), *story):
+        life.now += 1.0
+        match what:
+            case ("answer", number, how) if life.out:
+                life.answer(life.out.pop(number % len(life.out)), how)
             case ("crash",):
-                m = crashed(m)
-                out.clear()
-                happens(ev.Restarted())
+                life.crash()
             case ("abort",):
-                happens(ev.AbortAsked("root", "asked for by root"))
-            case ("lost",):
-                happens(ev.WatchLost())
+                life.happens(ev.AbortAsked("root", "asked for by root"))
+            case ("away",):
+                life.happens(ev.WatchLost())
             case ("back",):
-                happens(ev.WatchBack())
-            case ("journal fails",):
-                happens(ev.Ticked(), journal=False)
-            case ("tick",):
-                happens(ev.Admitted() if m.state is State.QUEUED else ev.Ticked())
-        holds()
-    happens(ev.WatchBack())
-    for _ in range(100):
-        if not m.open:
+                life.happens(ev.WatchBack())
+            case ("journal",) | ("no journal",):
+                life.journal = what == ("journal",)
+            case _:
+                life.goes_on()
+        life.holds()
+    life.journal = True
+    life.happens(ev.WatchBack())
+    for _ in range(40):
+        if not life.m.open:
             break
-        now += 2.0
-        if m.state is State.QUEUED:
-            happens(ev.Admitted())
-        happens(ev.Ticked())
-        while out:
-            answer(out.pop(0), "does")
-            holds()
+        life.now += 2.0
+        life.goes_on()
+        for _ in range(len(life.out)):
+            life.answer(life.out.pop(turn), "done")
+            life.holds()
+    m = life.m
     assert not m.open, (m.state, m.ending)
     assert all(c.outcome is not Outcome.PENDING for c in m.commands)
     refused = {c.kind for c in autostart.undone(m)}
-    if m.state is State.SUCCEEDED:
+    if world.moved:
         assert not world.here
-        assert world.there or THERE in refused
+        # The journal may have lost that it was wanted, together with the migration.
+        assert world.there or THERE in refused or m.state is not State.SUCCEEDED
     else:
-        assert not world.there
         assert world.here or BACK in refused
