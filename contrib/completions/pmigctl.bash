@@ -5,7 +5,7 @@ _pmigctl_place() {
     REPLY=
     case $1 in
         ' --socket') REPLY='files' ;;
-        ' 0') REPLY='=migrate check list show watch abort postcopy suspend recover set get resolve limits peers status completion' ;;
+        ' 0') REPLY='=migrate check list show watch abort postcopy suspend recover set get resolve limits peers status diagnose completion' ;;
         'migrate --parallel-connections') REPLY='' ;;
         'migrate --dname') REPLY='' ;;
         'migrate --xml') REPLY='files' ;;
@@ -105,6 +105,7 @@ _pmigctl_place() {
         'limits --socket') REPLY='files' ;;
         'peers --socket') REPLY='files' ;;
         'status --socket') REPLY='files' ;;
+        'diagnose --socket') REPLY='files' ;;
         'completion --socket') REPLY='files' ;;
         'completion 0') REPLY='=bash zsh' ;;
         *) return 1 ;;
@@ -115,8 +116,8 @@ _pmigctl_options() {
     REPLY=
     case $1 in
         '') REPLY='-h --help --socket --json --version' ;;
-        'migrate') REPLY='--live --no-live --offline --p2p --direct --tunnelled --tunneled --parallel --parallel-connections --zerocopy --rdma-pin-all --persistent --no-persistent --undefinesource --no-undefinesource --autostart --no-autostart --leave-autostart --suspend --dname --xml --persistent-xml --copy-storage-all --copy-storage-inc --copy-storage-synchronous-writes --migrate-disks --migrate-disks-detect-zeroes --migrate-disks-target-zero --disks-port --disks-uri --max-downtime --auto-converge --auto-converge-initial --auto-converge-increment --postcopy --postcopy-after-precopy --recover-attempts --timeout --timeout-suspend --timeout-postcopy --on-timeout --bandwidth --postcopy-bandwidth --available-switchover-bandwidth --compressed --comp-methods --comp-mt-level --comp-mt-threads --comp-mt-dthreads --comp-xbzrle-cache --comp-zlib-level --comp-zstd-level --migrateuri --graphicsuri --listen-address --tls --no-tls --tls-destination --priority --abort-on-error --change-protection --unsafe --detach --verbose --idempotency-key -h --help --socket --json' ;;
-        'check') REPLY='--live --no-live --offline --p2p --direct --tunnelled --tunneled --parallel --parallel-connections --zerocopy --rdma-pin-all --persistent --no-persistent --undefinesource --no-undefinesource --autostart --no-autostart --leave-autostart --suspend --dname --xml --persistent-xml --copy-storage-all --copy-storage-inc --copy-storage-synchronous-writes --migrate-disks --migrate-disks-detect-zeroes --migrate-disks-target-zero --disks-port --disks-uri --max-downtime --auto-converge --auto-converge-initial --auto-converge-increment --postcopy --postcopy-after-precopy --recover-attempts --timeout --timeout-suspend --timeout-postcopy --on-timeout --bandwidth --postcopy-bandwidth --available-switchover-bandwidth --compressed --comp-methods --comp-mt-level --comp-mt-threads --comp-mt-dthreads --comp-xbzrle-cache --comp-zlib-level --comp-zstd-level --migrateuri --graphicsuri --listen-address --tls --no-tls --tls-destination --priority --abort-on-error --change-protection --unsafe --detach --verbose --idempotency-key -h --help --socket --json' ;;
+        'migrate') REPLY='--live --no-live --offline --p2p --direct --tunnelled --tunneled --parallel --parallel-connections --zerocopy --rdma-pin-all --persistent --no-persistent --undefinesource --no-undefinesource --autostart --no-autostart --leave-autostart --suspend --dname --xml --persistent-xml --copy-storage-all --copy-storage-inc --copy-storage-synchronous-writes --migrate-disks --migrate-disks-detect-zeroes --migrate-disks-target-zero --disks-port --disks-uri --max-downtime --auto-converge --auto-converge-initial --auto-converge-increment --postcopy --postcopy-after-precopy --recover-attempts --timeout --timeout-suspend --timeout-postcopy --on-timeout --bandwidth --postcopy-bandwidth --available-switchover-bandwidth --compressed --comp-methods --comp-mt-level --comp-mt-threads --comp-mt-dthreads --comp-xbzrle-cache --comp-zlib-level --comp-zstd-level --migrateuri --graphicsuri --listen-address --tls --no-tls --tls-destination --priority --abort-on-error --change-protection --unsafe --start-anyway --detach --verbose --idempotency-key -h --help --socket --json' ;;
+        'check') REPLY='--live --no-live --offline --p2p --direct --tunnelled --tunneled --parallel --parallel-connections --zerocopy --rdma-pin-all --persistent --no-persistent --undefinesource --no-undefinesource --autostart --no-autostart --leave-autostart --suspend --dname --xml --persistent-xml --copy-storage-all --copy-storage-inc --copy-storage-synchronous-writes --migrate-disks --migrate-disks-detect-zeroes --migrate-disks-target-zero --disks-port --disks-uri --max-downtime --auto-converge --auto-converge-initial --auto-converge-increment --postcopy --postcopy-after-precopy --recover-attempts --timeout --timeout-suspend --timeout-postcopy --on-timeout --bandwidth --postcopy-bandwidth --available-switchover-bandwidth --compressed --comp-methods --comp-mt-level --comp-mt-threads --comp-mt-dthreads --comp-xbzrle-cache --comp-zlib-level --comp-zstd-level --migrateuri --graphicsuri --listen-address --tls --no-tls --tls-destination --priority --abort-on-error --change-protection --unsafe --start-anyway --detach --verbose --idempotency-key -h --help --socket --json' ;;
         'list') REPLY='--all --domain --state -h --help --socket --json' ;;
         'show') REPLY='-h --help --socket --json' ;;
         'watch') REPLY='-h --help --socket --json' ;;
@@ -130,6 +131,7 @@ _pmigctl_options() {
         'limits') REPLY='-h --help --socket --json' ;;
         'peers') REPLY='-h --help --socket --json' ;;
         'status') REPLY='-h --help --socket --json' ;;
+        'diagnose') REPLY='-h --help --socket --json' ;;
         'completion') REPLY='-h --help --socket --json' ;;
     esac
 }

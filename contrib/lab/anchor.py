@@ -30,6 +30,7 @@ CLONE_NEWUTS = 0x0400_0000
 CLONE_NEWNET = 0x4000_0000
 MS_BIND = 0x1000
 MS_REC = 0x4000
+MS_SHARED = 0x10_0000
 
 # The host's private view of the directories that libvirtd and pmigd write to, and of
 # those whose content would let it use, or be refused because of, the machine's own keys.
@@ -143,6 +144,8 @@ def _furnish_host(host: dict[str, Any], spec: dict[str, Any]) -> None:
             inner = ROOT_POINT + path
             Path(inner).mkdir(parents=True, exist_ok=True)
             _mount(path, inner, flags=MS_BIND | MS_REC)
+    # As on a real host: what is mounted later reaches the services that run already.
+    _mount("", "/", flags=MS_SHARED | MS_REC)
 
 
 def _mount_other_root(source: str, base: Path) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from contrib.lab.deadlines import tail, until
 from contrib.lab.problems import LabError
+from contrib.lab.unit import shipped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,12 +64,17 @@ class Daemon:
         """The end of its log, headed by its name."""
         return f"--- end of the log of {self.name}:\n{tail(self.log(), lines)}"
 
-    def _spawn(self, extra: Sequence[str] = (), env: Mapping[str, str] | None = None) -> None:
+    def _spawn(
+        self,
+        extra: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        before: Sequence[str] = (),
+    ) -> None:
         if self.alive:
             raise LabError(f"{self.name} runs already, pid {self.pid}")
         with self.log_path.open("ab") as log:
             self._process = self._space.popen(
-                [*self._argv, *extra], env=env, stdout=log, stderr=subprocess.STDOUT
+                [*before, *self._argv, *extra], env=env, stdout=log, stderr=subprocess.STDOUT
             )
 
     def send_signal(self, number: signal.Signals) -> None:
@@ -163,7 +169,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class Pmigd(Daemon):
-    """pmigd of a host; not started with the lab unless asked for."""
+    """pmigd of a host, as pmigd.service runs it; not started with the lab unless asked for."""
 
     config_path = "/etc/pmigd/pmigd.toml"
 
@@ -186,15 +192,19 @@ class Pmigd(Daemon):
         config: str | Mapping[str, Any] | None = None,
         *,
         env: Mapping[str, str] | None = None,
+        drop_in: str = "",
         wait_ready: bool = True,
         timeout: float = 20.0,
     ) -> None:
-        """Start it; `config` (text, or a dict merged into the default) is written first."""
+        """Start it; `config` (text, or a dict merged into the default) is written first.
+
+        `drop_in` is what `systemctl edit` would add to [Service] of its unit.
+        """
         if isinstance(config, str):
             self._host.write_pmigd_config(config)
         elif config is not None:
             self._host.configure_pmigd(config)
-        self._spawn(["--config", self.config_path], env)
+        self._spawn(["--config", self.config_path], env, shipped(drop_in).command())
         if wait_ready:
             self.wait_ready(timeout)
 
@@ -203,13 +213,14 @@ class Pmigd(Daemon):
         config: str | Mapping[str, Any] | None = None,
         *,
         env: Mapping[str, str] | None = None,
+        drop_in: str = "",
         wait_ready: bool = True,
         timeout: float = 20.0,
     ) -> None:
         """Terminate, if it runs, and start again."""
         if self.alive:
             self.stop()
-        self.start(config, env=env, wait_ready=wait_ready, timeout=timeout)
+        self.start(config, env=env, drop_in=drop_in, wait_ready=wait_ready, timeout=timeout)
 
     def wait_ready(self, timeout: float = 20.0) -> None:
         """Wait until `GET /readyz` says 200."""

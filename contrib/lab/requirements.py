@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contrib.lab.namespaces import Anchor, search_path
+from contrib.lab.namespaces import SOURCE_ROOT, Anchor, search_path
 from contrib.lab.problems import LabError
 
 if TYPE_CHECKING:
@@ -44,6 +45,22 @@ def _qemu_driver_missing() -> bool:
     return not any((place / name).exists() for place in places)
 
 
+def _closed_folders() -> list[str]:
+    """Folders above the source or the interpreter that only root's powers let root enter."""
+    entered = {
+        folder
+        for place in (SOURCE_ROOT, Path(sys.prefix), Path(sys.base_prefix))
+        for folder in (place, *place.parents)
+    }
+    found = []
+    for folder in sorted(entered):
+        about = folder.stat()
+        mine = stat.S_IXUSR if about.st_uid == 0 else stat.S_IXOTH
+        if not about.st_mode & mine:
+            found.append(str(folder))
+    return found
+
+
 def missing(*, tls: bool = False, ssh: bool = False, prometheus: bool = False) -> list[str]:
     """Everything that keeps a lab from running here, in plain words; empty if it can.
 
@@ -70,6 +87,8 @@ def missing(*, tls: bool = False, ssh: bool = False, prometheus: bool = False) -
         found.append("libvirt's QEMU driver (Debian package libvirt-daemon-driver-qemu)")
     if os.geteuid() != 0:
         found.append("root: namespaces, mounts and libvirtd's system mode need it")
+    # pmigd runs as its unit runs it, and there root has no power over the files of others.
+    found += [f"leave to enter {folder} (chmod o+x)" for folder in _closed_folders()]
     if not found:
         try:
             Anchor(specification(1, state_dir_bytes=1 << 20), label="check").close()

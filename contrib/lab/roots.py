@@ -22,7 +22,7 @@ from contrib.lab.namespaces import search_path
 from contrib.lab.problems import LabError, LabUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 # What a host runs inside it; programs of the lab itself run outside.
 PACKAGES = (
@@ -36,6 +36,15 @@ PACKAGES = (
     "openssh-client",
     "netcat-openbsd",
 )
+HYPERVISOR = (
+    "systemd-sysv",
+    "dbus",
+    "libvirt-daemon-system",
+    "libvirt-clients",
+    "qemu-system-x86",
+)
+"""A host as its owner has it before pmigd comes: guests can run there, and that is all."""
+
 _STAMP = ".pmigd-lab-root"
 _UNREAD = ("/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/man/*")
 _ARCHIVES = "/var/cache/apt/archives"
@@ -54,13 +63,13 @@ def _place() -> Path:
     return Path(cache) / "pmigd-lab" / "roots"
 
 
-def _stamp() -> str:
-    return json.dumps({"packages": PACKAGES}) + "\n"
+def _stamp(packages: Sequence[str] = PACKAGES) -> str:
+    return json.dumps({"packages": packages}) + "\n"
 
 
-def _is_ready(root: Path) -> bool:
+def _is_ready(root: Path, packages: Sequence[str] = PACKAGES) -> bool:
     with contextlib.suppress(OSError):
-        return (root / _STAMP).read_text() == _stamp()
+        return (root / _STAMP).read_text() == _stamp(packages)
     return False
 
 
@@ -115,7 +124,9 @@ def _mirror() -> str:
     return mirrors[0]
 
 
-def _command(suite: str, target: Path, archives: Path, scratch: Path) -> list[str]:
+def _command(
+    suite: str, packages: Sequence[str], target: Path, archives: Path, scratch: Path
+) -> list[str]:
     # What was downloaded outlives a killed attempt. The mount is made in a namespace
     # of the attempt's own, so nothing has to undo it then.
     setup = f'mkdir -p "$1{_ARCHIVES}"; mount --bind "$DIRECTORY" "$1{_ARCHIVES}"'
@@ -127,7 +138,7 @@ def _command(suite: str, target: Path, archives: Path, scratch: Path) -> list[st
         *("setpriv", "--pdeathsig", "KILL"),
         *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"),
         *("mmdebstrap", "--mode=root", "--format=directory", "--variant=essential"),
-        *("--skip=download/empty,essential/unlink", f"--include={','.join(PACKAGES)}"),
+        *("--skip=download/empty,essential/unlink", f"--include={','.join(packages)}"),
         *(f"--aptopt={option}" for option in _apt_options()),
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in _UNREAD),
         f"--setup-hook={setup}",
@@ -169,20 +180,27 @@ def _size_mib(directory: Path) -> int:
     return blocks * 512 >> 20
 
 
-def build_root(suite: str, report: Callable[[str], None] = print) -> Path:
+def build_root(
+    suite: str,
+    report: Callable[[str], None] = print,
+    *,
+    packages: Sequence[str] = PACKAGES,
+    name: str = "",
+) -> Path:
     """Make the root of a suite unless it is ready; its directory. Takes half a minute.
 
-    Safe to kill and to call again, also by two at once. `report` gets a line for
-    each step.
+    One with other `packages` needs a `name` of its own. Safe to kill and to call again, also by
+    two at once. `report` gets a line for each step.
     """
     if not re.fullmatch("[a-z][a-z0-9-]*", suite):
         raise ValueError(f"no name of a Debian suite: {suite}")
     place = _place()
-    root = place / suite
-    partial, archives, scratch = (place / f"{suite}.{part}" for part in ("partial", "debs", "tmp"))
+    name = name or suite
+    root = place / name
+    partial, archives, scratch = (place / f"{name}.{part}" for part in ("partial", "debs", "tmp"))
     place.mkdir(parents=True, exist_ok=True)
-    with _only_one(place / f"{suite}.lock", report):
-        if _is_ready(root):
+    with _only_one(place / f"{name}.lock", report):
+        if _is_ready(root, packages):
             report(f"{root} is ready")
             return root
         lacking = [] if os.geteuid() == 0 else ["root: a Debian root is made with chroot"]
@@ -197,8 +215,8 @@ def build_root(suite: str, report: Callable[[str], None] = print) -> Path:
                 shutil.rmtree(old)
         archives.mkdir(exist_ok=True)
         scratch.mkdir()
-        _run(_command(suite, partial, archives, scratch), report)
-        (partial / _STAMP).write_text(_stamp())
+        _run(_command(suite, packages, partial, archives, scratch), report)
+        (partial / _STAMP).write_text(_stamp(packages))
         partial.rename(root)
         shutil.rmtree(archives)
         shutil.rmtree(scratch)

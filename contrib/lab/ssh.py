@@ -27,7 +27,6 @@ _HOME = f"{HOME}/.ssh"
 _HOST_KEY = "/etc/ssh/lab_host_key"
 _CONFIG_PATH = "/etc/ssh/lab_sshd_config"
 _CONFIG = f"""\
-Port {_PORT}
 HostKey {_HOST_KEY}
 PidFile none
 AuthorizedKeysFile {_HOME}/authorized_keys
@@ -45,16 +44,17 @@ MaxStartups 100
 class Sshd(Daemon):
     """sshd of a host. Sessions that are open survive its death, as on any host."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, port: int = _PORT) -> None:
         # It starts itself again for every connection and wants its full path for that.
         program = shutil.which("sshd", path=search_path()) or "/usr/sbin/sshd"
         super().__init__(
             host.space,
             f"sshd on {host.name}",
-            [program, "-D", "-e", "-f", _CONFIG_PATH],
+            [program, "-D", "-e", "-f", _CONFIG_PATH, "-p", str(port)],
             host.path("/var/log/sshd.log"),
         )
         self._host = host
+        self._port = port
 
     def start(self, *, wait_ready: bool = True, timeout: float = 10.0) -> None:
         """Start it, and by default wait until it answers (`timeout` in seconds)."""
@@ -69,7 +69,7 @@ class Sshd(Daemon):
     def _answers(self) -> bool:
         if not self.alive:
             raise LabError(f"{self.name} ended with {self.returncode}\n{self.log_tail()}")
-        with contextlib.suppress(OSError), self._host.connect(_PORT, timeout=2) as connection:
+        with contextlib.suppress(OSError), self._host.connect(self._port, timeout=2) as connection:
             greeting: bytes = connection.recv(4, socket.MSG_WAITALL)
             return greeting == b"SSH-"
         return False

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from datetime import datetime
 from pathlib import Path
 
 from pmigd.adapters.x509 import expires
+from pmigd.core.ownership import ownership_fault
 
 
 class PkiUnusable(Exception):  # noqa: N818 - it says what is the case
@@ -15,8 +17,9 @@ class PkiUnusable(Exception):  # noqa: N818 - it says what is the case
 
 def load_pair(context: ssl.SSLContext, cert: Path, key: Path) -> datetime | None:
     """Load a certificate and its key; when it ends, if that can be read. Raises PkiUnusable."""
-    for file in (cert, key):
-        is_there(file, needed=True)
+    is_there(cert, needed=True)
+    is_there(key, needed=True)
+    is_ours(key)
     try:
         # An enciphered key must not make OpenSSL ask for its password on the terminal.
         context.load_cert_chain(cert, key, password=lambda: "")
@@ -31,6 +34,7 @@ def load_pair(context: ssl.SSLContext, cert: Path, key: Path) -> datetime | None
 def load_authorities(context: ssl.SSLContext, file: Path) -> None:
     """Trust the authorities whose certificates are in `file`. Raises PkiUnusable."""
     is_there(file, needed=True)
+    is_ours(file)
     try:
         context.load_verify_locations(cafile=file)
     except (ssl.SSLError, OSError) as error:
@@ -46,6 +50,16 @@ def is_there(file: Path, *, needed: bool) -> bool:
             return False
         raise PkiUnusable(f"{file}: {error.strerror}") from error
     return True
+
+
+def is_ours(file: Path) -> None:
+    """Raise PkiUnusable if others could change what is proven by it, or whom it proves."""
+    try:
+        found = file.stat()
+    except OSError as error:
+        raise PkiUnusable(f"{file}: {error.strerror}") from error
+    if fault := ownership_fault(found.st_mode, found.st_uid, os.geteuid()):
+        raise PkiUnusable(f"{file} {fault}")
 
 
 def _about_pair(cert: Path, key: Path, error: OSError) -> str:

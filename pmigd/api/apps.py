@@ -9,14 +9,14 @@ from aiohttp import web
 from pmigd.api import handlers
 from pmigd.api.auth import needs
 from pmigd.api.backend import Backend
+from pmigd.api.exchange import COMING, Coming
 from pmigd.api.guard import Guard
 from pmigd.api.handlers import DESCRIPTION
 from pmigd.api.openapi import document
-from pmigd.api.problems import BACKEND, Handler, expect, explain
+from pmigd.api.problems import BACKEND, Handler, explain
 from pmigd.api.query import reads
 from pmigd.api.routes import ROUTES
 from pmigd.api.scrapers import GUARD, SCRAPERS, Scrapers, admitted
-from pmigd.wire.request import BODY_LIMIT_BYTES
 
 _METRICS_PATHS: Final[dict[str, tuple[Handler, str]]] = {
     "/metrics": (handlers.metrics, "Metrics for Prometheus"),
@@ -34,14 +34,14 @@ _LANDING: Final = (
 
 def make_app(backend: Backend) -> web.Application:
     """The application on the UNIX socket."""
-    app = web.Application(middlewares=[explain], client_max_size=BODY_LIMIT_BYTES)
-    app[BACKEND] = backend
+    app = web.Application(middlewares=[explain])
+    app[BACKEND], app[COMING] = backend, Coming()
     for route in ROUTES:
         # Monitoring adds parameters of its own to what is not under /v1.
         strict = route.path.startswith("/v1/")
         handler = reads(route.parameters, route.handler, strict=strict)
         checked = needs(route.role, handler)
-        app.router.add_route(route.method, route.path, checked, expect_handler=expect)
+        app.router.add_route(route.method, route.path, checked)
     app[DESCRIPTION] = document()
     return app
 
@@ -52,7 +52,7 @@ def make_metrics_app(backend: Backend, scrapers: Scrapers, guard: Guard) -> web.
     async def landing(_request: web.Request) -> web.Response:
         return web.Response(text=_LANDING, content_type="text/html")
 
-    app = web.Application(middlewares=[explain, admitted], client_max_size=1024)
+    app = web.Application(middlewares=[explain, admitted])
     app[BACKEND], app[SCRAPERS], app[GUARD] = backend, scrapers, guard
     app.router.add_get("/", landing)
     for path, (handler, _) in _METRICS_PATHS.items():

@@ -11,7 +11,7 @@ from pmigd.core.model import Migration, MigrationId, Request, State, Waiting
 from pmigd.core.ports import DomainFacts, Settings
 from pmigd.core.roles import Role
 from pmigd.core.trace import Trace
-from pmigd.wire.host import Limits, Peer
+from pmigd.wire.host import Diagnosis, Limits, Peer
 
 
 class Migrations(Protocol):
@@ -96,6 +96,9 @@ class Backend(Protocol):
 
     def limits(self) -> Limits:
         """What migrations may hold on this host, and hold now."""
+
+    async def diagnose(self) -> Diagnosis:
+        """A support bundle; what cannot be had in time is named in it."""
 
     async def domains(self) -> list[DomainFacts]:
         """This host's domains. Refused: libvirt_unavailable."""

@@ -42,8 +42,8 @@ Intrusion = Literal[
 class PeerBackend(Protocol):
     """The daemon: :class:`pmigd.daemon.app.App`. `peer` is the name that was proven by TLS."""
 
-    def hello(self) -> Hello:
-        """Who this is."""
+    def hello(self, peer: str, epoch: str) -> Hello:
+        """Who this is. From now on the messages of `peer` are those of `epoch`."""
 
     async def ask(self, peer: str, ask: LeaseAsk) -> LeaseAnswer:
         """Grant a lease, or give it a place in the queue. Refused: journal_unavailable."""

@@ -5,6 +5,7 @@ It never decides about leases or guests; the daemon behind it does.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic
@@ -13,24 +14,26 @@ from typing import Any, Final
 from aiohttp import web
 
 from pmigd.adapters.peer.names import certificate_names, covers
-from pmigd.api.exchange import body_of, stream
+from pmigd.api.exchange import COMING, Coming, body_of, stream
 from pmigd.api.guard import Guard
 from pmigd.api.peerbackend import Intrusion, PeerBackend
-from pmigd.api.problems import Handler, ProblemResponse, answer, expect, explained
+from pmigd.api.problems import Handler, ProblemResponse, answer, explained
 from pmigd.core.problem import Code, refuse
 from pmigd.schema.validate import show
 from pmigd.wire import peer as wire
-from pmigd.wire.peer import BODY_LIMIT_BYTES, Exchange, FromSource
+from pmigd.wire.peer import Exchange, FromSource
 from pmigd.wire.request import parse
 
 BACKEND: Final = web.AppKey("peer_backend", PeerBackend)
 GUARD: Final = web.AppKey("guard", Guard)
 
+_EPOCH: Final = re.compile(r"[A-Za-z0-9]{0,64}\Z")
 _INTRUSIONS: Final[dict[Code, Intrusion]] = {
     Code.PEER_NOT_ALLOWED: "not_allowed",
     Code.PEER_FALSE_NAME: "false_name",
     Code.BODY_TOO_LARGE: "too_large",
     Code.REQUEST_TOO_SLOW: "too_slow",
+    Code.UNSUPPORTED_MEDIA_TYPE: "malformed",
     Code.BAD_JSON: "malformed",
     Code.INVALID_REQUEST: "malformed",
     Code.UNKNOWN_RESOURCE: "unknown_resource",
@@ -46,12 +49,7 @@ class Row:
     act: Callable[[PeerBackend, str, Any], Awaitable[Any]]
 
 
-async def _hello(backend: PeerBackend, _peer: str, _body: None) -> wire.Hello:
-    return backend.hello()
-
-
 ROWS: Final = (
-    Row(wire.HELLO, _hello),
     Row(wire.ASK, lambda backend, peer, ask: backend.ask(peer, ask)),
     Row(wire.REPORT, lambda backend, peer, report: backend.report(peer, report)),
     Row(wire.LOOK, lambda backend, peer, question: backend.look(peer, question)),
@@ -61,13 +59,12 @@ ROWS: Final = (
 
 def make_peer_app(backend: PeerBackend, guard: Guard) -> web.Application:
     """The application behind the guarded door."""
-    app = web.Application(middlewares=[_proven], client_max_size=BODY_LIMIT_BYTES)
-    app[BACKEND], app[GUARD] = backend, guard
+    app = web.Application(middlewares=[_proven])
+    app[BACKEND], app[GUARD], app[COMING] = backend, guard, Coming()
     for row in ROWS:
         exchange = row.exchange
-        app.router.add_route(
-            exchange.method, exchange.path, _handler(row), name=exchange.name, expect_handler=expect
-        )
+        app.router.add_route(exchange.method, exchange.path, _handler(row), name=exchange.name)
+    app.router.add_get(wire.HELLO.path, _hello, name=wire.HELLO.name, allow_head=False)
     app.router.add_get(wire.EVENTS.path, _events, name=wire.EVENTS.name, allow_head=False)
     return app
 
@@ -79,6 +76,14 @@ def _handler(row: Row) -> Handler:
         return answer(await row.act(request.app[BACKEND], _peer(request), body))
 
     return handle
+
+
+async def _hello(request: web.Request) -> web.Response:
+    """Who this is, to a peer that greets with its epoch."""
+    epoch = request.query.get("epoch", "")
+    if not _EPOCH.match(epoch):
+        raise refuse(Code.INVALID_REQUEST, "epoch must be at most 64 letters and digits.")
+    return answer(request.app[BACKEND].hello(_peer(request), epoch))
 
 
 async def _events(request: web.Request) -> web.StreamResponse:

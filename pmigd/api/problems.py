@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from time import monotonic
-from typing import Final, Protocol, runtime_checkable
+from typing import Final
 
 import msgspec
 import structlog
 from aiohttp import web
 
 from pmigd.api.backend import Backend
+from pmigd.api.head import judge
 from pmigd.core.printable import printable
 from pmigd.core.problem import Code, Problem, Refused
 from pmigd.wire.migration import problem_view
@@ -60,25 +61,6 @@ def problem_answer(problem: Problem, request: web.Request) -> ProblemResponse:
     return ProblemResponse(problem, printable(request.path, 256))
 
 
-async def expect(request: web.Request) -> web.StreamResponse | None:
-    """Answer the Expect header: only 100-continue is known to HTTP."""
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        # What is written before the answer is not the answer.
-        request.writer.output_size = 0
-        return None
-    problem = Problem(Code.INVALID_REQUEST, "The only expectation known is 100-continue.")
-    return problem_answer(problem, request)
-
-
-@runtime_checkable
-class Heard(Protocol):
-    """A connection that wants to know that its client made a request."""
-
-    def heard(self) -> None:
-        """A request's head is complete."""
-
-
 @web.middleware
 async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer whatever goes wrong below with a problem, and count the request."""
@@ -108,14 +90,11 @@ async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 async def explained(request: web.Request, handler: Handler) -> web.StreamResponse:
     """The answer of `handler`, or the problem that it ran into."""
-    if isinstance(request.protocol, Heard):
-        request.protocol.heard()
     try:
+        judge(request)
         return await handler(request)
     except Refused as refused:
         return problem_answer(refused.problem, request)
-    except web.HTTPRequestEntityTooLarge:
-        problem = Problem(Code.BODY_TOO_LARGE, "The body is larger than 1 MiB.")
     except web.HTTPNotFound:
         problem = Problem(Code.UNKNOWN_RESOURCE, f"There is nothing at {request.path[:200]!r}.")
     except web.HTTPMethodNotAllowed as error:

@@ -12,7 +12,7 @@ from pmigd.api import handlers
 from pmigd.api.problems import Handler
 from pmigd.api.query import CURSOR, DOMAIN, KEY, LIMIT, STATE, TRACEPARENT, WAIT, Parameter
 from pmigd.core.roles import Role
-from pmigd.wire.host import Domains, Health, Limits, Peers, Readiness, Status
+from pmigd.wire.host import Diagnosis, Domains, Health, Limits, Peers, Readiness, Status
 from pmigd.wire.migration import CheckResult, Migration, Page, Settings, StreamEvent
 from pmigd.wire.request import MigrationRequest, NoBody, ResolveRequest, SettingsRequest
 
@@ -150,7 +150,7 @@ ROUTES: Final = (
         "/v1/migrations/{id}/events",
         Role.VIEWER,
         handlers.events_of_one,
-        "Changes of one migration until it ends",
+        "Changes of one migration until it ends, or until a line 'lagged': the reader was too slow",
         gives=StreamEvent,
         content_type=_NDJSON,
     ),
@@ -159,7 +159,7 @@ ROUTES: Final = (
         "/v1/events",
         Role.VIEWER,
         handlers.events,
-        "Changes of all migrations from now on",
+        "Changes of all migrations from now on, until a line 'lagged': the reader was too slow",
         gives=StreamEvent,
         content_type=_NDJSON,
     ),
@@ -176,6 +176,14 @@ ROUTES: Final = (
     ),
     Route("GET", "/v1/peers", Role.VIEWER, handlers.peers, "The configured peers", gives=Peers),
     Route("GET", "/v1/status", Role.VIEWER, handlers.status, "How the daemon is", gives=Status),
+    Route(
+        "GET",
+        "/v1/diagnose",
+        Role.OPERATOR,
+        handlers.diagnose,
+        "A support bundle without secrets",
+        gives=Diagnosis,
+    ),
     Route("GET", "/v1/openapi.json", None, handlers.openapi, "This description"),
     Route("GET", "/healthz", None, handlers.healthz, "The event loop is alive", gives=Health),
     Route(

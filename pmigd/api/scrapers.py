@@ -11,16 +11,26 @@ from aiohttp import web
 
 from pmigd.api.guard import Guard
 from pmigd.api.peerbackend import Intrusion
-from pmigd.api.problems import Handler
+from pmigd.api.problems import Handler, problem_answer
+from pmigd.core.problem import Code, Problem
 
 Verdict = Literal["in", "password", "certificate", "busy"]
 """Whether a request is let in, or what keeps it out: its password, its certificate, or that too
 many passwords wait for their check."""
 
-_ANSWERS: Final[dict[Verdict, tuple[int, str, dict[str, str]]]] = {
-    "password": (401, "A user and the right password are needed.", {"WWW-Authenticate": "Basic"}),
-    "certificate": (403, "No name of the client's certificate is allowed.", {}),
-    "busy": (503, "Too many passwords wait for their check.", {"Retry-After": "1"}),
+_ANSWERS: Final[dict[Verdict, tuple[Problem, dict[str, str]]]] = {
+    "password": (
+        Problem(Code.NOT_AUTHENTICATED, "A user and the right password are needed."),
+        {"WWW-Authenticate": "Basic"},
+    ),
+    "certificate": (
+        Problem(Code.NOT_ADMITTED, "No name of the client's certificate is allowed."),
+        {},
+    ),
+    "busy": (
+        Problem(Code.TOO_BUSY, "Too many passwords wait for their check."),
+        {"Retry-After": "1"},
+    ),
 }
 
 
@@ -51,10 +61,11 @@ async def admitted(request: web.Request, handler: Handler) -> web.StreamResponse
     if verdict == "in":
         response = await handler(request)
     else:
-        status, text, headers = _ANSWERS[verdict]
+        problem, headers = _ANSWERS[verdict]
         why: Intrusion = "too_many" if verdict == "busy" else "not_allowed"
-        request.app[GUARD].refused(why, request.remote or "unknown", text)
-        response = web.Response(status=status, text=f"{text}\n", headers=headers)
+        request.app[GUARD].refused(why, request.remote or "unknown", problem.detail)
+        response = problem_answer(problem, request)
+        response.headers.update(headers)
         response.force_close()
     response.headers.update(scrapers.headers)
     return response

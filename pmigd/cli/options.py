@@ -525,6 +525,13 @@ _REQUEST: Final[Table] = (
                 "unsafe",
                 "set",
             ),
+            Option(
+                ("--start-anyway",),
+                "go although pmigd saw something missing, as what a hook of the destination makes;"
+                " libvirt then decides. For administrators only",
+                "start_anyway",
+                "set",
+            ),
         ),
     ),
 )

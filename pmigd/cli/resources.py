@@ -28,6 +28,7 @@ MISSING: Final = {
     "libvirt": "libvirt of {}, which is away",
     "journal": "the journal of {}, which cannot be written",
     "peer": "pmigd of {}, which does not answer",
+    "connection": "a start at {}, of which nothing is seen yet",
 }
 """What has to be there: how much of it is in use says nothing."""
 
@@ -61,7 +62,7 @@ def waited_for(waiting: JsonObject, now: datetime | None = None) -> str:
     if more:
         text += f" ({'; '.join(more)})"
     position, eta_s = waiting.get("position"), waiting.get("eta_s")
-    if isinstance(position, int):
+    if isinstance(position, int) and position > 0:
         text += f", {_ordinal(position)} in line"
     if now is not None and waiting.get("since"):
         text += f" for {figures.age(waiting['since'], now)}"

@@ -21,6 +21,7 @@ import msgspec
 
 from pmigd.config.rules import violations
 from pmigd.config.schema import LATER_KEYS, Config, PeerSection
+from pmigd.core.ownership import ownership_fault
 from pmigd.core.printable import printable
 from pmigd.schema.validate import (
     FieldError,
@@ -35,6 +36,9 @@ DEFAULT_PATH: Final = Path("/etc/pmigd/pmigd.toml")
 
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 """Ten thousand peers take about one MiB."""
+
+MAX_DEPTH: Final = 16
+"""Nothing that means anything stands deeper than half of that."""
 
 _LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)\Z")
 _PASSWORD = re.compile(r"(?<=[^:/\s]):[^/@\s]*@")
@@ -141,9 +145,9 @@ def _read(path: Path) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ValueError("is not a regular file")
-        if status.st_mode & stat.S_IWOTH:
-            # It says who is an administrator and where libvirtd connects to as root.
-            raise ValueError("can be written by everyone; run chmod o-w on it")
+        # It says who is an administrator and where libvirtd connects to as root.
+        if fault := ownership_fault(status.st_mode, status.st_uid, os.geteuid()):
+            raise ValueError(fault)
         with open(descriptor, "rb", closefd=False) as file:
             content = file.read(MAX_FILE_BYTES + 1)
     finally:
@@ -155,7 +159,7 @@ def _read(path: Path) -> bytes:
 
 def _parse(untrusted: bytes, file: str) -> dict[str, Any] | Finding:
     try:
-        return tomllib.loads(untrusted.decode())
+        document = tomllib.loads(untrusted.decode())
     except UnicodeDecodeError as error:
         line = untrusted[: error.start].count(b"\n") + 1
         return Finding(file, "", "", "", "is not UTF-8 text", line)
@@ -167,6 +171,21 @@ def _parse(untrusted: bytes, file: str) -> dict[str, Any] | Finding:
         return Finding(file, "", "", "", f"is not valid TOML: {reason}", line)
     except RecursionError:
         return _about_file(Path(file), "is nested too deeply")
+    return document if _is_shallow(document) else _about_file(Path(file), "is nested too deeply")
+
+
+def _is_shallow(document: dict[str, Any]) -> bool:
+    """Whether nothing stands deeper than :data:`MAX_DEPTH`; a table's name alone can be deep."""
+    waiting: list[tuple[object, int]] = [(document, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        if depth > MAX_DEPTH:
+            return False
+        if isinstance(value, dict):
+            waiting.extend((inner, depth + 1) for inner in value.values())
+        elif isinstance(value, list):
+            waiting.extend((inner, depth + 1) for inner in value)
+    return True
 
 
 def _about_file(path: Path, message: str) -> Finding:

@@ -508,10 +508,11 @@ class MigrationSection(_Section, frozen=True, kw_only=True):
         ),
     ] = 0
     on_timeout: Annotated[
-        Literal["abort", "suspend", "continue"],
+        Literal["abort", "suspend", "postcopy", "continue"],
         Meta(
             description='What happens then: "abort" leaves the guest running here, "suspend"'
-            ' pauses it so that it finishes, "continue" only records it.',
+            ' pauses it so that it finishes, "postcopy" lets it move at once and its memory follow'
+            ' where the request allows post-copy (else it is aborted), "continue" only records it.',
         ),
     ] = "abort"
     tls: Annotated[

@@ -8,7 +8,7 @@ nobody could look at is said in one finding. No finding keeps another from being
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import urlsplit
@@ -27,8 +27,9 @@ from pmigd.core.facts import (
     TlsFiles,
     Userfaultfd,
 )
-from pmigd.core.finding import Finding, Level, from_problem
+from pmigd.core.finding import Finding, Level, Origin, from_problem
 from pmigd.core.model import CopyStorage, Job, Postcopy, Power, Request, Target, Transport
+from pmigd.core.named import Asked, asked, lacking
 from pmigd.core.problem import Code, Problem
 from pmigd.core.versions import parse
 
@@ -45,6 +46,20 @@ VIRTIOFS_MIGRATES: Final = (8, 2, 0)
 """The first QEMU whose virtiofs device can be migrated at all."""
 USERFAULTFD_DEVICE: Final = (10, 1, 0)
 """The first libvirt that lets its QEMUs open /dev/userfaultfd."""
+HOOK_MENDS: Final = frozenset(
+    {
+        "bridge_missing",
+        "image_missing",
+        "machine_unknown",
+        "medium_missing",
+        "network_inactive",
+        "network_missing",
+        "no_pool_for_copy",
+        "pool_inactive",
+        "pool_missing",
+    }
+)
+"""What the destination's own libvirt hook can still put right when a guest comes."""
 CLOCKS_APART: Final = timedelta(seconds=2)
 TLS_SOON: Final = timedelta(days=7)
 BYTES_PER_MIB: Final = 1 << 20
@@ -135,6 +150,7 @@ def _state(request: Request, guest: GuestFacts) -> Iterator[Finding]:
             "The guest is paused: it fetches no memory, so post-copy cannot work.",
             "Resume the guest first, or migrate without post-copy.",
             "postcopy",
+            origin=Origin.LIBVIRT,
         )
     if guest.block_jobs and not request.offline:
         # Measured: "domain has active block job".
@@ -143,6 +159,7 @@ def _state(request: Request, guest: GuestFacts) -> Iterator[Finding]:
             f"A block job runs on {_list(guest.block_jobs)}; libvirt then does not migrate.",
             "Wait for it or end it: 'virsh blockjob DOMAIN DISK'.",
             "domain",
+            origin=Origin.LIBVIRT,
         )
 
 
@@ -155,6 +172,7 @@ def _snapshots(guest: GuestFacts) -> Iterator[Finding]:
             "Delete them, or only what libvirt knows of them: "
             "'virsh snapshot-delete DOMAIN NAME [--metadata]'.",
             "domain",
+            origin=Origin.LIBVIRT,
         )
 
 
@@ -274,6 +292,7 @@ def _unknown_disks(request: Request, definition: Definition) -> Iterator[Finding
             f"'migrate_disks' names {name}, but the guest {why}.",
             f"Name some of its writable disks: {_list(tuple(writable)) or 'it has none'}.",
             "migrate_disks",
+            origin=Origin.RULE,
         )
 
 
@@ -297,9 +316,9 @@ def _left_behind(request: Request, disk: DiskFacts, local: LocalFacts | None) ->
     local_file = disk.kind == "file" and filesystem in LOCAL_FILESYSTEMS
     if disk.kind == "nvme" or local_file:
         where = f"{disk.path} is on {filesystem}" if local_file else "it is an NVMe of this host"
-        yield Finding(
+        yield _if_sure(
+            not request.unsafe,
             str(Code.UNSAFE_STORAGE),
-            Level.WARN if request.unsafe else Level.BLOCK,
             f"Disk {disk.target} is not shared: {where}.",
             "Copy it with 'copy_storage', or put it on storage that both hosts see.",
             "copy_storage",
@@ -380,13 +399,28 @@ def check_destination(
         found += _pools(there.facts)
         found += _images(request, wants, there)
         found += _room(request, wants, guest, there.facts)
+        found += _named(request, wants, there)
         if request.transport is Transport.NATIVE:
             found += _address(request, target, there)
             found += _ports(request, question, there.local)
             found += _tls(request, there)
         found += _postcopy(request, there)
         found += _clocks(there)
+    found = [_or_its_hook(finding, there.local) for finding in found]
     return [*found, *_not_checked("destination", _unseen(request, question, there))]
+
+
+def _or_its_hook(finding: Finding, local: LocalFacts | None) -> Finding:
+    """What is missing may be made by a hook, or not be in the XML that one hands to libvirt.
+
+    Measured: libvirt calls it ("NAME migrate begin") before it looks for what the guest needs.
+    """
+    if local is None or not local.hooks or finding.level is not Level.BLOCK:
+        return finding
+    if finding.code not in HOOK_MENDS:
+        return finding
+    detail = f"{finding.detail} Its libvirt hook may mend that: {_list(local.hooks)}."
+    return replace(finding, level=Level.WARN, detail=detail)
 
 
 def _identity(target: Target, question: Question, facts: DestinationFacts) -> Iterator[Finding]:
@@ -407,26 +441,27 @@ def _machine(wants: Definition, there: Destination) -> Iterator[Finding]:
     """libvirt's words. Measured: "Cannot check QEMU binary ...: No such file or directory"."""
     facts, control = there.facts, there.control
     if facts.refuses_machine:
-        level = Level.WARN if control is not None and control.refuses_machine else Level.BLOCK
-        yield Finding(
+        yield _if_sure(
+            control is None or not control.refuses_machine,
             "machine_unknown",
-            level,
             f"The destination cannot run {wants.machine} ({wants.arch}, {wants.virt_type}) with "
             f"{wants.emulator or 'its QEMU'}: {facts.refuses_machine}.",
             "Install the same or a newer QEMU there, or give the guest an older machine type.",
             "destination",
+            origin=Origin.LIBVIRT,
         )
     if facts.refuses_cpu:
         # libvirt compares when the guest starts only if its CPU says so; and where the comparison
         # is wrong about the host that the guest runs on, it is wrong about others.
         trusted = wants.cpu_checked and not (control is not None and control.refuses_cpu)
-        yield Finding(
+        yield _if_sure(
+            trusted,
             str(Code.CPU_INCOMPATIBLE),
-            Level.BLOCK if trusted else Level.WARN,
             f"The destination's CPU lacks something: {facts.refuses_cpu}.",
             Code.CPU_INCOMPATIBLE.kind.remedy,
             "destination",
             Code.CPU_INCOMPATIBLE,
+            Origin.LIBVIRT,
         )
 
 
@@ -487,9 +522,9 @@ def _networks(there: Destination) -> Iterator[Finding]:
     seen = there.local.links_missing if there.local is not None else facts.links_missing
     for name in seen:
         doubtful = there.local is None and (control is None or name in control.links_missing)
-        yield Finding(
+        yield _if_sure(
+            not doubtful,
             "bridge_missing",
-            Level.WARN if doubtful else Level.BLOCK,
             f"The destination has no network device '{name}'.",
             "Make it there, or give the guest another with 'xml'.",
             "destination",
@@ -549,6 +584,15 @@ def _room(
             )
 
 
+def _named(request: Request, wants: Definition, there: Destination) -> Iterator[Finding]:
+    """What else the guest names: see :mod:`pmigd.core.named`."""
+    local, disks = there.local, wants.disks
+    exempt = {f"disk {d.target}" for d in disks if d.optional or _copied(request, d)}
+    missing = there.facts.lacks + (local.lacks if local is not None else ())
+    paths_missing = local.paths_missing if local is not None else ()
+    return lacking(wants.named, missing, paths_missing, exempt)
+
+
 def _must_be_there(
     disk: DiskFacts, image: ImageFacts, local: LocalFacts | None
 ) -> Iterator[Finding]:
@@ -564,7 +608,7 @@ def _must_be_there(
         else "Put it on storage that both hosts see, or copy it with 'copy_storage'."
     )
     detail = f"The destination does not have {disk.path} of {disk.target}."
-    if local is not None:
+    if local is not None and local.sees(disk.path):
         if disk.path in local.paths_missing:
             yield _block(code, detail, remedy, "destination")
     elif image.pool and not image.known:
@@ -582,21 +626,21 @@ def _copied_to(
     matching target path").
     """
     missing = local is not None and disk.path in local.paths_missing
-    if image.known or (local is not None and not missing):
+    if image.known or (local is not None and local.sees(disk.path) and not missing):
         return
     if request.copy_storage is CopyStorage.INC:
-        yield Finding(
+        yield _if_sure(
+            missing,
             "image_missing",
-            Level.BLOCK if missing else Level.WARN,
             f"An incremental copy needs {disk.path} at the destination"
             + (", where it is not." if missing else ": none of its pools lists it."),
             "Create it there over the same backing image, or use 'copy_storage': 'all'.",
             "copy_storage",
         )
     elif not image.pool:
-        yield Finding(
+        yield _if_sure(
+            missing,
             "no_pool_for_copy",
-            Level.BLOCK if missing else Level.WARN,
             f"No active storage pool of the destination has the directory of {disk.path}: libvirt "
             "cannot create the image there.",
             "Define a pool for that directory, or create the image there.",
@@ -615,7 +659,6 @@ def _address(request: Request, target: Target, there: Destination) -> Iterator[F
         return
     if there.local is not None and there.local.migration_host:
         return
-    level = Level.BLOCK if there.local is not None else Level.WARN
     name = there.facts.host.hostname
     if name.startswith("localhost"):
         detail = f"The destination calls itself '{name}'; the source could not reach it by that."
@@ -625,9 +668,9 @@ def _address(request: Request, target: Target, there: Destination) -> Iterator[F
         detail = f"The destination calls itself '{name}', which cannot be resolved here."
     else:
         return
-    yield Finding(
+    yield _if_sure(
+        there.local is not None,
         "destination_hostname",
-        level,
         detail,
         "Correct its host name or what it resolves to, or give the peer a migrate_uri.",
         "migrate_uri",
@@ -695,18 +738,18 @@ def _tls_of(
     remedy = f"Put QEMU's certificates into {files.directory} of {host}; docs/migration.md has how."
     if files.missing:
         certain = any(name not in optional for name in files.missing)
-        yield Finding(
+        yield _if_sure(
+            certain,
             "tls_not_set_up",
-            Level.BLOCK if certain else Level.WARN,
             f"{_list(files.missing)} missing in {files.directory} of {host}.",
             remedy,
             "tls",
         )
     if files.expires is not None and files.expires < now + TLS_SOON:
         expired = files.expires <= now
-        yield Finding(
+        yield _if_sure(
+            expired,
             "tls_expired" if expired else "tls_expires_soon",
-            Level.BLOCK if expired else Level.WARN,
             f"A certificate in {files.directory} of {host} "
             f"{'ended' if expired else 'ends'} {files.expires:%Y-%m-%d %H:%M} UTC.",
             remedy,
@@ -757,6 +800,7 @@ def _unseen(request: Request, question: Question, there: Destination) -> tuple[s
     if question.wants is not None:
         listed = {image.path for image in there.facts.images if image.known or image.pool}
         looks += [path for path in question.paths if path not in listed]
+        looks += [thing.name for thing in asked(question.wants.named, Asked.HOST)]
         if request.transport is Transport.NATIVE:
             looks.append("ports")
             if request.tls:
@@ -782,12 +826,28 @@ def _not_checked(host: str, looks: tuple[str, ...]) -> Iterator[Finding]:
 # Words
 
 
-def _block(code: str, detail: str, remedy: str, field: str) -> Finding:
-    return Finding(code, Level.BLOCK, detail, remedy, field)
+def _if_sure(
+    sure: bool,
+    code: str,
+    detail: str,
+    remedy: str,
+    field: str,
+    problem: Code = Code.CHECK_FAILED,
+    origin: Origin = Origin.LOOK,
+) -> Finding:
+    """It blocks if that is `sure`, else it warns."""
+    level = Level.BLOCK if sure else Level.WARN
+    return Finding(code, level, detail, remedy, field, problem, origin)
+
+
+def _block(
+    code: str, detail: str, remedy: str, field: str, origin: Origin = Origin.LOOK
+) -> Finding:
+    return _if_sure(True, code, detail, remedy, field, origin=origin)
 
 
 def _warn(code: str, detail: str, remedy: str, field: str) -> Finding:
-    return Finding(code, Level.WARN, detail, remedy, field)
+    return _if_sure(False, code, detail, remedy, field)
 
 
 def _list(names: tuple[str, ...]) -> str:

@@ -217,6 +217,7 @@ _FROM_LIBVIRT: Final = (
     ev.Completed,
 )
 _BEFORE_SWITCH: Final = frozenset({State.PREPARING, State.PRECOPY})
+_ANSWER_LOST: Final = frozenset({Code.CONNECTION_BROKE, Code.LIBVIRT_UNAVAILABLE, Code.INTERNAL})
 _ON_THE_WIRE: Final = frozenset({State.PREPARING, State.PRECOPY, State.POSTCOPY, State.FINISHING})
 
 
@@ -452,6 +453,8 @@ def _set(m: Migration, event: ev.SetAsked, now: Now) -> Migration:
 
 
 def _sampled(m: Migration, job: Job, sample: Sample | None, now: Now) -> Step:
+    if job is Job.OUTGOING and _is_anothers(m):
+        return Step(m)
     if job is Job.OUTGOING:
         m = ledger.reopen_abort(m, now)
     if job is Job.OUTGOING and m.state is State.UNRESOLVED and not m.evidence.postcopy:
@@ -596,6 +599,8 @@ def _stayed(m: Migration, event: ev.Looked, now: Now) -> Migration:
 
 def _goes_on(m: Migration, now: Now) -> Step:
     """The job is still there although its call came back, or nobody waits for the call."""
+    if _is_anothers(m):
+        return _look_again(m)
     if m.call in (Call.FAILED, Call.OK):
         m = ledger.note(m, Kind.WATCH, PMIGD, "the call ended but libvirt's job goes on", now)
         m = replace(ledger.lose_call(m, now), failure=None)
@@ -606,6 +611,17 @@ def _goes_on(m: Migration, now: Now) -> Step:
     if m.direction is Direction.INCOMING:
         return _look_again(m)  # a destination has no statistics whose end would be noticed
     return Step(ledger.reopen_abort(replace(m, looks=0), now))
+
+
+def _is_anothers(m: Migration) -> bool:
+    """Whether a job on the guest cannot be this migration's: libvirt itself has ended that.
+
+    Only an answer that was lost on its way, because a connection broke, leaves it open.
+    """
+    if m.external or m.evidence.postcopy:
+        return False
+    lost = m.failure is not None and m.failure.code in _ANSWER_LOST
+    return m.call is Call.OK or (m.call is Call.FAILED and not lost)
 
 
 def _abort(m: Migration, asked: ev.AbortAsked, now: Now) -> Step:

@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from pmigd.core.model import UNASKED, Domain, View
+from pmigd.core.named import Named, paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class Definition:
     `cpu_xml` is the CPU as libvirt takes it for comparing, `cpu_checked` whether libvirt compares
     it when the guest starts. `memory_in_one`: QEMU maps it in one piece, from the host's ordinary
     memory. `hugepages`: (size in KiB, bytes), size 0 is the host's default.
-    `links` are bridges and other network devices of the host.
+    `links` are bridges and other network devices of the host, `named` what else it must have.
     """
 
     emulator: str = ""
@@ -98,6 +99,7 @@ class Definition:
     host_devices: tuple[HostDevice, ...] = ()
     filesystems: tuple[str, ...] = ()
     shared_memory: tuple[tuple[str, str], ...] = ()
+    named: tuple[Named, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +137,16 @@ class Question:
     ports: tuple[int, ...] = ()
 
     @property
-    def paths(self) -> tuple[str, ...]:
+    def images(self) -> tuple[str, ...]:
         """The images and devices of its disks."""
         disks = self.wants.disks if self.wants is not None else ()
         return tuple(dict.fromkeys(disk.path for disk in disks if disk.path))
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Whatever has to be in the host's file system."""
+        named = self.wants.named if self.wants is not None else ()
+        return tuple(dict.fromkeys((*self.images, *paths(named))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +169,8 @@ class DestinationFacts:
     `known_as` is the name that it has a domain of that UUID under, `autostart` whether that starts
     with the host (None: it has no definition of it), `name_taken_by` the UUID of
     another domain of that name. `refuses_machine` and `refuses_cpu` are libvirt's words, empty if
-    it takes them. `free_hugepages`: (size in KiB, free pages).
+    it takes them. `free_hugepages`: (size in KiB, free pages). `lacks` is what it says it has not
+    of what the guest names.
     """
 
     host: HostFacts = field(default_factory=HostFacts)
@@ -180,6 +189,7 @@ class DestinationFacts:
     pools_missing: tuple[str, ...] = ()
     pools_inactive: tuple[str, ...] = ()
     images: tuple[ImageFacts, ...] = ()
+    lacks: tuple[Named, ...] = ()
     unknown: tuple[str, ...] = ()
 
 
@@ -215,8 +225,10 @@ class LocalFacts:
 
     `memory_limit_bytes` is more than any process can map, None where there is no such bound.
     `busy_ports` are those asked for, or of the range for migrations, that something listens on.
-    `paths_missing` and `links_missing` are those asked for that do not exist. The file system of
-    what qemu.conf lists in shared_filesystems is "shared".
+    `paths_missing` and `links_missing` are those asked for that surely do not exist, `paths_unseen`
+    those of which nothing can be said from where pmigd stands. The file system of what qemu.conf
+    lists in shared_filesystems is "shared". `hooks` are libvirt's hooks for guests that there are.
+    `lacks` is what else the guest names and the host has not.
     """
 
     utc: datetime
@@ -232,8 +244,15 @@ class LocalFacts:
     memory_limit_bytes: int | None = None
     links_missing: tuple[str, ...] = ()
     paths_missing: tuple[str, ...] = ()
+    paths_unseen: tuple[str, ...] = ()
     filesystems: tuple[tuple[str, str], ...] = ()
+    lacks: tuple[Named, ...] = ()
+    hooks: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+
+    def sees(self, path: str) -> bool:
+        """Whether its pmigd can say if it has `path`."""
+        return path not in self.paths_unseen
 
     def filesystem_of(self, path: str) -> str:
         """The type of the file system that `path` is on, as the kernel calls it; empty: unknown."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from pmigd.core.problem import Code, FieldError, Problem
@@ -14,6 +14,14 @@ class Level(StrEnum):
     BLOCK = "block"  # it is not started
     WARN = "warn"  # it is started, and may go badly
     INFO = "info"
+
+
+class Origin(StrEnum):
+    """How it is known. Only what pmigd concludes from its own looks can be wrong."""
+
+    RULE = "rule"  # what was asked for, or configured, makes no sense
+    LIBVIRT = "libvirt"  # libvirt refused it, or told of something that it refuses for
+    LOOK = "look"  # pmigd looked, and libvirt has still to say
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +37,37 @@ class Finding:
     remedy: str
     field: str | None = None
     problem: Code = Code.CHECK_FAILED
+    origin: Origin = Origin.RULE
 
 
 def from_problem(problem: Problem, field: str | None = None) -> Finding:
     """A problem as the finding that blocks."""
     return Finding(
-        str(problem.code), Level.BLOCK, problem.detail, problem.remedy, field, problem.code
+        str(problem.code),
+        Level.BLOCK,
+        problem.detail,
+        problem.remedy,
+        field,
+        problem.code,
+        Origin.LIBVIRT,
     )
+
+
+def anyway(findings: list[Finding]) -> list[Finding]:
+    """The findings where an administrator wants to start in spite of what pmigd itself looked at.
+
+    libvirt then decides; what it has said already stays.
+    """
+    return [
+        replace(
+            finding,
+            level=Level.WARN,
+            detail=f"{finding.detail} 'start_anyway' lets it start all the same.",
+        )
+        if finding.level is Level.BLOCK and finding.origin is Origin.LOOK
+        else finding
+        for finding in findings
+    ]
 
 
 def blocking(findings: list[Finding], code: Code | None = None) -> Problem | None:

@@ -4,6 +4,13 @@ A lease is asked for before a migration is prepared, and renewed by its source's
 lives. The book is made equal to each report, so that a lost message is repaired by the next one and
 nothing can be leaked: what a report no longer has is given back; what is no longer reported at all
 ends after :data:`TTL_S`, unless this host itself sees the guest coming in.
+
+Messages are numbered, and an older one never undoes a newer. Numbers are compared only within one
+*epoch*, a random word of each start of a source: no clock has a say in it. An epoch begins when its
+source greets with it, which a start does before anything else and waits for the answer. So the
+order of epochs is that of the greetings. One that was superseded never comes back, and its
+messages, however late, are refused. A source that is refused so and lives greets with a new epoch:
+nobody is shut out for good.
 """
 
 from __future__ import annotations
@@ -21,6 +28,8 @@ from pmigd.core.trace import Trace
 TTL_S: Final = 30.0
 """How long a lease lives without being renewed."""
 RENEW_EVERY_S: Final = 5.0
+EPOCHS_REMEMBERED: Final = 16
+"""Of one peer, so that none of them comes back."""
 MAX_WAITING: Final = 1000
 """Places in the queue of one peer; its own queue holds the others."""
 
@@ -31,7 +40,8 @@ class Lease:
 
     `peer` is the name that was proven when it was asked for, `source` what the host calls itself
     (which that covers). `since` (monotonic) is when it was
-    first asked for, `renewed` when its source last spoke of it, `seq` the number of that message.
+    first asked for, `renewed` when its source last spoke of it, `seq` the number of that message in
+    the source's `epoch`.
     """
 
     id: str
@@ -44,6 +54,7 @@ class Lease:
     login: Login = "tls"
     transport: Transport = Transport.NATIVE
     source: str = ""
+    epoch: str = ""
     seq: int = 0
     since: float = 0.0
     renewed: float = 0.0
@@ -79,7 +90,8 @@ class Book:
     def __init__(self, account: Account) -> None:
         self._account = account
         self._leases: dict[str, Lease] = {}
-        self._reported: dict[str, int] = {}
+        self._reported: dict[str, dict[str, int]] = {}
+        """By peer and epoch, the one in force last: the highest number of a report."""
 
     def __iter__(self) -> Iterator[Lease]:
         return iter(self._leases.values())
@@ -98,14 +110,38 @@ class Book:
         for lease in leases:
             self._set(replace(lease, since=now, renewed=now))
 
+    def greet(self, peer: str, epoch: str) -> None:
+        """From now on the messages of `peer` are those of `epoch`; "" is that of a release that
+        has none, whose numbers go on over its starts."""
+        epochs = self._reported.setdefault(peer, {})
+        if epoch in epochs and epoch:
+            return  # in force already, or superseded: said late
+        epochs[epoch] = epochs.pop(epoch, 0)
+        while len(epochs) > EPOCHS_REMEMBERED:
+            del epochs[next(iter(epochs))]
+
+    def _hear(self, peer: str, epoch: str) -> int:
+        """The highest number of a report in this epoch. Raises Refused: it is not in force.
+
+        The first word that this start of pmigd hears of a peer is as good as a greeting: nothing
+        that is older can still be on its way here.
+        """
+        if peer not in self._reported:
+            self.greet(peer, epoch)
+        in_force = next(reversed(self._reported[peer]))
+        if epoch != in_force:
+            raise refuse(Code.PEER_UNGREETED, f"{peer} has greeted with another epoch since.")
+        return self._reported[peer][epoch]
+
     def ask(self, wanted: Lease, now: float) -> Lease:
         """Take `wanted` into the queue. Repeating it changes nothing.
 
         Raises Refused: forbidden (another host's lease), wrong_state (a message that is older than
-        what its source said since), queue_full.
+        what its source said since), peer_ungreeted, queue_full.
         """
         known = self._leases.get(wanted.id)
-        if known is None and wanted.seq < self._reported.get(wanted.peer, 0):
+        reported = self._hear(wanted.peer, wanted.epoch)
+        if known is None and wanted.seq < reported:
             raise refuse(Code.WRONG_STATE, f"Lease {wanted.id} was given back since it was asked.")
         if known is not None and known.peer != wanted.peer:
             raise refuse(Code.FORBIDDEN, f"Lease {wanted.id} is another host's.")
@@ -113,14 +149,17 @@ class Book:
             raise refuse(Code.QUEUE_FULL, f"{MAX_WAITING} migrations of {wanted.peer} wait here.")
         return self._update(wanted, now)
 
-    def report(self, peer: str, seq: int, leases: Iterable[Lease], now: float) -> list[Lease]:
+    def report(
+        self, peer: str, seq: int, leases: Iterable[Lease], now: float, *, epoch: str = ""
+    ) -> list[Lease]:
         """Make the book equal to what `peer` says; returns those it has lost by that.
 
         What runs there is taken up as granted even if it was not known, for it is under way. A
-        report that was overtaken by a newer one only renews.
+        report that was overtaken by a newer one only renews. Raises Refused: peer_ungreeted.
         """
-        stale = seq < self._reported.get(peer, 0)
-        self._reported[peer] = max(seq, self._reported.get(peer, 0))
+        reported = self._hear(peer, epoch)
+        stale = seq < reported
+        self._reported[peer][epoch] = max(seq, reported)
         told = set()
         for lease in leases:
             told.add(lease.id)
@@ -133,7 +172,10 @@ class Book:
         given_back = [
             lease
             for lease in self
-            if lease.peer == peer and lease.id not in told and lease.seq <= seq and not stale
+            if lease.peer == peer
+            and lease.id not in told
+            and (lease.epoch != epoch or lease.seq <= seq)
+            and not stale
         ]
         for lease in given_back:
             self.drop(lease.id)
@@ -197,17 +239,11 @@ class Book:
         known = self._leases.get(told.id)
         if known is None:
             known = replace(told, granted=False, since=now)
-        elif told.seq < known.seq:
+        elif told.epoch == known.epoch and told.seq < known.seq:
             told = known  # overtaken on the way: it is a sign of life and no more
         runs = not told.phase.waits
         keeps = known.granted and told.phase is not Phase.NOT_READY
-        lease = replace(
-            told,
-            granted=runs or keeps,
-            since=known.since,
-            renewed=now,
-            seq=max(told.seq, known.seq),
-        )
+        lease = replace(told, granted=runs or keeps, since=known.since, renewed=now)
         self._set(lease)
         return lease
 

@@ -112,6 +112,11 @@ HOST: Final[dict[str, Message]] = {
         "The journal of migrations can be written again",
         "New migrations are taken again. Nothing is to be done.",
     ),
+    "journal row cannot be read": Message(
+        "d2e053421afa4d58b4bb6036b28278cd",
+        "A row of the journal of migrations cannot be read",
+        runbook="journal",
+    ),
     "peer does not answer": Message(
         "39a921da54cd44799e211c22cb3ef902",
         "The pmigd of {peer} does not answer",

@@ -165,6 +165,7 @@ class Request:
     autostart: Autostart = None
     suspend: bool = False
     unsafe: bool = False
+    start_anyway: bool = False
     abort_on_error: bool = False
     change_protection: bool = False
     copy_storage: CopyStorage = CopyStorage.NONE
@@ -404,10 +405,11 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Why a queued migration does not run: the one resource it waits for.
+    """Why a migration does not run yet: the one resource it waits for.
 
-    `position` 1 is next, at `host`. `detail` says more in words where there is more to say, `eta_s`
-    is when, at the present rates, enough of what runs here has ended; None: not known.
+    `position` 1 is next, at `host`; 0: there is no line. `detail` says more in words where there is
+    more to say, `eta_s` is when, at the present rates, enough of what runs here has ended; None:
+    not known.
     """
 
     resource: str

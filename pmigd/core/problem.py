@@ -65,6 +65,10 @@ class Code(StrEnum):
     CONFLICT = "conflict"
     BODY_TOO_LARGE = "body_too_large"
     REQUEST_TOO_SLOW = "request_too_slow"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    TOO_BUSY = "too_busy"
+    NOT_AUTHENTICATED = "not_authenticated"
+    NOT_ADMITTED = "not_admitted"
     FORBIDDEN = "forbidden"
     UNKNOWN_MIGRATION = "unknown_migration"
     UNKNOWN_RESOURCE = "unknown_resource"
@@ -83,6 +87,7 @@ class Code(StrEnum):
     PEER_NOT_ALLOWED = "peer_not_allowed"
     PEER_FALSE_NAME = "peer_false_name"
     PEER_PROTOCOL = "peer_protocol"
+    PEER_UNGREETED = "peer_ungreeted"
     # This daemon
     LIBVIRT_UNAVAILABLE = "libvirt_unavailable"
     JOURNAL_UNAVAILABLE = "journal_unavailable"
@@ -103,6 +108,15 @@ class Code(StrEnum):
     JOB_LOCK_TIMEOUT = "job_lock_timeout"
     MIGRATION_FAILED = "migration_failed"
     CONNECTION_BROKE = "connection_broke"
+    PORTS_SHUT = "ports_shut"
+    SECRET_MISSING = "secret_missing"  # noqa: S105
+    FILTER_MISSING = "filter_missing"
+    NETWORK_MISSING = "network_missing"
+    POOL_MISSING = "pool_missing"
+    VOLUME_MISSING = "volume_missing"
+    DEVICE_MISSING = "device_missing"
+    FILE_MISSING = "file_missing"
+    PORT_IN_USE = "port_in_use"
     CANCELLED = "cancelled"
     ABORTED_ELSEWHERE = "aborted_elsewhere"
     TIMEOUT = "timeout"
@@ -207,6 +221,28 @@ KINDS: dict[Code, Kind] = {
     ),
     Code.REQUEST_TOO_SLOW: Kind(
         "The body did not arrive in time", _C, 408, True, "Send the whole request at once."
+    ),
+    Code.UNSUPPORTED_MEDIA_TYPE: Kind(
+        "The body is of a kind that is not taken",
+        _C,
+        415,
+        False,
+        "Send application/json without Content-Encoding.",
+    ),
+    Code.TOO_BUSY: Kind("pmigd has too much to do at the moment", _P, 503, True, "Try again soon."),
+    Code.NOT_AUTHENTICATED: Kind(
+        "A user and the right password are needed",
+        _C,
+        401,
+        False,
+        "Give a user of basic_auth_users in the web configuration file, and the password.",
+    ),
+    Code.NOT_ADMITTED: Kind(
+        "No name of the client's certificate is allowed",
+        _C,
+        403,
+        False,
+        "Add one of its names to client_allowed_sans in the web configuration file.",
     ),
     Code.FORBIDDEN: Kind(
         "Not allowed for this user",
@@ -328,6 +364,14 @@ KINDS: dict[Code, Kind] = {
         502,
         False,
         "Upgrade the older of the two; 'detail' says what each of them speaks.",
+        Reason.CONNECT,
+    ),
+    Code.PEER_UNGREETED: Kind(
+        "The message is of a start of pmigd that another one has taken the place of",
+        _D,
+        409,
+        True,
+        "Nothing to do: pmigd greets and asks again. If it stays, two pmigd use one certificate.",
         Reason.CONNECT,
     ),
     Code.LIBVIRT_UNAVAILABLE: Kind(
@@ -466,6 +510,79 @@ KINDS: dict[Code, Kind] = {
         True,
         "The guest runs on at the source. Check the network and the libvirt daemons.",
         Reason.PEER_LOST,
+    ),
+    Code.PORTS_SHUT: Kind(
+        "A connection to a port of the destination was refused or not answered",
+        _D,
+        502,
+        False,
+        "The guest runs on at the source. Let the ports that 'detail' names through the firewalls "
+        "between the two, in that direction.",
+        Reason.CONNECT,
+    ),
+    Code.SECRET_MISSING: Kind(
+        "A secret that the guest needs is not defined, or has no value",
+        _D,
+        422,
+        False,
+        "Define it at the destination: 'virsh secret-define', 'virsh secret-set-value'.",
+        Reason.PREPARE,
+    ),
+    Code.FILTER_MISSING: Kind(
+        "A network filter of the guest cannot be used at the destination",
+        _D,
+        422,
+        False,
+        "'virsh nwfilter-dumpxml NAME' at the source, 'virsh nwfilter-define' at the destination.",
+        Reason.PREPARE,
+    ),
+    Code.NETWORK_MISSING: Kind(
+        "The destination lacks a network of the guest",
+        _D,
+        422,
+        False,
+        "Define and start it there ('virsh net-define', 'virsh net-start'), or change the guest.",
+        Reason.PREPARE,
+    ),
+    Code.POOL_MISSING: Kind(
+        "The destination lacks a storage pool of the guest",
+        _D,
+        422,
+        False,
+        "Define and start it there ('virsh pool-define', 'virsh pool-start').",
+        Reason.PREPARE,
+    ),
+    Code.VOLUME_MISSING: Kind(
+        "The destination lacks a storage volume of the guest",
+        _D,
+        422,
+        False,
+        "Create it there, or 'virsh pool-refresh' if it is there already, or copy the disk.",
+        Reason.PREPARE,
+    ),
+    Code.DEVICE_MISSING: Kind(
+        "The destination lacks a device of the guest",
+        _D,
+        422,
+        False,
+        "Detach it ('virsh detach-device'), or choose a host that has it.",
+        Reason.PREPARE,
+    ),
+    Code.FILE_MISSING: Kind(
+        "The destination lacks a file or folder that the guest needs",
+        _D,
+        422,
+        False,
+        "Put what 'detail' names there, or on storage that both hosts see.",
+        Reason.PREPARE,
+    ),
+    Code.PORT_IN_USE: Kind(
+        "A port that the guest listens on is taken at the destination",
+        _D,
+        409,
+        False,
+        "End what listens there, or give the guest another port.",
+        Reason.PREPARE,
     ),
     Code.CANCELLED: Kind(
         "Cancelled on request", _N, 409, True, "Nothing to do: the guest runs on at the source."

@@ -11,7 +11,7 @@ from typing import Final
 
 from pmigd.core.conflicts import find_conflicts
 from pmigd.core.finding import Finding, Level
-from pmigd.core.model import Request
+from pmigd.core.model import Flow, Request
 from pmigd.core.problem import Code, FieldError, refuse
 from pmigd.core.roles import Role
 from pmigd.core.uri import (
@@ -28,10 +28,15 @@ ADMIN_FIELDS: Final = (
     "disks_uri",
     "graphics_uri",
     "listen_address",
+    "tls_destination",
     "unsafe",
+    "start_anyway",
 )
-"""Each of these is as good as root: it says where a guest's memory, disks or console go, or what
-runs at the destination."""
+"""Each of these is as good as root: it says where a guest's memory, disks or console go, whose
+certificate is believed there, or what runs at the destination. The last two silence what keeps a
+guest from harm."""
+MAX_NAME_BYTES: Final = 251
+"""Of a domain: libvirt makes files of it, NAME.xml and NAME.log, of at most 255 bytes."""
 
 _FORMS: Final[dict[str, Callable[[str], None]]] = {
     "migrate_uri": lambda text: check_data_uri(text, ("tcp", "rdma", "unix")),
@@ -40,6 +45,28 @@ _FORMS: Final[dict[str, Callable[[str], None]]] = {
     "listen_address": check_host,
     "tls_destination": check_host,
 }
+
+
+DIRECT: Final = Finding(
+    "ends_with_pmigd",
+    Level.WARN,
+    "With flow direct pmigd itself is between the two hosts: if it is stopped or restarted, the"
+    " migration ends, and the guest stays here.",
+    "Leave pmigd running until the migration has ended, or use flow p2p.",
+    "flow",
+)
+
+
+def name_fault(name: str) -> str:
+    """Why this cannot be a domain's name, as the end of a sentence; empty if it can."""
+    if not name.strip():
+        return "is empty"
+    if name in (".", ".."):
+        return f"is '{name}', which is a directory"
+    if "/" in name or not name.isprintable():
+        return "holds '/' or a character that cannot be printed"
+    size = len(name.encode(errors="replace"))
+    return f"has {size} bytes: libvirt could make no files of it" if size > MAX_NAME_BYTES else ""
 
 
 def check_role(request: Request, role: Role) -> None:
@@ -56,8 +83,13 @@ def check_role(request: Request, role: Role) -> None:
 
 
 def check_request(request: Request) -> list[Finding]:
-    """Everything that is wrong with the request itself; all of it blocks."""
+    """Everything that the request itself says against it."""
     found = []
+    if request.dname is not None and (fault := name_fault(request.dname)):
+        remedy = f"Choose another name, of at most {MAX_NAME_BYTES} bytes."
+        found.append(Finding("bad_dname", Level.BLOCK, f"'dname' {fault}.", remedy, "dname"))
+    if request.flow is Flow.DIRECT:
+        found.append(DIRECT)
     for name, check in _FORMS.items():
         text = getattr(request, name)
         if text is not None:

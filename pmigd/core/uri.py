@@ -31,8 +31,15 @@ PMIGD_PORT: Final = 9717
 
 _PORT_MAX: Final = 65535
 _HOST_MAX: Final = 253  # RFC 1035: the longest name that can be written out
-_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
+# What the peer's user database may hold: first.last, CORP\user, user@corp, a machine's name$.
+# Nothing that a shell, or an option of ssh, could be made of.
+_USER = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.+~@\\-]{0,126}[A-Za-z0-9_.+~@-])?\$?\Z")
+_USER_BEFORE_HOST = re.compile(r"([^/@?#]*://)([^/@?#]*)@")
+_ENCODED = re.compile(r"%([0-9A-Fa-f]{2})")
+_PLAIN_IN_USER: Final = "._~+-$"
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
+# A name that only ssh's configuration knows may have what no host's name has.
+_ALIAS_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\Z")
 _PATTERN_LABEL = re.compile(r"[a-z0-9*](?:[a-z0-9*-]{0,61}[a-z0-9*])?\Z")
 _NUMERIC_LABEL = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)\Z")
 _PORT = re.compile(r"[1-9][0-9]{0,4}\Z")
@@ -86,7 +93,8 @@ class PeerUri:
     """A peer's connection URI, checked part by part.  Make it with :func:`parse_peer_uri`.
 
     ``host`` is lower case and without brackets; ``port`` is None where libvirt's default for
-    the scheme applies; ``user`` is set only for ``qemu+ssh``.
+    the scheme applies; ``user``, as the peer has it, is set only for ``qemu+ssh``, and so is
+    ``alias``: the host as it was written, which ssh's configuration tells from other spellings.
     """
 
     scheme: str
@@ -94,11 +102,13 @@ class PeerUri:
     host: str
     port: int | None
     path: str
+    alias: str | None = None
 
     @property
     def text(self) -> str:
         """The URI, built from the checked parts alone; parsing it again gives an equal value."""
-        return _peer_text(self.scheme, self.user, self.host, self.port, self.path)
+        host = self.host if self.alias is None else self.alias
+        return _peer_text(self.scheme, self.user, host, self.port, self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,10 +197,15 @@ def parse_peer_uri(untrusted_text: str) -> PeerUri:
     a rule written for one holds for the other.  Whether the host is this very host is another
     question: see :func:`is_loopback`.
     """
-    scheme, authority, path = _split_peer(untrusted_text, "URI")
-    user, host_text, port_text = _split_authority(authority)
+    user, without_user = _take_user(untrusted_text)
+    scheme, authority, path = _split_peer(without_user, "URI")
+    host_text, port_text = _split_host(authority)
     _require_user(user, scheme)
-    return PeerUri(scheme, user, _host(host_text), _port(port_text), path)
+    if scheme != "qemu+ssh":
+        return PeerUri(scheme, user, _host(host_text), _port(port_text), path)
+    host = _host(host_text, _ALIAS_LABEL)
+    alias = None if host_text.lower() in (host_text, f"[{host}]") else host_text
+    return PeerUri(scheme, user, host, _port(port_text), path, alias)
 
 
 def parse_uri_pattern(untrusted_text: str) -> UriPattern:
@@ -200,14 +215,16 @@ def parse_uri_pattern(untrusted_text: str) -> UriPattern:
     (``*.example.com`` matches ``a.example.com`` and ``a.b.example.com``, not ``example.com``);
     inside a label it matches characters of that label.  A host of only ``*`` matches all hosts.
     """
-    scheme, authority, path = _split_peer(untrusted_text, "pattern")
-    user, host_text, port_text = _split_authority(authority)
+    user, without_user = _take_user(untrusted_text)
+    scheme, authority, path = _split_peer(without_user, "pattern")
+    host_text, port_text = _split_host(authority)
     if user is not None and "*" in user:
         raise UriRefused("'*' may stand in the host only, not in the user")
     if port_text is not None and "*" in port_text:
         raise UriRefused("'*' may stand in the host only; leave the port out or give a number")
     _require_user(user, scheme)
-    host = _host_pattern(host_text) if "*" in host_text else _host(host_text)
+    label = _ALIAS_LABEL if scheme == "qemu+ssh" else _LABEL
+    host = _host_pattern(host_text) if "*" in host_text else _host(host_text, label)
     return UriPattern(scheme, user, host, _port(port_text), path)
 
 
@@ -495,6 +512,32 @@ def _split_authority(authority: str) -> tuple[str | None, str, str | None]:
     return user, host, port if colon else None
 
 
+def _split_host(authority: str) -> tuple[str, str | None]:
+    """Host and port of an authority whose user was taken already."""
+    user, host, port = _split_authority(authority)
+    if user is not None:
+        raise UriRefused("there is more than one '@' before the host")
+    return host, port
+
+
+def _take_user(untrusted_text: str) -> tuple[str | None, str]:
+    """The user of a peer's URI, and the text without it.
+
+    There, and only there, percent-encoding is understood, for libvirt wants some users so:
+    ``CORP%5Cuser``; one written plainly is the same user.
+    """
+    if not isinstance(untrusted_text, str):
+        raise UriRefused("a URI must be text")
+    found = _USER_BEFORE_HOST.match(untrusted_text)
+    if found is None:
+        return None, untrusted_text
+    user = _ENCODED.sub(lambda code: chr(int(code[1], 16)), found[2])
+    if ":" in user:
+        # The text after the colon may be a secret: it is not repeated.
+        raise UriRefused("a password is not accepted in a URI")
+    return user, found[1] + untrusted_text[found.end() :]
+
+
 def _require_user(user: str | None, scheme: str) -> None:
     if user is None:
         return
@@ -512,14 +555,14 @@ def _port(text: str | None) -> int | None:
     return int(text)
 
 
-def _host(text: str) -> str:
+def _host(text: str, label: re.Pattern[str] = _LABEL) -> str:
     """The host in one spelling: lower case, no brackets, IPv6 compressed."""
     if not text:
         raise UriRefused("the host is missing")
     if text.startswith("["):
         return _ipv6(text[1:-1])
     host = text.lower()
-    _check_labels(host, _LABEL)
+    _check_labels(host, label)
     if _NUMERIC_LABEL.match(host.rsplit(".", 1)[-1]):
         # 2130706433, 127.1 and 0x7f.1 all reach 127.0.0.1 through inet_aton(): only the plain
         # dotted form is let through, so that nothing hides behind another spelling.
@@ -597,7 +640,14 @@ def _label_matches(wanted: str, label: list[str]) -> bool:
 
 
 def _peer_text(scheme: str, user: str | None, host: str, port: int | None, path: str) -> str:
-    return f"{scheme}://{_authority(user, host, port)}{path}"
+    written = None if user is None else "".join(map(_in_user, user))
+    return f"{scheme}://{_authority(written, host, port)}{path}"
+
+
+def _in_user(character: str) -> str:
+    """A character of a user name as libvirt reads it in a URI."""
+    plain = character.isalnum() or character in _PLAIN_IN_USER
+    return character if plain else f"%{ord(character):02X}"
 
 
 def _authority(user: str | None, host: str, port: int | None) -> str:

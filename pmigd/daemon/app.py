@@ -5,32 +5,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from aiohttp import web
 
 from pmigd import __version__
 from pmigd.adapters.journal import Journal
+from pmigd.adapters.libvirt.definition import xml_fault
 from pmigd.adapters.libvirt.hypervisor import LocalHypervisor
+from pmigd.adapters.libvirt.ssh import direct_host
 from pmigd.adapters.limits import Limits, LimitSource
 from pmigd.adapters.metrics import Metrics, PoolFigures, Snapshot
 from pmigd.adapters.pool import CallPool, Overdue
 from pmigd.adapters.system import libvirtconf, logs
 from pmigd.adapters.system.clock import Clock
 from pmigd.adapters.system.listenfds import PassedSocket
-from pmigd.adapters.system.network import leads_here, tcp_listener
+from pmigd.adapters.system.network import leads_here
 from pmigd.adapters.system.peercred import Accounts
 from pmigd.adapters.system.sdnotify import Notifier
-from pmigd.adapters.system.unixsocket import BoundSocket, bind_unix_socket
 from pmigd.adapters.system.uuid7 import Uuid7Sequence
+from pmigd.adapters.web import WebConfigRefused
 from pmigd.api.apps import make_app, make_metrics_app
-from pmigd.api.door import Door
 from pmigd.api.peers import make_peer_app
 from pmigd.config.reload import restart_needed
 from pmigd.config.schema import Config
@@ -43,20 +44,23 @@ from pmigd.core.finding import blocking, from_problem
 from pmigd.core.holdings import Limits as InForce
 from pmigd.core.holdings import Resource
 from pmigd.core.limits import Allowance, admission_limits
-from pmigd.core.model import Direction, Migration, Now, Request, State, Target
+from pmigd.core.model import Direction, Flow, Migration, Now, Request, State, Target
 from pmigd.core.ports import DomainFacts
-from pmigd.core.problem import Code, Problem, Refused, refuse
+from pmigd.core.problem import Code, FieldError, Problem, Refused, refuse
 from pmigd.core.request_check import check_request, check_role
 from pmigd.core.roles import Role
 from pmigd.core.trace import ENTROPY_BYTES, Trace, begin
-from pmigd.core.uri import ListenAddress, LocalUri, PeerUri
+from pmigd.core.uri import LocalUri, PeerUri
 from pmigd.daemon.bookkeeper import Bookkeeper
 from pmigd.daemon.controller import Controller
+from pmigd.daemon.diagnosis import diagnose
+from pmigd.daemon.doors import Doors
 from pmigd.daemon.figures import counts, limits_view
 from pmigd.daemon.gate import Gate
 from pmigd.daemon.ownhost import OwnHost
 from pmigd.daemon.peering import Peering
 from pmigd.daemon.preflight import check
+from pmigd.daemon.reloading import Reloading, Take
 from pmigd.daemon.scraping import Scraping
 from pmigd.daemon.textfile import Textfile
 from pmigd.daemon.watcher import Watcher
@@ -69,19 +73,18 @@ if TYPE_CHECKING:
 
 TICK_S: Final = 0.5
 LAG_PROBE_S: Final = 0.25
+LAGS_KEPT_S: Final = 60
 FIRST_CONNECTION_S: Final = 3.0
 STOP_PATIENCE_S: Final = 1.0
 SEQ_BITS: Final = 20
 """Messages to peers are numbered from the time of the start on, with room for a million a
-millisecond: so their numbers grow over restarts."""
-RELOAD_DEADLINE_S: Final = 10.0
-LISTEN_DEADLINE_S: Final = 5.0
+millisecond: so they grow over restarts, for peers that do not know of epochs yet."""
+XML_DEADLINE_S: Final = 2.0
 TRACING_DEADLINE_S: Final = 10.0
 ACCOUNTS_DEADLINE_S: Final = 5.0
 CERTIFICATES_EVERY_S: Final = 60.0
 RESOLVE_DEADLINE_S: Final = 0.8
 RESTART_PAUSE_S: Final = 1.0
-BACKLOG: Final = 1024
 NAME_THREADS: Final = 16
 """For questions about users and addresses; a directory that is away may hold some of them."""
 
@@ -107,11 +110,12 @@ class App:
         self._ids = Uuid7Sequence()
         self._accounts = Accounts()
         self._names = CallPool("names", NAME_THREADS)
+        self.doors = Doors(self._names, environment.passed)
+        self._reloading = Reloading(self, self._names)
         self._started_at = self._clock.utc_now()
         self._tasks: list[asyncio.Task[None]] = []
-        self._runners: list[web.AppRunner] = []
-        self._bound: BoundSocket | None = None
         self._connected = asyncio.Event()
+        self._lags: deque[float] = deque(maxlen=round(LAGS_KEPT_S / LAG_PROBE_S))
         self._before_reading: InForce | None = None
         self._tracing: Tracing | None = None
         self.metrics = Metrics(
@@ -121,7 +125,7 @@ class App:
             mono=self._clock.monotonic,
         )
         self.journal = Journal(Path(config.daemon.state_dir) / "journal.sqlite")
-        self._own_host = OwnHost(self._names, self._clock.utc_now)
+        self._own_host = OwnHost(self._names, self._clock.utc_now, config.libvirt.local_uri)
         self.hypervisor = LocalHypervisor(
             config.libvirt.local_uri.text,
             notify=lambda notice: self.watcher.notice(notice),
@@ -185,9 +189,11 @@ class App:
         self._apply_limits()
         self._keep("journal", self.bookkeeper.run)
         await self.bookkeeper.first_attempt()
-        await self.peering.configure(self.config)
-        if fault := await self.scraping.configure(self.config):
-            raise OSError(fault)
+        (await self.peering.prepare(self.config))()
+        try:
+            (await self.scraping.prepare(self.config))()
+        except (WebConfigRefused, Overdue) as error:  # without it, anybody could read
+            raise OSError(str(error)) from error
         self.textfile.configure(self.config)
         self._keep("sample", self.watcher.sample)
         self._keep("scan", self.watcher.scan)
@@ -199,17 +205,27 @@ class App:
         self._keep("certificates", self._watch_certificates)
         self._keep("textfile", self.textfile.run)
         await self._listen()
+        self._keep("doors", self.doors.run)
         if self._environment.watchdog_s is not None:
             every_s = self._environment.watchdog_s
             self._keep("watchdog", lambda: self._pet_watchdog(every_s))
         self._environment.notifier.ready(self._summary())
+        self._keep("reload", self._reloading.run)
         log.info("ready", version=__version__, host=self.config.daemon.name)
 
     async def stop(self) -> None:
         """Stop within a few seconds. Migrations go on in libvirt and are found again."""
-        self._environment.notifier.stopping()
+        self._environment.notifier.stopping(self._summary())
         running = len(self.migrations.running())
         log.info("stopping", running=running, queued=len(self.gate.queue))
+        for migration in self._direct():
+            log.warning(
+                "a migration of flow direct ends with pmigd",
+                migration=migration.id,
+                domain=migration.domain.name,
+                destination=migration.destination,
+                remedy="the guest stays here: submit it again when pmigd has started",
+            )
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -217,9 +233,7 @@ class App:
         await self.migrations.stop()
         await self.textfile.stop()
         self.mirror.stop()
-        await asyncio.gather(self._stop_tracing(), *(runner.cleanup() for runner in self._runners))
-        if self._bound is not None:
-            self._bound.remove()
+        await asyncio.gather(self._stop_tracing(), self.doors.close())
         for part in (self.journal.close(), self.hypervisor.close()):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP_PATIENCE_S):
@@ -229,31 +243,38 @@ class App:
         log.info("stopped")
 
     def reload(self, load: Callable[[], Config]) -> None:
-        """Begin to take up a changed configuration; a bad one changes nothing."""
-        self._spawn("reload", self._reload(load))
+        """Have a changed configuration taken up; a bad one changes nothing."""
+        self._reloading.ask(load)
 
-    async def _reload(self, load: Callable[[], Config]) -> None:
-        notifier = self._environment.notifier
-        notifier.reloading(self._clock.monotonic_us())
-        try:
-            new = await self._names.call("reload", RELOAD_DEADLINE_S, load)
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the old one stays
-            log.error("configuration not reloaded", detail=str(error))
-            self.metrics.config_reloaded(ok=False)
-        else:
-            later = restart_needed(self.config, new)
+    # What a reload asks for (pmigd.daemon.reloading.Reloadable)
+
+    async def prepare(self, new: Config) -> Take:
+        """Read the files that `new` names; what takes it up."""
+        later = restart_needed(self.config, new)
+        peers = await self.peering.prepare(new)
+        scrapers = await self.scraping.prepare(new)
+
+        def take() -> None:
             if later:
                 log.warning("some keys take effect at the next start", keys=later)
             self.config = new
             self._accounts.forget()
             logs.set_level(new.daemon.log_level)
-            self._configure_limits(new)
-            await self.peering.configure(new)
-            await self.scraping.configure(new)
+            scrapers()
             self.textfile.configure(new)
-            log.info("configuration reloaded")
-            self.metrics.config_reloaded(ok=True)
-        notifier.ready(self._summary())
+            self._configure_limits(new)
+            peers()
+
+        return take
+
+    def reload_begins(self) -> None:
+        """Tell systemd."""
+        self._environment.notifier.reloading(self._clock.monotonic_us())
+
+    def reload_is_over(self, *, ok: bool) -> None:
+        """Tell systemd, and whoever looks at the metrics."""
+        self.metrics.config_reloaded(ok=ok)
+        self._environment.notifier.ready(self._summary())
 
     # What the API asks for (pmigd.api.backend.Backend)
 
@@ -295,6 +316,7 @@ class App:
     ) -> Migration:
         """Queue a migration."""
         target = self._target(request, role)
+        await self._read_xml(request)
         if (problem := blocking(check_request(request), Code.CONFLICT)) is not None:
             raise Refused(problem)
         if (problem := await self._same_host(target)) is not None:
@@ -306,6 +328,7 @@ class App:
     async def check(self, request: Request, *, role: Role) -> Checked:
         """Everything that speaks against a migration."""
         target = self._target(request, role)
+        await self._read_xml(request)
         found = check_request(request)
         if (problem := await self._same_host(target)) is not None:
             return Checked([*found, from_problem(problem, "destination")])
@@ -347,6 +370,11 @@ class App:
                 "held_incoming": self.gate.account.used(Resource.INCOMING_SLOT),
             },
             "migrations": by_state,
+            "doors_shut": self.doors.shut,
+            "certificates": [
+                wire.CertificateFault(f"peer.{f.field}", str(f.file), f.message, f.accepted)
+                for f in self.peering.faults
+            ],
         }
 
     async def peers(self) -> list[Peer]:
@@ -378,6 +406,34 @@ class App:
             now_mono=self._clock.monotonic(),
         )
 
+    async def diagnose(self) -> wire.Diagnosis:
+        """A support bundle; what cannot be had in time is named in it."""
+        return await diagnose(self, self._clock.utc_now())
+
+    async def domains_by_state(self) -> dict[str, Any]:
+        """How many guests this host has, by state, and how its libvirt was reached last."""
+        found = Counter(str(facts.view.power) for facts in await self.hypervisor.domains())
+        return {"last_error": self.hypervisor.last_error, "domains": dict(found)}
+
+    def loop_figures(self) -> dict[str, float]:
+        """How late the event loop was: now, and at most within the last minute. Seconds."""
+        lags = self._lags or [0.0]
+        return {"lag_s": round(lags[-1], 4), "lag_most_s": round(max(lags), 4)}
+
+    def pool_figures(self) -> tuple[PoolFigures, ...]:
+        """How busy the threads for blocking calls are."""
+        pools = (
+            *self.hypervisor.pools,
+            self.mirror.pool,
+            self._names,
+            self.scraping.pool,
+            self.textfile.pool,
+        )
+        return tuple(
+            PoolFigures(p.name, busy=p.busy, size=p.size, waiting=p.waiting, overdue=p.overdue)
+            for p in pools
+        )
+
     async def domains(self) -> list[DomainFacts]:
         """This host's domains."""
         return await self.hypervisor.domains()
@@ -407,16 +463,33 @@ class App:
     # Below: parts of starting and running
 
     async def _same_host(self, target: Target) -> Problem | None:
-        if target.host is None or not await self._leads_here(target.host):
-            return None
-        return Problem(Code.SAME_HOST, f"{target.uri}: '{target.host}' is an address of this host.")
+        """Whether it is this host. What cannot be looked up now is found out later."""
 
-    async def _leads_here(self, host: str) -> bool:
-        """Whether `host` is this host. One that cannot be looked up now is found out later."""
+        def host_here() -> str | None:
+            host = direct_host(target.uri)
+            return host if host is not None and leads_here(host) else None
+
         try:
-            return await self._names.call("resolve", RESOLVE_DEADLINE_S, lambda: leads_here(host))
+            host = await self._names.call("resolve", RESOLVE_DEADLINE_S, host_here)
         except Overdue:
-            return False
+            return None
+        if host is None:
+            return None
+        return Problem(Code.SAME_HOST, f"{target.uri}: '{host}' is an address of this host.")
+
+    async def _read_xml(self, request: Request) -> None:
+        """Refuse XML that nobody can read, libvirt neither."""
+        for field in ("xml", "persistent_xml"):
+            if (text := getattr(request, field)) is None:
+                continue
+            read = partial(xml_fault, text)
+            try:
+                fault = await self._names.call("xml", XML_DEADLINE_S, read)
+            except Overdue:
+                continue  # libvirt reads it, too
+            if fault:
+                detail = f"'{field}' cannot be read: {fault}."
+                raise refuse(Code.INVALID_REQUEST, detail, (FieldError(field, fault),))
 
     async def _open_tracing(self) -> None:
         url = self.config.tracing.url
@@ -461,64 +534,25 @@ class App:
             self.migrations.connection_changed(connected=False)
 
     async def _listen(self) -> None:
-        passed = self._passed("api", socket.AF_UNIX)
-        if passed:
-            listener = passed[0]
-        else:
-            api = self.config.api
-            self._bound = bind_unix_socket(
-                Path(api.socket), mode=api.mode_bits, group=api.group, backlog=BACKLOG
-            )
-            for warning in self._bound.warnings:
-                log.warning("socket", detail=warning)
-            # A second handle: the file is removed while the socket is still open.
-            listener = self._bound.socket.dup()
-        await Door(await self._runner(make_app(self)), listener, backlog=BACKLOG).start()
-        await self._listen_to_peers()
-        await self._listen_to_scrapers()
-
-    async def _listen_to_peers(self) -> None:
-        address = self.config.peer.address
-        if address is None:
-            return
-        guard = self.peering.guard
-        runner = await self._runner(make_peer_app(self.peering, guard))
-        await Door(runner, await self._tcp(address), backlog=BACKLOG, guard=guard).start()
-
-    async def _listen_to_scrapers(self) -> None:
-        listeners = self._passed("metrics", socket.AF_INET, socket.AF_INET6)
-        listeners = listeners or [await self._tcp(a) for a in self.config.metrics.addresses]
-        if not listeners:
-            return
-        guard = self.scraping.guard
-        runner = await self._runner(make_metrics_app(self, self.scraping, guard))
-        for listener in listeners:
-            await Door(runner, listener, backlog=BACKLOG, guard=guard).start()
-
-    async def _tcp(self, address: ListenAddress) -> socket.socket:
-        return await self._names.call(
-            "listen",
-            LISTEN_DEADLINE_S,
-            lambda: tcp_listener(address.host, address.port, backlog=BACKLOG),
+        """Open the doors, the socket first: it is what nobody can do without."""
+        await self.doors.open_socket(make_app(self), self.config.api)
+        peer, metrics = self.config.peer, self.config.metrics
+        peers, scrapers = self.peering.guard, self.scraping.guard
+        await asyncio.gather(
+            self.doors.open_network(
+                "peer.listen",
+                make_peer_app(self.peering, peers),
+                peers,
+                [peer.address] if peer.address is not None else [],
+            ),
+            self.doors.open_network(
+                "metrics.listen",
+                make_metrics_app(self, self.scraping, scrapers),
+                scrapers,
+                metrics.addresses,
+                passed="metrics",
+            ),
         )
-
-    def _passed(self, name: str, *families: int) -> list[socket.socket]:
-        return [
-            passed.socket
-            for passed in self._environment.passed
-            if passed.name == name and passed.socket.family in families
-        ]
-
-    async def _runner(self, app: web.Application) -> web.AppRunner:
-        runner = web.AppRunner(
-            app,
-            access_log=None,
-            handle_signals=False,
-            shutdown_timeout=STOP_PATIENCE_S,
-        )
-        await runner.setup()
-        self._runners.append(runner)
-        return runner
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.get_running_loop().create_task(work, name=name))
@@ -600,13 +634,6 @@ class App:
         given = counts(self.peering.granting.book)
         ours = [m for m in running if m.direction is Direction.OUTGOING and not m.external]
         unused = sum(lease.standing is Standing.GRANTED for lease in gate.leases.values())
-        pools = (
-            *self.hypervisor.pools,
-            self.mirror.pool,
-            self._names,
-            self.scraping.pool,
-            self.textfile.pool,
-        )
         return Snapshot(
             migrations=running,
             waiting_oldest=head.created_at if head else None,
@@ -626,10 +653,7 @@ class App:
                 (Direction.OUTGOING, "waiting"): len(gate.leases) - unused,
             },
             peers_up={name: door.shut is None for name, door in gate.doors.items() if door.leases},
-            pools=tuple(
-                PoolFigures(p.name, busy=p.busy, size=p.size, waiting=p.waiting, overdue=p.overdue)
-                for p in pools
-            ),
+            pools=self.pool_figures(),
             journal_writable=self.journal.writable,
             now_mono=self._clock.monotonic(),
         )
@@ -665,13 +689,27 @@ class App:
 
     def _summary(self) -> str:
         running, queued = len(self.migrations.running()), len(self.gate.queue)
-        return f"{running} migrations running, {queued} queued"
+        direct = len(self._direct())
+        warning = f"; {direct} of flow direct: a stop or restart ends them" if direct else ""
+        return f"{running} migrations running, {queued} queued{warning}"
+
+    def _direct(self) -> list[Migration]:
+        """What pmigd itself is between the two hosts of."""
+        return [
+            m
+            for m in self.migrations.running()
+            if not m.external
+            and m.direction is Direction.OUTGOING
+            and m.request.flow is Flow.DIRECT
+        ]
 
     async def _probe_lag(self) -> None:
         while True:
             began = monotonic()
             await asyncio.sleep(LAG_PROBE_S)
-            self.metrics.loop_lag(max(0.0, monotonic() - began - LAG_PROBE_S))
+            lag_s = max(0.0, monotonic() - began - LAG_PROBE_S)
+            self._lags.append(lag_s)
+            self.metrics.loop_lag(lag_s)
 
     async def _watch_certificates(self) -> None:
         """QEMU reads its certificates for each migration: those on the disk are in force."""

@@ -148,16 +148,28 @@ class Asking:
             return None
         return answer.view, answer.completed
 
-    async def examine(self, target: Target, question: Question) -> Examination | None:
-        """What the destination's pmigd sees of its own host; None where nobody there can say."""
+    async def examine(self, target: Target, question: Question) -> Examination | Problem | None:
+        """What the destination's pmigd sees of its own host; None where it has no pmigd.
+
+        A problem is why it does not say, and why a migration would get no lease there now.
+        """
         channel = self._channels.get(target.name)
         if channel is None:
             return None
         try:
             return await channel.examine(ExamineQuestion(question=question))
-        except (PeerAway, PeerRefused) as error:
-            log.debug("peer does not say", peer=target.name, detail=str(error))
-            return None
+        except PeerRefused as error:
+            if not error.problem.retryable:
+                return error.problem
+            why = str(error)
+        except PeerAway as error:
+            why = str(error)
+        log.debug("peer does not say", peer=target.name, detail=why)
+        return Problem(
+            Code.PEER_UNAVAILABLE,
+            f"pmigd of {target.name} does not answer ({why}): a migration would wait for it for up "
+            f"to {self.patience_s:g} s, and then fail.",
+        )
 
     async def meet(self) -> dict[str, PeerDaemon]:
         """Ask every peer's pmigd who it is, all at once."""
@@ -293,9 +305,16 @@ class _Session:
     async def _report(self) -> None:
         entries = tuple(self._entries())
         answers = await self.channel.report(
-            LeaseReport(source=self._asking.source, seq=self._asking.next_seq(), leases=entries)
+            LeaseReport(
+                source=self._asking.source,
+                seq=self._asking.next_seq(),
+                leases=entries,
+            )
         )
-        self._remembered_until = self._asking.now().mono + TTL_S if entries else 0.0
+        if entries:
+            # For so long a peer that restarts may have some of them from its journal, given back
+            # or not: a session that breaks meanwhile is taken up again, and tells it.
+            self._remembered_until = self._asking.now().mono + TTL_S
         for iden, answer in answers.leases.items():
             self._apply(MigrationId(iden), answer)
         self._open()

@@ -55,7 +55,7 @@ class Peers(Protocol):
     async def look(self, migration: Migration) -> tuple[View, Sample | None] | None:
         """What the destination's pmigd says it has of the guest; None where it cannot say."""
 
-    async def examine(self, target: Target, question: Question) -> Examination | None:
+    async def examine(self, target: Target, question: Question) -> Examination | Problem | None:
         """What the destination's pmigd sees of its host; None where it cannot say."""
 
 

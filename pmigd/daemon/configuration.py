@@ -1,10 +1,17 @@
-"""The configuration with the web configuration file that it names: wholly good, or not used."""
+"""The configuration with the files that it names.
+
+With the web configuration file it is wholly good, or not used. Certificates come and go by
+themselves: ones that others would not believe are told, and keep no daemon from its guests.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from pmigd.adapters import web
+from pmigd.adapters.peer.proofs import Fault, Role, faults
+from pmigd.adapters.peer.tls import PkiFiles
+from pmigd.adapters.system.network import leads_here
 from pmigd.config import load as files
 from pmigd.config.load import ConfigRefused, Finding
 from pmigd.config.schema import Config
@@ -32,3 +39,34 @@ def check(path: Path | None) -> tuple[Config | None, list[Finding]]:
             for fault in refused.faults
         ]
     return config, []
+
+
+def pki_files(config: Config) -> PkiFiles:
+    """Where this host's certificates for its peers are."""
+    peer = config.peer
+    return PkiFiles(
+        ca=Path(peer.ca),
+        cert=Path(peer.cert),
+        key=Path(peer.key),
+        client_cert=Path(peer.client_cert),
+        client_key=Path(peer.client_key),
+    )
+
+
+def certificate_faults(config: Config) -> list[Fault]:
+    """What keeps other hosts' pmigd from believing this one; blocks on the files and resolver."""
+    roles: tuple[Role, ...] = ("server",) if config.peer.address is not None else ()
+    if any(peer.pmigd_url for peer in config.peers.values()):
+        roles += ("client",)
+    if not roles:
+        return []
+    return faults(pki_files(config), roles, config.daemon.name, is_here=leads_here)
+
+
+def certificate_findings(config: Config, path: Path | None) -> list[Finding]:
+    """The same as findings about the configuration file."""
+    file = str(path or files.DEFAULT_PATH)
+    return [
+        Finding(file, f"peer.{fault.field}", f'"{fault.file}"', fault.accepted, fault.message)
+        for fault in certificate_faults(config)
+    ]

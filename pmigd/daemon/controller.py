@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import Final, Protocol
 
@@ -51,6 +52,7 @@ from pmigd.core.model import (
 from pmigd.core.ports import DomainFacts, Hypervisor
 from pmigd.core.problem import ONLY_AN_OPERATOR, Code, Problem, Refused, refuse
 from pmigd.core.reunion import it_was_ours, meanwhile_begun
+from pmigd.core.route import SLOW, slow_start
 from pmigd.core.settings import given, of_request
 from pmigd.core.trace import Trace
 from pmigd.daemon.conductor import Conductor, Peers, check_recovery
@@ -60,6 +62,8 @@ KEEP_CLOSED: Final = 1000
 """Migrations that are kept for 'list --all' after their end."""
 PRUNE_EVERY: Final = 100
 FORGET_AFTER_S: Final = 60.0
+WRITTEN_AT_ONCE: Final = 500
+"""Migrations in one write of what could not be written: it has a deadline."""
 SETTINGS_WAIT_S: Final = 5.0
 """How long somebody who changes settings waits for libvirt's answer."""
 
@@ -464,6 +468,7 @@ class Controller:
             self._enter(taken)
             if taken != migration:
                 self._dirty.add(taken.id)
+                self._announce(migration, taken)
             if taken.open and taken.state is not State.QUEUED:
                 self.asker.told(taken)
                 self.post(taken.id, ev.Restarted())
@@ -486,8 +491,12 @@ class Controller:
         await self._journal.probe()
         # A step that is being written is newer than what is known here until it has been.
         dirty = [self._all[x] for x in self._dirty - self._writing if x in self._all]
-        if not dirty:
-            return
+        for first in range(0, len(dirty), WRITTEN_AT_ONCE):
+            await self._write_again(dirty[first : first + WRITTEN_AT_ONCE])
+
+    async def _write_again(self, dirty: list[Migration]) -> None:
+        # What has gone on meanwhile was written by its own step, or is still to be written.
+        dirty = [m for m in dirty if self._all.get(m.id) is m and m.id not in self._writing]
         logs = {m.id: self._unlogged.pop(m.id, ()) for m in dirty}
         try:
             await self._journal.write(*(Entry(m, logs[m.id]) for m in dirty))
@@ -501,8 +510,13 @@ class Controller:
         """Let deadlines be noticed, until cancelled."""
         while True:
             await asyncio.sleep(every_s)
+            now = self._now().utc
             for migration in self.running():
                 self.post(migration.id, ev.Ticked())
+                waiting = slow_start(migration, now)
+                if waiting is not None and now - waiting.since < SLOW + timedelta(seconds=every_s):
+                    # Nothing has changed, and that is worth telling those who watch, once.
+                    self.hub.publish(Change("progress", now, migration))
 
     async def stop(self) -> None:
         """Leave everything as it is in libvirt and in the journal; nothing is aborted."""

@@ -22,6 +22,7 @@ from pmigd.core.holdings import Account, Limits, held_of
 from pmigd.core.leases import Lease as Given
 from pmigd.core.model import Direction, Migration, MigrationId, Now, State, Waiting
 from pmigd.core.queue import Queue, entry_of
+from pmigd.core.route import slow_start
 
 
 class Gate:
@@ -91,10 +92,10 @@ class Gate:
         return decide(self.queue, self.situation())
 
     def why(self, migration: Migration, running: Iterable[Migration]) -> Waiting | None:
-        """What a queued migration waits for; None if it does not wait."""
+        """What a migration waits for, queued or before its start is seen; None if for nothing."""
         entry = self.queue.get(migration.id)
         if entry is None:
-            return None
+            return slow_start(migration, self._now().utc)
         progress = (m.progress for m in running if m.direction is Direction.OUTGOING)
         etas = sorted(eta for p in progress if p is not None and (eta := p.eta_s) is not None)
         return why_waiting(self.queue, entry, self.situation(), migration.created_at, etas)

@@ -108,7 +108,9 @@ class Granting:
         refusals = await self._refusals(leases)
         leases = [lease for lease in leases if lease.id not in refusals]
         known = {lease.id: lease.phase for lease in self.book if lease.granted}
-        given_back = self.book.report(peer, report.seq, leases, self._now().mono)
+        given_back = self.book.report(
+            peer, report.seq, leases, self._now().mono, epoch=report.epoch
+        )
         await self._given_back(given_back)
         for lease in leases:
             found = self.book.get(lease.id)
@@ -237,6 +239,7 @@ def _lease(peer: str, message: LeaseAsk | LeaseReport, entry: LeaseEntry) -> Lea
         login=entry.login,
         transport=Transport(entry.transport),
         source=message.source,
+        epoch=message.epoch,
         seq=message.seq,
         trace=parse_traceparent(entry.traceparent),
     )

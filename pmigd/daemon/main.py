@@ -10,7 +10,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,17 +20,31 @@ from pmigd import __version__
 from pmigd.adapters.system import logs
 from pmigd.adapters.system.journald import Journald, leads_to_journald
 from pmigd.adapters.system.listenfds import ListenDescriptorsUnusable, passed_sockets
+from pmigd.adapters.system.network import resolves
 from pmigd.adapters.system.sdnotify import Notifier, watchdog_interval_s
 from pmigd.adapters.system.unixsocket import SocketUnusable
 from pmigd.config.load import ConfigRefused, format_finding
 from pmigd.config.schema import Config
 from pmigd.daemon.app import App, Environment
-from pmigd.daemon.configuration import check, load
+from pmigd.daemon.configuration import certificate_findings, check, load
 
 EXIT_CONFIG: Final = 2
 EXIT_LISTEN: Final = 1
 STOP_DEADLINE_S: Final = 4.0
 TURNED_AWAY_MAX: Final = 4096
+RESOLVE_DEADLINE_S: Final = 5.0
+
+_MEANINGLESS: Final = (
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGALRM,
+    signal.SIGVTALRM,
+    signal.SIGPROF,
+    signal.SIGIO,
+    signal.SIGPWR,
+    signal.SIGSTKFLT,
+    *range(signal.SIGRTMIN, signal.SIGRTMAX + 1),
+)
 
 log = structlog.get_logger()
 
@@ -38,6 +52,8 @@ log = structlog.get_logger()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the daemon, or check its configuration."""
     wanted = _parser().parse_args(arguments)
+    for number in (signal.SIGHUP, *_MEANINGLESS):
+        signal.signal(number, signal.SIG_IGN)  # until there is somebody to say so
     path: Path | None = wanted.config
     if wanted.check:
         return _check(path)
@@ -75,7 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="say everything that is wrong with the configuration, and exit 0 or 2",
+        help="say everything that is wrong with the configuration and the certificates that it"
+        " names, and exit 0 or 2",
     )
     parser.add_argument("--version", action="version", version=f"pmigd {__version__}")
     return parser
@@ -83,12 +100,28 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check(path: Path | None) -> int:
     config, findings = check(path)
+    if config is not None:
+        findings = certificate_findings(config, path)
     for finding in findings:
         print(format_finding(finding))
-    if config is None:
+    if findings or config is None:
         return EXIT_CONFIG
+    for note in _unresolved(config):
+        print(note)
     print("The configuration is valid.")
     return 0
+
+
+def _unresolved(config: Config) -> Iterator[str]:
+    """What is right and may still not work now: names to listen on that lead nowhere yet."""
+    peer = [config.peer.address] if config.peer.address is not None else []
+    for key, addresses in (("peer.listen", peer), ("metrics.listen", config.metrics.addresses)):
+        for address in addresses:
+            if not resolves(address.host, RESOLVE_DEADLINE_S):
+                yield (
+                    f"Note: {key}: '{address.host}' cannot be resolved now; while that lasts pmigd"
+                    f" does not listen there, and tries again."
+                )
 
 
 async def _serve(path: Path | None, config: Config) -> int:
@@ -114,21 +147,46 @@ async def _serve(path: Path | None, config: Config) -> int:
         if leads_to_journald(os.environ, sys.stderr.fileno())
         else None,
     )
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, app.reload, lambda: load(path))
+    _take_signals(stop, lambda: app.reload(lambda: load(path)))
+    starting = loop.create_task(app.start(), name="start")
+    stopping = loop.create_task(stop.wait(), name="stop")
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     try:
-        await app.start()
+        if not starting.done():
+            starting.cancel()  # whoever is asked to stop need not have started
+        with contextlib.suppress(asyncio.CancelledError):
+            await starting
     except (SocketUnusable, OSError) as error:
         log.error("cannot start", detail=str(error))
         return EXIT_LISTEN
-    await stop.wait()
+    await stopping
     try:
         async with asyncio.timeout(STOP_DEADLINE_S):
             await app.stop()
     except TimeoutError:
         log.error("stopped without waiting any longer", after_s=STOP_DEADLINE_S)
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, *_MEANINGLESS):
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)  # the loop's end would give them back their effect
     return 0
+
+
+def _take_signals(stop: asyncio.Event, reload: Callable[[], None]) -> None:
+    """Stop, reload, or say once that a signal has no meaning here: most would end the process."""
+    loop = asyncio.get_running_loop()
+    said: set[int] = set()
+
+    def meaningless(number: int) -> None:
+        if number not in said:
+            said.add(number)
+            name = signal.strsignal(number) or str(number)
+            log.warning("signal ignored", signal=name, remedy="SIGHUP reloads, SIGTERM ends pmigd")
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    for number in _MEANINGLESS:
+        loop.add_signal_handler(number, meaningless, number)
 
 
 def _turn_away_the_waiting() -> None:

@@ -8,9 +8,8 @@ says; what it may do here is ask, report on its own leases, and look.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, Final
 
 import structlog
 
@@ -19,7 +18,8 @@ from pmigd.adapters.journal import Journal
 from pmigd.adapters.metrics import Metrics
 from pmigd.adapters.peer.client import PeerChannel
 from pmigd.adapters.peer.names import AllowedNames
-from pmigd.adapters.peer.tls import Certificates, PkiFiles, read_certificates
+from pmigd.adapters.peer.proofs import Fault
+from pmigd.adapters.peer.tls import Certificates, read_certificates
 from pmigd.adapters.pool import CallPool, Overdue
 from pmigd.api.guard import Guard
 from pmigd.api.peerbackend import Intrusion
@@ -27,7 +27,9 @@ from pmigd.config.schema import Config
 from pmigd.core.model import Direction, Domain, Now, State
 from pmigd.core.ports import Hypervisor
 from pmigd.core.problem import Code
+from pmigd.core.uri import PmigdUrl
 from pmigd.daemon.asking import Asking
+from pmigd.daemon.configuration import certificate_faults, pki_files
 from pmigd.daemon.controller import Controller
 from pmigd.daemon.gate import Gate
 from pmigd.daemon.granting import Granting
@@ -75,6 +77,7 @@ class Peering:
         self._now = now
         self._pool = pool
         self.certificates = Certificates()
+        self.faults: list[Fault] = []
         self.guard = Guard(observe=self.observe_intruder)
         self._channels: dict[str, PeerChannel] = {}
         self._looks: set[asyncio.Task[None]] = set()
@@ -91,21 +94,37 @@ class Peering:
         self.asking = Asking(host, migrations, gate, now=now, first_seq=first_seq)
         migrations.asker = self.asking
 
-    async def configure(self, config: Config) -> None:
-        """Take up who the peers are, who may ask, and with what this host proves itself.
+    async def prepare(self, config: Config) -> Callable[[], None]:
+        """Read the certificates; what takes up who the peers are, who may ask, and with what this
+        host proves itself.
 
         Certificates that cannot be used are said, and the ones before them used on.
         """
         urls = {name: url for name, peer in config.peers.items() if (url := peer.pmigd_url)}
+        fresh, faults = self.certificates, list[Fault]()
         if urls or config.peer.address is not None:
-            await self._read_certificates(config)
+            fresh, faults = await self._read_certificates(config)
+        allowed = AllowedNames(config.admitted_names)
+        return lambda: self._take(config, urls, fresh, faults, allowed)
+
+    def _take(
+        self,
+        config: Config,
+        urls: dict[str, PmigdUrl],
+        certificates: Certificates,
+        faults: list[Fault],
+        allowed: AllowedNames,
+    ) -> None:
+        self.certificates = certificates
+        self.faults = faults
+        self.guard.context = certificates.server
         used = (
             self.certificates.server_ends if config.peer.address is not None else None,
             self.certificates.client_ends if urls else None,
         )
         ends = min((end for end in used if end is not None), default=None)
         self._metrics.certificate_in_force("peer", ends)
-        self.guard.allowed = AllowedNames(config.admitted_names)
+        self.guard.allowed = allowed
         self.asking.patience_s = config.peer.patience_s
         before, self._channels = self._channels, {}
         for name, url in urls.items():
@@ -118,37 +137,42 @@ class Peering:
         self.asking.configure(self._channels)
         for name, channel in before.items():
             if self._channels.get(name) is not channel:
-                await channel.close()
+                self._in_background(channel.close(), f"close {name}")
 
     async def stop(self) -> None:
         """Say nothing any more. Leases are kept on both sides: what runs goes on."""
         await self.asking.stop()
         await asyncio.gather(*(channel.close() for channel in self._channels.values()))
 
-    async def _read_certificates(self, config: Config) -> None:
-        peer = config.peer
-        files = PkiFiles(
-            ca=Path(peer.ca),
-            cert=Path(peer.cert),
-            key=Path(peer.key),
-            client_cert=Path(peer.client_cert),
-            client_key=Path(peer.client_key),
-        )
+    async def _read_certificates(self, config: Config) -> tuple[Certificates, list[Fault]]:
+        """Those of the files, and where they cannot be used those before them; says why not."""
+        faults: list[Fault] = []
+        files = pki_files(config)
         try:
-            fresh = await self._pool.call(
-                "certificates", READ_DEADLINE_S, lambda: read_certificates(files)
+            fresh, faults = await self._pool.call(
+                "certificates",
+                READ_DEADLINE_S,
+                lambda: (read_certificates(files), certificate_faults(config)),
             )
         except Overdue as error:
             fresh = Certificates(server_fault=str(error), client_fault=str(error))
-        self.certificates = fresh.or_else(self.certificates)
-        self.guard.context = self.certificates.server
         asked = config.peer.address is not None
         asks = any(peer.pmigd_url for peer in config.peers.values())
         for fault in {asked and fresh.server_fault, asks and fresh.client_fault} - {False, ""}:
             log.error("certificates cannot be used", detail=fault)
+        for found in faults:
+            log.error(
+                "other hosts will not believe this certificate",
+                key=f"peer.{found.field}",
+                file=str(found.file),
+                detail=found.message,
+                accepted=found.accepted,
+            )
+        return fresh.or_else(self.certificates), faults
 
-    def hello(self) -> Hello:
-        """Who this is."""
+    def hello(self, peer: str, epoch: str) -> Hello:
+        """Who this is, to a peer that greets with its epoch."""
+        self.granting.book.greet(peer, epoch)
         return Hello(
             protocols=(PROTOCOL,), name=self._host, version=__version__, at=self._now().utc
         )
@@ -210,8 +234,10 @@ class Peering:
             self._gate.settle(migration)
             if self.granting.book.granted_for(uuid) is None:
                 # Its source has ended it. What holds its slot here ends as soon as that is seen.
-                loop = asyncio.get_running_loop()
-                task = loop.create_task(self._migrations.look_at_arrival(migration.domain))
-                self._looks.add(task)
-                task.add_done_callback(self._looks.discard)
+                self._in_background(self._migrations.look_at_arrival(migration.domain), "look")
         self._migrations.pump()
+
+    def _in_background(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._looks.add(task)
+        task.add_done_callback(self._looks.discard)

@@ -15,7 +15,7 @@ from pmigd.core import autostart, checks
 from pmigd.core.autostart import Flags
 from pmigd.core.checks import Checked, Destination
 from pmigd.core.facts import DestinationFacts, GuestFacts, HostFacts, Question
-from pmigd.core.finding import Finding, from_problem
+from pmigd.core.finding import Finding, anyway, from_problem
 from pmigd.core.model import Domain, Request, Target
 from pmigd.core.plan import make_plan
 from pmigd.core.ports import Hypervisor
@@ -23,18 +23,31 @@ from pmigd.core.problem import Problem, Refused
 from pmigd.core.versions import too_old
 from pmigd.wire.peer import Examination
 
-AskPmigd = Callable[[Target, Question], Awaitable[Examination | None]]
-"""Asks the destination's pmigd what only that sees; None where there is none that can say."""
+AskPmigd = Callable[[Target, Question], Awaitable[Examination | Problem | None]]
+"""Asks the destination's pmigd what only that sees; a problem is why it does not say, and None
+stands for a destination without one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What was found, whose libvirt answered at the destination, if one did, and whether the guest
-    starts with that host (None: it has no definition of it)."""
+    """What was found, and whose libvirt answered at the destination, if one did.
+
+    `silent` is why the destination's pmigd did not answer. That keeps a migration waiting for its
+    lease, and so is a finding of a check; one that has its lease is not ended by it. `autostart`:
+    whether the guest starts with the destination; None: that has no definition of it.
+    """
 
     findings: list[Finding]
     destination: HostFacts | None = None
+    silent: Problem | None = None
     autostart: bool | None = None
+
+    @property
+    def all(self) -> list[Finding]:
+        """What there is to say to somebody who asks whether a migration would go well now."""
+        if self.silent is None:
+            return self.findings
+        return [*self.findings, from_problem(self.silent, "destination")]
 
 
 async def check(
@@ -46,9 +59,9 @@ async def check(
     except Refused as refused:
         missing = from_problem(refused.problem, "domain")
         examined = await examine(hypervisor, ask_pmigd, request, target, None)
-        return Checked([missing, *examined.findings])
+        return Checked([missing, *examined.all])
     examined = await examine(hypervisor, ask_pmigd, request, target, guest)
-    return Checked(examined.findings, checks.predict(request, guest))
+    return Checked(examined.all, checks.predict(request, guest))
 
 
 async def examine(
@@ -71,10 +84,12 @@ async def examine(
         ask_pmigd(target, question),
     )
     found = [] if guest is None else checks.check_guest(request, guest, source, here)
+    silent = told if isinstance(told, Problem) else None
     if isinstance(there, Problem):
-        return Examined([*found, from_problem(there, "destination")])
+        found = _judged(request, [*found, from_problem(there, "destination")])
+        return Examined(found, silent=silent)
     local = None
-    if told is not None:
+    if isinstance(told, Examination):
         found += checks.check_pmigd(target, there.host, told.host_uuid)
         local = told.local if told.host_uuid == there.host.host_uuid else None
     leads = None
@@ -84,7 +99,12 @@ async def examine(
     found += checks.check_destination(request, target, guest, question, destination)
     found += _autostart(request, target, guest, there)
     found += too_old(request, source, there.host)
-    return Examined(found, there.host, there.autostart)
+    return Examined(_judged(request, found), there.host, silent, there.autostart)
+
+
+def _judged(request: Request, found: list[Finding]) -> list[Finding]:
+    """What was found, as far as the request lets it keep the guest from starting."""
+    return anyway(found) if request.start_anyway else found
 
 
 def _autostart(

@@ -7,7 +7,7 @@ cannot be used is said, and what was read before stays in force.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,20 +61,23 @@ class Scraping:
             return "busy"
         return "in" if right else "password"
 
-    async def configure(self, config: Config) -> str:
-        """Take up what is shown, and which file it is; what is wrong with the file.
-
-        What was in force before then stays.
-        """
-        self._metrics.show_domains(config.metrics.per_domain_metrics)
+    async def prepare(self, config: Config) -> Callable[[], None]:
+        """Read the file; what takes up what it says, and what is shown. Raises WebConfigRefused or
+        Overdue."""
         path = Path(config.metrics.web_config) if config.metrics.web_config else None
-        if path is None:
-            self._path = None
-            self._take(web.WebConfig())
-            self._metrics.web_config_read(None)
-            return ""
-        self._path, self._stamps = path, {}
-        return await self._look(path)
+        fresh = web.WebConfig()
+        if path is not None:
+            fresh = await self._files.call("web config", READ_DEADLINE_S, lambda: web.read(path))
+
+        def take() -> None:
+            self._metrics.show_domains(config.metrics.per_domain_metrics)
+            self._path = path
+            self._take(fresh)
+            self._metrics.web_config_read(None if path is None else True)
+            if path is not None:
+                log.info("web configuration read", tls=fresh.context is not None)
+
+        return take
 
     async def run(self) -> None:
         """Read the file again whenever it changed."""
@@ -87,8 +90,8 @@ class Scraping:
         """Check no more passwords."""
         self.pool.stop()
 
-    async def _look(self, path: Path) -> str:
-        """Read the file if it changed; what is wrong with it."""
+    async def _look(self, path: Path) -> None:
+        """Read the file if it changed. What cannot be used is said."""
         stamps = self._stamps
 
         def changed() -> web.WebConfig | None:
@@ -101,12 +104,11 @@ class Scraping:
                 self._stamps = error.stamps
             log.error("web configuration cannot be used", detail=str(error))
             self._metrics.web_config_read(False)
-            return str(error)
+            return
         if fresh is not None and path == self._path:
             self._take(fresh)
             log.info("web configuration read", tls=fresh.context is not None)
             self._metrics.web_config_read(True)
-        return ""
 
     def _take(self, fresh: web.WebConfig) -> None:
         self._current, self._stamps = fresh, fresh.stamps

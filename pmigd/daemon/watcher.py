@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -28,7 +27,7 @@ from pmigd.core.model import (
     Power,
     State,
 )
-from pmigd.core.ports import DomainFacts, Hypervisor, Settings
+from pmigd.core.ports import DomainFacts, Hypervisor
 from pmigd.core.problem import Refused
 from pmigd.daemon.controller import Controller
 
@@ -52,7 +51,7 @@ class Watcher:
         self._hypervisor = hypervisor
         self._controller = controller
         self._sampling: dict[MigrationId, asyncio.Task[None]] = {}
-        self._settings: dict[MigrationId, _InForce] = {}
+        self._settings_at: dict[MigrationId, float] = {}
         self._due = asyncio.Event()
         self._due.set()
 
@@ -107,7 +106,7 @@ class Watcher:
                 )
                 self._sampling[iden] = task
                 task.add_done_callback(partial(self._sampled, iden))
-        self._settings = {iden: s for iden, s in self._settings.items() if iden in running}
+        self._settings_at = {i: at for i, at in self._settings_at.items() if i in running}
 
     def _sampled(self, iden: MigrationId, _: asyncio.Task[None]) -> None:
         del self._sampling[iden]
@@ -115,23 +114,21 @@ class Watcher:
     async def _sample_one(self, migration: Migration) -> None:
         job, sample = await self._hypervisor.sample(migration.domain)
         if sample is not None:
-            settings = await self._settings_of(migration)
-            sample = replace(sample, downtime_limit_ms=settings.max_downtime_ms)
+            await self._read_settings(migration)
         self._controller.post(migration.id, ev.Sampled(job, sample))
 
-    async def _settings_of(self, migration: Migration) -> Settings:
-        """What is in force, read anew now and then: people and QEMU's defaults change it."""
-        known = self._settings.get(migration.id)
+    async def _read_settings(self, migration: Migration) -> None:
+        """Read now and then what is in force: other hands, and QEMU, change it too."""
         now = asyncio.get_running_loop().time()
-        if known is not None and now - known.read_at < SETTINGS_EVERY_S:
-            return known.settings
+        if now - self._settings_at.get(migration.id, -SETTINGS_EVERY_S) < SETTINGS_EVERY_S:
+            return
         try:
             settings = await self._hypervisor.settings(migration.domain)
         except Refused as refused:
             log.debug("no settings", **about(migration), detail=refused.problem.detail)
-            return known.settings if known is not None else Settings()
-        self._settings[migration.id] = _InForce(settings, now)
-        return settings
+            return
+        self._settings_at[migration.id] = now
+        self._controller.post(migration.id, ev.SettingsRead(settings))
 
     async def _scan_domains(self) -> None:
         found: list[DomainFacts] = []
@@ -178,14 +175,6 @@ class Watcher:
             migration.domain, completed=migration.direction
         )
         self._controller.post(migration.id, ev.Looked(view, UNASKED, final))
-
-
-@dataclass(frozen=True, slots=True)
-class _InForce:
-    """Settings of a running migration, and when they were read by the loop's clock."""
-
-    settings: Settings
-    read_at: float
 
 
 def _has_statistics(migration: Migration) -> bool:

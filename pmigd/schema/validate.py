@@ -87,10 +87,12 @@ def field_path(path: Sequence[str | int]) -> str:
     return text
 
 
-def show(value: object) -> str:
+def show(value: object, *, outer: bool = True) -> str:
     """A value as a short, printable, one-line quotation; tables and lists by their outline."""
     if isinstance(value, dict):
         return "{}" if not value else "{…}"
+    if isinstance(value, list | tuple) and not outer:
+        return "[…]" if value else "[]"
     if isinstance(value, str):
         text = json.dumps(value[: _SHOWN_MAX + 1])
     elif isinstance(value, bool):
@@ -98,7 +100,12 @@ def show(value: object) -> str:
     elif value is None:
         return "null"
     elif isinstance(value, list | tuple):
-        text = "[" + ", ".join(show(item) for item in value[:8]) + (", …" * (len(value) > 8)) + "]"
+        text = (
+            "["
+            + ", ".join(show(item, outer=False) for item in value[:8])
+            + (", …" * (len(value) > 8))
+            + "]"
+        )
     elif isinstance(value, int) and value.bit_length() > 256:
         return "a number of more than 77 digits"  # str() refuses very long ones
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -137,8 +137,21 @@ class LimitsStatus(msgspec.Struct, frozen=True):
     held_incoming: int
 
 
+class CertificateFault(msgspec.Struct, frozen=True):
+    """A file of [peer] for which other hosts' pmigd do not believe this one. ``key`` names it."""
+
+    key: str
+    file: str
+    detail: str
+    accepted: str
+
+
 class Status(msgspec.Struct, frozen=True):
-    """How the daemon is. ``migrations`` counts the open ones by state."""
+    """How the daemon is. ``migrations`` counts the open ones by state.
+
+    ``doors_shut`` are the addresses that it cannot listen on for now, with the reason.
+    ``certificates`` are the faults of this host's, as they were last read.
+    """
 
     name: str
     version: str
@@ -149,6 +162,32 @@ class Status(msgspec.Struct, frozen=True):
     journal: JournalStatus
     limits: LimitsStatus
     migrations: dict[str, int]
+    doors_shut: dict[str, str]
+    certificates: tuple[CertificateFault, ...]
+
+
+class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
+    """A support bundle: free in form, for people who help, and without secrets.
+
+    A part that did not answer in time, or could not be had, is null, and ``failed`` says why.
+    """
+
+    at: datetime
+    versions: dict[str, str] | None = None
+    status: dict[str, Any] | None = None
+    configuration: dict[str, Any] | None = None
+    limits: dict[str, Any] | None = None
+    peers: list[dict[str, Any]] | None = None
+    migrations: dict[str, Any] | None = None
+    libvirt: dict[str, Any] | None = None
+    journal: dict[str, Any] | None = None
+    certificates: list[dict[str, Any]] | None = None
+    loop: dict[str, Any] | None = None
+    pools: list[dict[str, Any]] | None = None
+    log: list[dict[str, str]] | None = None
+    system: dict[str, Any] | None = None
+    unit: dict[str, str] | None = None
+    failed: dict[str, str]
 
 
 class Health(msgspec.Struct, frozen=True):

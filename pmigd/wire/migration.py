@@ -57,7 +57,10 @@ class Domain(msgspec.Struct, frozen=True):
 
 
 class WaitingFor(msgspec.Struct, frozen=True):
-    """The one resource that a queued migration waits for."""
+    """The one resource that a migration waits for, queued or before its start is seen.
+
+    ``position`` is its place in line, 0 where there is none.
+    """
 
     resource: str
     host: str
@@ -207,6 +210,14 @@ class StreamEvent(msgspec.Struct, frozen=True):
     event: Literal["state", "progress", "action"]
     at: datetime
     migration: Migration
+
+
+class StreamEnd(msgspec.Struct, frozen=True):
+    """The last line of an event stream whose reader did not keep up: nothing before it is missing,
+    and what comes after it is not told."""
+
+    event: Literal["lagged"]
+    detail: str
 
 
 def check_view(checked: Checked) -> CheckResult:

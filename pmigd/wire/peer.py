@@ -8,7 +8,7 @@ ignored; a change that an older one would misunderstand gets a new protocol numb
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from typing import Annotated, Final, Generic, Literal, TypeVar
 
@@ -26,17 +26,26 @@ MAX_LEASES: Final = 2000
 PhaseName = Literal["not_ready", "ready", "preparing", "transfer", "postcopy", "finishing"]
 """``not_ready`` and ``ready`` wait, and only ``ready`` is granted; the others run."""
 
+_WORD_MAX: Final = 256
+_TEXT_MAX: Final = 4096
+_XML_MAX: Final = 64 * 1024
+_ITEMS_MAX: Final = 1024
+"""No honest message comes near these; a dishonest one is kept in memory, journals and logs."""
+
 _Id = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![\s\S])")]
-_Name = Annotated[str, Meta(min_length=1, max_length=256)]
+_Name = Annotated[str, Meta(min_length=1, max_length=_WORD_MAX)]
 _Seq = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+_Epoch = Annotated[str, Meta(max_length=64)]
+_Word = Annotated[str, Meta(max_length=_WORD_MAX)]
+_Text = Annotated[str, Meta(max_length=_TEXT_MAX)]
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True):
     """Who answers, which protocols it speaks, and what time it has."""
 
-    protocols: tuple[int, ...]
-    name: str
-    version: str
+    protocols: Annotated[tuple[int, ...], Meta(max_length=64)]
+    name: _Word
+    version: _Word
     at: datetime
 
 
@@ -55,17 +64,26 @@ class LeaseEntry(msgspec.Struct, frozen=True, kw_only=True):
     ports: Annotated[int, Meta(ge=0, le=2)] = 1
     login: Literal["tls", "tcp", "ssh", "unix"] = "tls"
     transport: Literal["native", "tunnelled"] = "native"
-    traceparent: str = ""
+    traceparent: _Word = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a domain that cannot be one."""
+        _check(self.domain, _WORD_MAX)
 
 
 class FromSource(msgspec.Struct, frozen=True, kw_only=True):
     """A message that says whose it is.
 
-    ``source`` is the sending host's name, which its certificate must cover. ``seq`` grows with
-    every message of that source, over restarts too; an older report never undoes a newer ask.
+    ``source`` is the sending host's name, which its certificate must cover. ``epoch`` is a random
+    word of this start of its pmigd, with which it has said hello. ``seq`` grows with every message
+    of an epoch; an older report never undoes a newer ask. The sender's channel sets the epoch.
+
+    The release before this one knows no epoch (it sends none, which counts as one, and ignores
+    this one's): for its sake the numbers grow over restarts too, as far as the clock allows that.
     """
 
     source: _Name
+    epoch: _Epoch = ""
     seq: _Seq
 
 
@@ -84,17 +102,17 @@ class LeaseReport(FromSource, frozen=True, kw_only=True):
 class PeerFinding(msgspec.Struct, frozen=True, kw_only=True):
     """A finding in plain text: another version may know codes that this one does not."""
 
-    code: str
-    detail: str
-    remedy: str = ""
-    problem: str = ""
+    code: _Word
+    detail: _Text
+    remedy: _Text = ""
+    problem: _Word = ""
 
 
 class PeerWaiting(msgspec.Struct, frozen=True, kw_only=True):
     """Why a lease is not granted yet: the resource of ``host`` that is lacking."""
 
-    resource: str
-    host: str
+    resource: _Word
+    host: _Word
     used: int
     limit: int
     position: int
@@ -110,7 +128,7 @@ class LeaseAnswer(msgspec.Struct, frozen=True, kw_only=True):
     state: Literal["granted", "waiting", "refused"]
     seq: int = 0
     waiting: PeerWaiting | None = None
-    findings: tuple[PeerFinding, ...] = ()
+    findings: Annotated[tuple[PeerFinding, ...], Meta(max_length=256)] = ()
 
 
 class LeaseAnswers(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,7 +140,7 @@ class LeaseAnswers(msgspec.Struct, frozen=True, kw_only=True):
 class LeaseEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One line of :data:`EVENTS`: a lease was granted, or waits for something else."""
 
-    id: str
+    id: _Word
     answer: LeaseAnswer
 
 
@@ -134,6 +152,10 @@ class LookQuestion(msgspec.Struct, frozen=True, kw_only=True):
 
     domain: Domain
     completed: Direction | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a domain that cannot be one."""
+        _check(self.domain, _WORD_MAX)
 
 
 class LookAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,6 +174,10 @@ class ExamineQuestion(msgspec.Struct, frozen=True, kw_only=True):
 
     question: Question
 
+    def __post_init__(self) -> None:
+        """Refuse what no guest's definition is made of."""
+        _check(self.question, _XML_MAX)
+
 
 class Examination(msgspec.Struct, frozen=True, kw_only=True):
     """What only the host itself can see; null where it could not look.
@@ -161,6 +187,23 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True):
 
     host_uuid: str
     local: LocalFacts | None
+
+
+def _check(value: object, longest: int) -> None:
+    """Refuse texts and lists of `value` (the core's own, which knows no bounds) that are too long.
+
+    Raises ValueError, which is how msgspec is told.
+    """
+    if isinstance(value, str) and len(value) > longest:
+        raise ValueError(f"holds a text of more than {longest} characters")
+    if isinstance(value, tuple) and len(value) > _ITEMS_MAX:
+        raise ValueError(f"holds a list of more than {_ITEMS_MAX} items")
+    if isinstance(value, tuple):
+        for item in value:
+            _check(item, longest)
+    elif is_dataclass(value):
+        for field in fields(value):
+            _check(getattr(value, field.name), longest)
 
 
 Takes = TypeVar("Takes")
@@ -183,7 +226,11 @@ class Exchange(Generic[Takes, Gives]):
 
 
 HELLO: Final[Exchange[None, Hello]] = Exchange("hello", "GET", "/peer/hello", None, Hello)
-"""The one path without a protocol number: what the others are is agreed on here."""
+"""The one path without a protocol number: what the others are is agreed on here.
+
+Who asks says its epoch in the query (``?epoch=``): that is its greeting. The release before this
+one says none.
+"""
 
 ASK: Final = Exchange("ask", "POST", "/peer/v1/leases", LeaseAsk, LeaseAnswer)
 REPORT: Final = Exchange("report", "PUT", "/peer/v1/leases", LeaseReport, LeaseAnswers)

@@ -145,6 +145,13 @@ class MigrationRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True,
     unsafe: Annotated[
         bool, Meta(description="Skip libvirt's check of the disks' safety. Administrators only.")
     ] = False
+    start_anyway: Annotated[
+        bool,
+        Meta(
+            description="What pmigd itself looked at and found wanting warns and does not block;"
+            " what libvirt said still does. Administrators only."
+        ),
+    ] = False
     abort_on_error: Annotated[
         bool, Meta(description="Give up when the guest's disks report an error meanwhile.")
     ] = False
@@ -197,7 +204,8 @@ class MigrationRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True,
         ),
     ] = None
     tls_destination: Annotated[
-        _Uri | None, Meta(description="The name in the destination's certificate.")
+        _Uri | None,
+        Meta(description="The name in the destination's certificate. Administrators only."),
     ] = None
     dname: Annotated[_Name | None, Meta(description="New name at the destination.")] = None
     xml: Annotated[_Xml | None, Meta(description="Live XML. Administrators only.")] = None
@@ -356,7 +364,7 @@ def parse_request(untrusted_body: object, defaults: Defaults) -> Request:
         available_switchover_bandwidth_mib_s=wanted.available_switchover_bandwidth_mib_s or 0,
         parallel_connections=wanted.parallel_connections or 0,
         timeout_s=defaults.timeout_s if wanted.timeout_s is None else wanted.timeout_s,
-        on_timeout=OnTimeout(wanted.on_timeout or defaults.on_timeout),
+        on_timeout=_on_timeout(wanted, defaults),
         recover_attempts=(
             defaults.recover_attempts
             if wanted.recover_attempts is None
@@ -366,6 +374,16 @@ def parse_request(untrusted_body: object, defaults: Defaults) -> Request:
     )
 
 
+def _on_timeout(wanted: MigrationRequest, defaults: Defaults) -> OnTimeout:
+    """What is configured is for the requests that it can help; the others are aborted."""
+    if wanted.on_timeout is not None:
+        return OnTimeout(wanted.on_timeout)
+    configured = OnTimeout(defaults.on_timeout)
+    no_postcopy = configured is OnTimeout.POSTCOPY and wanted.postcopy == "never"
+    nothing_runs = wanted.offline and configured in (OnTimeout.SUSPEND, OnTimeout.POSTCOPY)
+    return OnTimeout.ABORT if no_postcopy or nothing_runs else configured
+
+
 def asked(untrusted_body: object) -> str:
     """The same for every repeat of a request, whatever is configured. Raises as `parse_request`."""
     return fingerprint(parse_request(untrusted_body, Defaults()))
@@ -373,7 +391,10 @@ def asked(untrusted_body: object) -> str:
 
 def parse(struct_type: type[T], untrusted: object) -> T:
     """`untrusted` as a `struct_type`. Raises Refused with every wrong field."""
-    value, faults = validate(struct_type, untrusted)
+    try:
+        value, faults = validate(struct_type, untrusted)
+    except RecursionError:
+        raise refuse(Code.INVALID_REQUEST, "The body is nested too deeply.") from None
     if value is None:
         errors = tuple(FieldError(fault.field, fault.message) for fault in faults)
         detail = "; ".join(f"{error.field or 'the body'} {error.message}" for error in errors[:5])

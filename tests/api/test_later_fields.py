@@ -26,6 +26,7 @@ NOTHING: dict[str, Any] = {
     "autostart": None,
     "suspend": False,
     "unsafe": False,
+    "start_anyway": False,
     "abort_on_error": False,
     "change_protection": False,
     "copy_storage": "none",

@@ -86,6 +86,7 @@ FIELDS: list[tuple[str, dict[str, Any]]] = [
     ("--abort-on-error", {"abort_on_error": True}),
     ("--change-protection", {"change_protection": True}),
     ("--unsafe", {"unsafe": True}),
+    ("--start-anyway", {"start_anyway": True}),
     # only the client's
     ("--detach", {}),
     ("--verbose", {}),

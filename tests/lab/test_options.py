@@ -352,3 +352,13 @@ class TestRefusals:
         found = a.call("POST", "/v1/check", body)
         assert [f["code"] for f in found["findings"]] == ["destination_unreachable"]
         assert a.all(domain=g.name) == []
+
+
+@pytest.mark.parametrize("fields", [{}, {"bandwidth_mib_s": 0}])
+def test_no_limit_is_none_also_where_somebody_once_set_one(a, slow, fields) -> None:
+    """libvirt remembers the speed that was set on an idle guest: 40 MiB would take 40 s at it."""
+    g = slow()
+    a.host.virsh("migrate-setspeed", g.name, "1")
+    m = a.end(a.submit(g, **fields)["id"], timeout=25)
+    assert m["result"]["duration_s"] < 20
+    assert m["result"]["transferred_bytes"] > 40 << 20

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -28,6 +29,7 @@ from pmigd.core.model import Domain, Power, View
 from pmigd.core.problem import Problem, Refused
 from pmigd.core.uri import PmigdUrl
 from pmigd.wire.peer import (
+    FromSource,
     Hello,
     LeaseAnswer,
     LeaseAnswers,
@@ -52,24 +54,31 @@ class Behind:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, Any]] = []
+        self.epochs: list[str] = []
+        self.greeted: list[tuple[str, str]] = []
         self.observed: list[tuple[str, str, bool]] = []
         self.intruders: Counter[str] = Counter()
         self.happened: asyncio.Queue[LeaseEvent] = asyncio.Queue()
         self.listening = 0
         self.refusing: Problem | None = None
 
-    def hello(self) -> Hello:
+    def hello(self, peer: str, epoch: str) -> Hello:
+        self.greeted.append((peer, epoch))
         now = datetime.now(UTC)
         return Hello(protocols=(1,), name="hostb", version="1.0", at=now)
 
+    def _note(self, peer: str, said: FromSource) -> None:
+        self.epochs.append(said.epoch)
+        self.asked.append((peer, msgspec.structs.replace(said, epoch="")))
+
     async def ask(self, peer: str, ask: LeaseAsk) -> LeaseAnswer:
-        self.asked.append((peer, ask))
+        self._note(peer, ask)
         if self.refusing is not None:
             raise Refused(self.refusing)
         return GRANTED
 
     async def report(self, peer: str, report: LeaseReport) -> LeaseAnswers:
-        self.asked.append((peer, report))
+        self._note(peer, report)
         return LeaseAnswers(leases={lease.id: GRANTED for lease in report.leases})
 
     async def events(self, peer: str) -> AsyncIterator[LeaseEvent]:

@@ -63,8 +63,12 @@ class Authority:
         usage: str = "serverAuth,clientAuth",
         days: int = 2,
         old: bool = False,
+        begins: str = "",
     ) -> Pair:
-        """A certificate for `alternatives` ("DNS:name"), and a common name; `old` has ended."""
+        """A certificate for `alternatives` ("DNS:name"), and a common name; `old` has ended.
+
+        `begins` is when it becomes valid, as openssl writes it.
+        """
         pair = Pair(self.directory / f"{stem}.pem", self.directory / f"{stem}.key")
         request, extensions = self.directory / f"{stem}.csr", self.directory / f"{stem}.ext"
         _openssl(
@@ -76,6 +80,7 @@ class Authority:
         extensions.write_text("\n".join(lines))
         ended = ("-startdate", "20200101000000Z", "-enddate", "20200102000000Z")
         until = ended if old else ("-days", str(days))
+        until += ("-startdate", begins) if begins else ()
         self._ca("-in", request, "-out", pair.cert, "-extfile", extensions, *until)
         return pair
 

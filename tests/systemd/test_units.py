@@ -6,9 +6,12 @@ import json
 import shlex
 import stat
 import time
+from typing import Any
 
 import pytest
 
+from contrib.lab.sandbox import CAPABILITIES
+from contrib.lab.unit import shipped
 from pmigd.core.messages import HOST, MIGRATION
 from pmigd.core.model import State
 from tests.systemd.conftest import (
@@ -26,8 +29,8 @@ from tests.systemd.machine import MachineError, until
 
 pytestmark = pytest.mark.systemd
 
-CAP_CHOWN = 1 << 0
-EXPOSURE_MAX = 2.5
+CAP_CHOWN, CAP_SETPCAP = 1 << 0, 1 << 8
+EXPOSURE_MAX = 2.8
 GUEST = """<domain type='qemu'><name>web1</name><memory unit='MiB'>16</memory>
 <os><type arch='x86_64'>hvm</type></os></domain>"""
 BAD = PEER + "[limits]\nmax_outgoing = 0\nnonsense = 1\n"
@@ -143,6 +146,49 @@ def test_without_its_socket_unit_it_opens_the_socket_itself(pmigd: Installed) ->
 
 # The sandbox
 
+# An sshd on another port, that only root's own configuration knows; with shared connections.
+_SSHD = """
+set -e
+mkdir -p ~root/.ssh /run/sshd
+cd ~root/.ssh
+ssh-keygen -q -t ed25519 -N '' -f id_ed25519
+ssh-keygen -q -t ed25519 -N '' -f host
+cp id_ed25519.pub authorized_keys
+echo "far $(cat host.pub)" > known_hosts
+printf %s "
+Host far
+  HostName 127.0.0.1
+  HostKeyAlias far
+  Port 2222
+  ControlMaster auto
+  ControlPath ~/.ssh/shared-%C
+" > config
+systemd-run --quiet --unit=sshd-far /usr/sbin/sshd -D -e -f /dev/null -p 2222 \
+    -h ~root/.ssh/host -o UsePAM=no -o StrictModes=no \
+    -o AuthorizedKeysFile=$(echo ~root)/.ssh/authorized_keys
+for try in $(seq 100); do
+    ssh-keyscan -p 2222 127.0.0.1 2>/dev/null | grep -q . && break
+    sleep 0.05
+done
+"""
+_LOOK = """
+import json, sys
+from datetime import UTC, datetime
+sys.path.insert(0, "/usr/lib/pmigd/site")
+from pmigd.adapters.system.hostfacts import look
+from pmigd.adapters.system.view import Reference
+from pmigd.core.facts import Definition, DiskFacts, Question
+from pmigd.core.model import Domain
+from pmigd.daemon.ownhost import LIBVIRT_SOCKETS
+
+disks = tuple(DiskFacts(path, path=path) for path in sys.argv[1:])
+question = Question(Domain("x", ""), "x", Definition(disks=disks))
+view = Reference(LIBVIRT_SOCKETS).view()
+found = look(question, datetime.now(UTC), arriving=True, view=view)
+answer = {"missing": found.paths_missing, "unseen": found.paths_unseen, "unknown": found.unknown}
+print(json.dumps(answer))
+"""
+
 
 def test_systemd_rates_the_exposure_low(pmigd: Installed) -> None:
     said = pmigd.machine.run("systemd-analyze", "security", "--no-pager", SERVICE).stdout
@@ -150,11 +196,11 @@ def test_systemd_rates_the_exposure_low(pmigd: Installed) -> None:
     assert float(last.partition(f"{SERVICE}:")[2].split()[0]) <= EXPOSURE_MAX, said
 
 
-def test_the_process_has_no_power_but_one(pmigd: Installed) -> None:
+def test_the_process_has_no_power_but_two(pmigd: Installed) -> None:
     pmigd.systemctl("start", SERVICE)
     found = process_status(pmigd)
     for kind in ("CapPrm", "CapEff", "CapBnd"):
-        assert int(found[kind], 16) == CAP_CHOWN, kind
+        assert int(found[kind], 16) == CAP_CHOWN | CAP_SETPCAP, kind
     for kind in ("CapInh", "CapAmb"):
         assert int(found[kind], 16) == 0, kind
     assert found["NoNewPrivs"] == "1"
@@ -173,17 +219,64 @@ def test_the_file_system_is_read_only_to_it(pmigd: Installed) -> None:
     def write(folder: str) -> tuple[int, str]:
         return outcome(pmigd, *inside, "mktemp", "-p", folder)
 
-    for folder in ("/etc", "/etc/pmigd", "/usr", "/root", "/home", "/var/lib", "/boot", "/"):
+    etc = ("/etc", "/etc/pmigd")
+    for folder in (*etc, "/usr", "/root", "/home", "/var/lib", "/boot", "/", "/tmp", "/var/tmp"):
         code, said = write(folder)
         assert code != 0, folder
         assert "Read-only file system" in said
-    for folder in ("/var/lib/pmigd", "/run/pmigd", "/tmp"):
+    for folder in ("/var/lib/pmigd", "/run/pmigd"):
         assert write(folder)[0] == 0, folder
-    # Its /tmp is its own, and it has no devices to speak of.
-    shared = pmigd.machine.run("ls", "/tmp").stdout.split()
-    assert [name for name in shared if name.startswith("tmp.")] == []
-    devices = pmigd.machine.run(*inside, "ls", "/dev").stdout.split()
-    assert not {"kvm", "mem", "kmsg", "sda", "vda"} & set(devices)
+
+
+def looked_at(pmigd: Installed, paths: list[str]) -> dict[str, Any]:
+    """What pmigd's code says of `paths` when the service runs that code alone."""
+    script = pmigd.machine.root / "usr/lib/pmigd/look.py"
+    script.write_text(_LOOK)
+    unit = pmigd.machine.root / f"etc/systemd/system/{SERVICE}.d/look.conf"
+    unit.parent.mkdir(exist_ok=True)
+    command = f"/usr/lib/pmigd/venv/bin/python -I /usr/lib/pmigd/look.py {' '.join(paths)}"
+    unit.write_text(f"[Service]\nType=oneshot\nWatchdogSec=0\nExecStart=\nExecStart={command}\n")
+    try:
+        pmigd.systemctl("daemon-reload")
+        pmigd.systemctl("start", SERVICE)
+        said = [line for line in pmigd.log() if line.startswith("{")]
+        return json.loads(said[-1])
+    finally:
+        unit.unlink()
+        pmigd.systemctl("daemon-reload")
+
+
+def test_it_sees_the_files_of_guests_as_libvirt_does_or_says_that_it_cannot(
+    pmigd: Installed,
+) -> None:
+    there = ["/tmp/x.iso", "/var/tmp/x.iso", "/home/x.iso", "/root/x.iso", "/dev/mapper/x"]
+    away = [f"{path}.away" for path in there]
+    files = " ".join(there[:-1])
+    pmigd.machine.run(
+        *("bash", "-c", f"mkdir -p /dev/mapper; touch {files}; ln -sf ../null /dev/mapper/x")
+    )
+    # Somebody who listens has to be there: libvirtd, or systemd in its place.
+    pmigd.machine.run("virsh", "version")
+    found = looked_at(pmigd, there + away)
+    assert (found["missing"], found["unseen"], found["unknown"]) == (away, [], [])
+
+    pmigd.drop_in("PrivateTmp=yes\nPrivateDevices=yes\nProtectHome=tmpfs")
+    found = looked_at(pmigd, [*there, *away, "/srv/away"])
+    assert (found["missing"], found["unseen"]) == (["/srv/away"], there + away)
+    for path, hidden in zip(there, ("/tmp", "/var/tmp", "/home", "/root", "/dev"), strict=True):
+        assert f"{path} (pmigd's {hidden} is not the one that libvirt sees)" in found["unknown"]
+
+
+def test_the_unit_has_nothing_that_the_lab_cannot_play(pmigd: Installed) -> None:
+    """And what it plays is what systemd does: the same powers, mask and places to write to."""
+    pmigd.systemctl("start", SERVICE)
+    sandbox = shipped()
+    found = process_status(pmigd)
+    kept = sum(1 << CAPABILITIES.index(name[4:]) for name in sandbox.capabilities or ())
+    assert int(found["CapBnd"], 16) == kept
+    assert int(found["Umask"], 8) == sandbox.umask
+    assert (found["NoNewPrivs"] == "1") is sandbox.no_new_privileges
+    assert set(sandbox.writable) == {"/var/lib/pmigd", "/run/pmigd"}
 
 
 def test_it_does_its_work_in_the_sandbox(pmigd: Installed) -> None:
@@ -206,6 +299,23 @@ def test_it_does_its_work_in_the_sandbox(pmigd: Installed) -> None:
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
     assert stat.S_IMODE(journal.stat().st_mode) & 0o077 == 0
     assert journal.stat().st_size > 0
+
+
+def test_a_peer_over_ssh_is_reached_from_the_sandbox(pmigd: Installed) -> None:
+    """As far as that leads here: back to this host, by another port and under another name."""
+    pmigd.machine.run("bash", "-c", _SSHD)
+    pmigd.configure('[peers.far]\nuri = "qemu+ssh://far/system"\n')
+    pmigd.machine.run("bash", "-c", "virsh define /dev/stdin <<< " + shlex.quote(GUEST))
+    try:
+        assert pmigd.machine.run("virsh", "-c", "qemu+ssh://far/system", "hostname").stdout.strip()
+        code, said = outcome(pmigd, "pmigctl", "--json", "check", "web1", "far", "--offline")
+        assert code == 3
+        problems = {finding["code"]: finding["detail"] for finding in json.loads(said)["findings"]}
+        assert "qemu+ssh://far/system leads to" in problems["same_host"], problems
+    finally:
+        pmigd.machine.run(
+            "bash", "-c", "virsh undefine web1; systemctl stop sshd-far; rm -r ~root/.ssh"
+        )
 
 
 def scraped(pmigd: Installed, address: str) -> str:

@@ -22,9 +22,13 @@ from pmigd.core.events import Event
 from pmigd.core.holdings import Phase
 from pmigd.core.leases import Lease
 from pmigd.core.model import Domain, Migration, MigrationId, Now, Request, State
+from pmigd.core.printable import printable
 from pmigd.core.problem import Code, Problem
 
 T = TypeVar("T")
+
+WHY_MAX: Final = 500
+"""Characters of what is said about a row."""
 
 
 class Unreadable(Exception):  # noqa: N818 - what it says of a row
@@ -129,7 +133,7 @@ def salvage(row: Row, why: Unreadable) -> Migration:
     name = row.name or found.text("domain", "name") or found.text("request", "domain") or ""
     uuid = row.uuid or found.text("domain", "uuid") or ""
     destination = found.text("destination") or found.text("request", "destination") or ""
-    detail = f"Its row in the journal is kept as it is. What is wrong with it: {why}"
+    detail = f"Its row in the journal is kept as it is. What is wrong with it: {_said(why)}"
     return Migration(
         id=MigrationId(row.id),
         request=found.request() or Request(name, destination),
@@ -154,6 +158,11 @@ def salvage_lease(iden: str, raw: bytes) -> Lease:
     peer = found.text("peer") or ""
     source = found.text("source") or ""
     return Lease(iden, peer, domain, Phase.PREPARING, granted=True, source=source)
+
+
+def _said(why: Unreadable) -> str:
+    """What is wrong, which may quote the row."""
+    return printable(str(why), WHY_MAX)
 
 
 _TEXT: Final = r'"(?:[^"\\]|\\.)*"'

@@ -230,7 +230,15 @@ class Journal:
 
 
 _SILENT: Final = f"the disk has not answered for {WRITE_DEADLINE_S:g} s"
-_OF_ONE: Final = (sqlite3.IntegrityError, sqlite3.InterfaceError, ValueError, OverflowError)
+_OF_ONE: Final = (
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.DataError,
+    sqlite3.ProgrammingError,
+    ValueError,
+    TypeError,
+    OverflowError,
+)
 """What is wrong with one thing that was to be written, not with the file."""
 
 

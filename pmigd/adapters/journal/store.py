@@ -37,7 +37,8 @@ EVENTS_MAX: Final = 2000
 COPY_TRIES: Final = 3
 WAL: Final = "-wal"
 _PARTS: Final = ("", WAL, "-journal")
-_PRIVATE_PLACES: Final = (None, "/run/pmigd", "/dev/shm", "/run")  # noqa: S108 - made by mkdtemp
+_PRIVATE_PLACES: Final = ("/run/pmigd", "/dev/shm", None)  # noqa: S108 - made by mkdtemp
+"""For a copy that is only read: in memory if possible, else where temporary files are."""
 
 _STEPS: Final[Mapping[int, str]] = {
     0: """

@@ -13,7 +13,8 @@ from typing import Final
 import libvirt
 
 from pmigd.adapters.libvirt.failures import connection_broke, problem_of, words_of
-from pmigd.adapters.libvirt.looks import UNLIMITED_MIB_S, job_of, view
+from pmigd.adapters.libvirt.looks import job_of, view
+from pmigd.adapters.libvirt.translate import UNLIMITED_MIB_S
 from pmigd.core.model import Because, Domain, Job, Power
 from pmigd.core.ports import NotMade, Settings
 from pmigd.core.problem import Code, Problem, Refused

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Final
 
 from lxml import etree
 
+from pmigd.adapters.libvirt.named import named_of
 from pmigd.core.facts import Definition, DiskFacts, HostDevice
+from pmigd.core.printable import printable
+from pmigd.schema.validate import show
 
+_DIGITS: Final = re.compile(r"\s*[0-9]{1,20}\s*\Z")
+_MAX_SIZE: Final = 2**63 - 1
 _KIB_OF: Final = {"b": 1 / 1024, "bytes": 1 / 1024, "KB": 1000 / 1024, "k": 1, "KiB": 1}
 _SCALE: Final = {"M": 1024, "G": 1024**2, "T": 1024**3, "P": 1024**4, "E": 1024**5}
 
@@ -41,16 +47,28 @@ def definition_of(xml: str) -> Definition:
         memory_limited=root.find("memtune/hard_limit") is not None,
         hugepages=_hugepages(root, memory),
         disks=tuple(_disk(disk) for disk in root.iterfind("devices/disk")),
-        networks=_all(root, "devices/interface[@type='network']/source", "network"),
+        networks=_all(root, "devices/interface[@type='network']/source", "network")
+        + _all(root, "devices/graphics/listen[@type='network']", "network"),
         links=_all(root, "devices/interface[@type='bridge']/source", "bridge")
-        + _all(root, "devices/interface[@type='direct']/source", "dev"),
+        + _all(root, "devices/interface[@type='direct']/source", "dev")
+        + _all(root, "devices/interface[@type='ethernet']/target[@managed='no']", "dev"),
         host_devices=_host_devices(root),
         filesystems=tuple(_driver(element) for element in root.iterfind("devices/filesystem")),
         shared_memory=tuple(
             (shmem.get("name", ""), shmem.get("role", "peer"))
             for shmem in root.iterfind("devices/shmem")
         ),
+        named=named_of(root),
     )
+
+
+def xml_fault(xml: str) -> str:
+    """Why this cannot be read as a domain's XML, for whom no definition can be made of it."""
+    try:
+        definition_of(xml)
+    except (etree.XMLSyntaxError, ValueError) as error:
+        return printable(str(error), 300)
+    return ""
 
 
 def _all(root: etree._Element, path: str, attribute: str) -> tuple[str, ...]:
@@ -62,7 +80,17 @@ def _bytes(element: etree._Element | None) -> int:
     """A size with libvirt's units, which are KiB unless said otherwise."""
     if element is None:
         return 0
-    return round(int(element.text or "0") * _kib(element.get("unit", "KiB")) * 1024)
+    return _size(element.text or "0", element.get("unit", "KiB"), 1024)
+
+
+def _size(text: str, unit: str, of_kib: int) -> int:
+    """A size in parts of a KiB. Raises ValueError: it is no number, or no machine's."""
+    if not _DIGITS.match(text):
+        raise ValueError(f"{show(text)} is not a size")
+    size = round(int(text) * _kib(unit) * of_kib)
+    if size > _MAX_SIZE:
+        raise ValueError(f"{show(text)} {unit} is more than any machine has")
+    return size
 
 
 def _kib(unit: str) -> float:
@@ -70,7 +98,7 @@ def _kib(unit: str) -> float:
         return _KIB_OF[unit]
     letter, rest = unit[:1].upper(), unit[1:]
     if letter not in _SCALE or rest not in ("", "B", "iB"):
-        raise ValueError(f"unit '{unit}' is not known")
+        raise ValueError(f"unit {show(unit)} is not known")
     if rest != "B":
         return _SCALE[letter]
     return 1000.0 ** ("KMGTPE".index(letter) + 1) / 1024
@@ -95,7 +123,7 @@ def _hugepages(root: etree._Element, memory_bytes: int) -> tuple[tuple[int, int]
     pages = backing.findall("page")
     if any(page.get("nodeset") for page in pages):
         return ()
-    sizes = [round(int(page.get("size", "0")) * _kib(page.get("unit", "KiB"))) for page in pages]
+    sizes = [_size(page.get("size", "0"), page.get("unit", "KiB"), 1) for page in pages]
     return tuple((size, memory_bytes) for size in sizes or [0])
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Final
 
 import libvirt
 
+from pmigd.core.model import Plan
 from pmigd.core.problem import Code, Problem
+from pmigd.core.route import ports_needed
 
 _CONNECTION_DOMAINS: Final = frozenset({libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE})
 
@@ -23,11 +26,40 @@ _BY_CODE: Final[dict[int, Code]] = {
     libvirt.VIR_ERR_CONFIG_UNSUPPORTED: Code.UNSUPPORTED_BY_LIBVIRT,
     libvirt.VIR_ERR_OPERATION_INVALID: Code.REFUSED_BY_LIBVIRT,
     libvirt.VIR_ERR_INVALID_ARG: Code.REFUSED_BY_LIBVIRT,
+    # What the guest's XML names, and the host that said this has not.
+    libvirt.VIR_ERR_NO_SECRET: Code.SECRET_MISSING,
+    libvirt.VIR_ERR_INVALID_SECRET: Code.SECRET_MISSING,
+    libvirt.VIR_ERR_NO_NWFILTER: Code.FILTER_MISSING,
+    libvirt.VIR_ERR_NO_NETWORK: Code.NETWORK_MISSING,
+    libvirt.VIR_ERR_NO_INTERFACE: Code.NETWORK_MISSING,
+    libvirt.VIR_ERR_NO_STORAGE_POOL: Code.POOL_MISSING,
+    libvirt.VIR_ERR_NO_STORAGE_VOL: Code.VOLUME_MISSING,
+    libvirt.VIR_ERR_NO_NODE_DEVICE: Code.DEVICE_MISSING,
+    libvirt.VIR_ERR_NO_DEVICE: Code.DEVICE_MISSING,
     libvirt.VIR_ERR_OPERATION_DENIED: Code.SOURCE_AUTH,
     libvirt.VIR_ERR_AUTH_FAILED: Code.SOURCE_AUTH,
     libvirt.VIR_ERR_AUTH_CANCELLED: Code.SOURCE_AUTH,
     libvirt.VIR_ERR_AUTH_UNAVAILABLE: Code.SOURCE_AUTH,
     libvirt.VIR_ERR_ACCESS_DENIED: Code.SOURCE_AUTH,
+}
+
+_BY_DOMAIN: Final[dict[int, Code]] = {
+    # "referenced filter 'x' is missing" is an internal error of the filters' driver.
+    libvirt.VIR_FROM_NWFILTER: Code.FILTER_MISSING,
+    libvirt.VIR_FROM_SECRET: Code.SECRET_MISSING,
+}
+"""For codes that say nothing, whose it is says enough."""
+
+_UNCONNECTED: Final = frozenset(
+    {errno.ECONNREFUSED, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES}
+)
+"""What a connection that was not made comes back with; firewalls have their choice of them."""
+_ABSENT: Final[dict[int, Code]] = {
+    errno.ENOENT: Code.FILE_MISSING,
+    errno.ENOTDIR: Code.FILE_MISSING,
+    errno.ENODEV: Code.DEVICE_MISSING,
+    errno.ENXIO: Code.DEVICE_MISSING,
+    errno.EADDRINUSE: Code.PORT_IN_USE,
 }
 
 
@@ -50,12 +82,43 @@ def problem_of(error: libvirt.libvirtError) -> Problem:
     return Problem(code, words_of(error))
 
 
+def migrate_problem_of(error: libvirt.libvirtError, plan: Plan) -> Problem:
+    """What went wrong with the migrate call; what was not connected to is named.
+
+    libvirt hands on the errno of what failed at either host.
+    """
+    problem = problem_of(error)
+    if problem.code not in (Code.CONNECTION_BROKE, Code.MIGRATION_FAILED):
+        return problem
+    code, domain = error.get_error_code(), error.get_error_domain()
+    ports = ports_needed(plan.request, plan.target)
+    if code == libvirt.VIR_ERR_SYSTEM_ERROR:
+        if domain in _CONNECTION_DOMAINS:
+            if error.get_int1() in _UNCONNECTED:
+                return Problem(Code.PORTS_SHUT, f"{_sentence(problem.detail)} It needs {ports}.")
+            return problem
+        found = _ABSENT.get(error.get_int1())
+        return problem if found is None else Problem(found, problem.detail)
+    if code == libvirt.VIR_ERR_INTERNAL_ERROR and domain in _BY_DOMAIN:
+        return Problem(_BY_DOMAIN[domain], problem.detail)
+    if code == libvirt.VIR_ERR_OPERATION_FAILED and ports:
+        # Where QEMU connects itself (TLS, parallel connections), only its words say that it could
+        # not.
+        hint = f"If it could not connect: it needs {ports}."
+        return Problem(problem.code, f"{_sentence(problem.detail)} {hint}")
+    return problem
+
+
 def peer_problem_of(error: libvirt.libvirtError) -> Problem:
     """What went wrong when the destination's daemon was called from here."""
     code = _BY_CODE.get(error.get_error_code(), Code.DESTINATION_UNREACHABLE)
     if code is Code.SOURCE_AUTH or error.get_error_code() == libvirt.VIR_ERR_GNUTLS_ERROR:
         code = Code.DESTINATION_AUTH
     return Problem(code, words_of(error))
+
+
+def _sentence(words: str) -> str:
+    return words if words.endswith((".", "!", "?")) else f"{words}."
 
 
 def words_of(error: libvirt.libvirtError) -> str:

@@ -10,10 +10,12 @@ import libvirt
 from lxml import etree
 
 from pmigd.adapters.libvirt.autostart import flag_of
-from pmigd.adapters.libvirt.definition import definition_of
+from pmigd.adapters.libvirt.definition import definition_of, parse
 from pmigd.adapters.libvirt.failures import words_of
+from pmigd.adapters.libvirt.named import backing_of
 from pmigd.core.facts import Definition, DiskFacts, DomainFacts, GuestFacts
 from pmigd.core.model import Job
+from pmigd.core.named import Named
 
 T = TypeVar("T")
 
@@ -50,6 +52,10 @@ def guest_facts(
         lambda: definition_of(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE)),
         None,
     )
+    if definition is not None and not known.view.gone:
+        nothing: tuple[Named, ...] = ()
+        backing = look("backing files", lambda: backing_of(parse(domain.XMLDesc(0))), nothing)
+        definition = replace(definition, named=definition.named + backing)
     arriving = definition
     if arriving_xml is not None:
         arriving = look("the XML to arrive with", lambda: definition_of(arriving_xml), None)

@@ -17,6 +17,7 @@ import libvirt
 from pmigd.adapters.libvirt.autostart import flag_of
 from pmigd.adapters.libvirt.definition import parse
 from pmigd.adapters.libvirt.failures import words_of
+from pmigd.adapters.libvirt.named import is_missing, models_lacking, to_look_up
 from pmigd.adapters.libvirt.translate import power_of
 from pmigd.core.facts import Definition, DestinationFacts, HostFacts, ImageFacts, Question
 from pmigd.core.model import Power, View
@@ -54,6 +55,11 @@ def inspect(connection: libvirt.virConnect, question: Question) -> DestinationFa
         found |= look("memory", lambda: _memory(connection, wants), _NOTHING)
         found |= _networks(connection, wants, look)
         found |= _storage(connection, question, look)
+        found["lacks"] = found.get("lacks", ()) + tuple(
+            thing
+            for thing in to_look_up(wants.named)
+            if look(f"{thing.kind} {thing.name}", partial(is_missing, connection, thing), False)
+        )
     return DestinationFacts(host=host, unknown=tuple(look.failed), **found)
 
 
@@ -113,22 +119,23 @@ def _machine(connection: libvirt.virConnect, wants: Definition) -> dict[str, Any
     """Whether the emulator is there and has the machine, and then whether the CPU goes with it."""
     which = (wants.emulator or None, wants.arch, wants.machine, wants.virt_type)
     try:
-        connection.getDomainCapabilities(*which, 0)
+        capabilities = connection.getDomainCapabilities(*which, 0)
     except libvirt.libvirtError as error:
         if error.get_error_domain() == libvirt.VIR_FROM_QEMU:
             return {"refuses_machine": words_of(error)}
         raise
+    found: dict[str, Any] = {"lacks": tuple(models_lacking(wants.named, parse(capabilities)))}
     if not wants.cpu_xml:
-        return {}
+        return found
     try:
         connection.compareHypervisorCPU(
             *which, wants.cpu_xml, libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
         )
     except libvirt.libvirtError as error:
         if error.get_error_domain() == libvirt.VIR_FROM_CPU:
-            return {"refuses_cpu": words_of(error)}
+            return found | {"refuses_cpu": words_of(error)}
         raise
-    return {}
+    return found
 
 
 def _memory(connection: libvirt.virConnect, wants: Definition) -> dict[str, Any]:
@@ -186,7 +193,7 @@ def _storage(
         for name in dict.fromkeys(disk.pool for disk in disks if disk.pool)
     }
     images = [
-        look(f"image {path}", partial(_image, connection, path), None) for path in question.paths
+        look(f"image {path}", partial(_image, connection, path), None) for path in question.images
     ]
     return {
         "pools_missing": _where(pools, None),

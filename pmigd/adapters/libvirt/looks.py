@@ -18,9 +18,6 @@ from pmigd.adapters.libvirt.failures import connection_broke
 from pmigd.core.model import Direction, Domain, Job, Power, Sample, View
 from pmigd.core.ports import DomainFacts, Settings
 
-UNLIMITED_MIB_S: Final = 8_796_093_022_207
-"""libvirt's largest speed, which stands for none."""
-
 _KEEP_COMPLETED: Final = (
     libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED | libvirt.VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED
 )
@@ -149,7 +146,7 @@ def _told(question: Callable[[], int | None]) -> int | None:
 
 def _limit(mib_s: int | None) -> int | None:
     """libvirt tells "unlimited" by the largest speed that it knows."""
-    return 0 if mib_s is not None and mib_s >= UNLIMITED_MIB_S else mib_s
+    return 0 if mib_s is not None and mib_s >= translate.UNLIMITED_MIB_S else mib_s
 
 
 def _job_and_answers(domain: libvirt.virDomain) -> tuple[Job, bool]:

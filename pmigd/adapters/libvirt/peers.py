@@ -11,11 +11,11 @@ import contextlib
 import socket
 from collections.abc import Callable
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
 
 import libvirt
 
 from pmigd.adapters.libvirt.failures import peer_problem_of
+from pmigd.adapters.libvirt.ssh import Address, first_hop, is_ssh, own_uri
 from pmigd.adapters.pool import CallPool, Observer, Overdue, StillOut
 from pmigd.core.model import Target
 from pmigd.core.problem import Code, Refused, refuse
@@ -26,7 +26,6 @@ THREADS: Final = 32
 QUESTIONS_EACH: Final = 3
 REACH_DEADLINE_S: Final = 2.0
 DEADLINE_S: Final = 6.0
-PORTS: Final = {"qemu": 16514, "qemu+tls": 16514, "qemu+tcp": 16509, "qemu+ssh": 22}
 
 
 class PeerDaemons:
@@ -42,7 +41,7 @@ class PeerDaemons:
         await self._reach(target)
 
         def ask() -> T:
-            connection = libvirt.open(target.uri)
+            connection = libvirt.open(own_uri(target.uri))
             try:
                 return question(connection)
             finally:
@@ -64,10 +63,10 @@ class PeerDaemons:
 
         libvirt's own connect would hold a thread for the kernel's two minutes.
         """
-        parts = urlsplit(target.uri)
-        host, port = parts.hostname, parts.port or PORTS.get(parts.scheme)
-        if not host or port is None:
+        hop = await self._first_hop(target.uri)
+        if hop is None:
             return
+        host, port = hop
         reason = f"no answer within {REACH_DEADLINE_S:g} s"
         try:
             async with asyncio.timeout(REACH_DEADLINE_S):
@@ -90,3 +89,13 @@ class PeerDaemons:
         except (TimeoutError, Overdue):
             pass
         raise refuse(Code.DESTINATION_UNREACHABLE, f"{target.name} ({host} port {port}): {reason}")
+
+    async def _first_hop(self, uri: str) -> Address | None:
+        if not is_ssh(uri):
+            return first_hop(uri)
+        try:
+            return await self.pool.call(
+                "way", REACH_DEADLINE_S, lambda: first_hop(uri), key=("way", uri)
+            )
+        except Overdue:
+            return None  # what follows has a deadline of its own

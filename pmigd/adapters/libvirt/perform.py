@@ -15,7 +15,13 @@ from typing import Any, Final
 import libvirt
 
 from pmigd.adapters.libvirt import translate
-from pmigd.adapters.libvirt.failures import peer_problem_of, problem_of, words_of
+from pmigd.adapters.libvirt.failures import (
+    migrate_problem_of,
+    peer_problem_of,
+    problem_of,
+    words_of,
+)
+from pmigd.adapters.libvirt.ssh import own_uri
 from pmigd.adapters.pool import Turn, start_thread
 from pmigd.core.model import Domain, Flow, Plan
 from pmigd.core.ports import NotMade
@@ -114,7 +120,7 @@ class Perform:
         try:
             call()
         except libvirt.libvirtError as error:
-            return problem_of(error)
+            return migrate_problem_of(error, self._plan)
         return None
 
     @property
@@ -125,7 +131,7 @@ class Perform:
 @contextlib.contextmanager
 def _opened(uri: str, *, peer: bool = False) -> Iterator[libvirt.virConnect]:
     try:
-        connection = libvirt.open(uri)
+        connection = libvirt.open(own_uri(uri) if peer else uri)
     except libvirt.libvirtError as error:
         here = Problem(Code.LIBVIRT_UNAVAILABLE, words_of(error))
         raise NotMade(peer_problem_of(error) if peer else here) from error

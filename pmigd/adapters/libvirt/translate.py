@@ -25,6 +25,9 @@ from pmigd.core.model import (
 )
 from pmigd.core.problem import Code, refuse
 
+UNLIMITED_MIB_S: Final = 8_796_093_022_207
+"""libvirt's largest speed, which stands for none."""
+
 _POWER: Final[dict[int, Power]] = {
     libvirt.VIR_DOMAIN_RUNNING: Power.RUNNING,
     libvirt.VIR_DOMAIN_BLOCKED: Power.RUNNING,
@@ -147,12 +150,21 @@ def _data_uri(plan: Plan) -> str | None:
     return plan.request.migrate_uri or plan.target.migrate_uri
 
 
+def _bandwidth(plan: Plan) -> int | None:
+    """Said also where there is no limit: libvirt would take none given, and 0, for the last speed
+    that somebody set on the guest ('virsh migrate-setspeed'), also long ago and while it was idle.
+    """
+    if plan.request.offline:
+        return None
+    return plan.request.bandwidth_mib_s or UNLIMITED_MIB_S
+
+
 PARAMS: Final[tuple[tuple[str, Callable[[Plan], Any]], ...]] = (
     ("migrate_uri", _data_uri),
     ("destination_name", lambda p: p.request.dname),
     ("destination_xml", lambda p: p.request.xml),
     ("persistent_xml", lambda p: p.request.persistent_xml),
-    ("bandwidth", lambda p: p.request.bandwidth_mib_s or None),
+    ("bandwidth", _bandwidth),
     ("bandwidth.postcopy", lambda p: p.request.postcopy_bandwidth_mib_s or None),
     (
         "bandwidth.avail.switchover",

@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 import aiohttp
 import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
+from msgspec import structs
 
 from pmigd import __version__
 from pmigd.adapters.peer.tls import Certificates
@@ -37,6 +38,7 @@ from pmigd.wire.peer import (
     Examination,
     ExamineQuestion,
     Exchange,
+    FromSource,
     Hello,
     LeaseAnswer,
     LeaseAnswers,
@@ -56,6 +58,7 @@ IDLE_S: Final = 15.0
 """Shorter than the server's, so that a connection is never used as the server closes it."""
 MAX_AT_ONCE: Final = 8
 _SHOWN_MAX: Final = 1000
+_EPOCH_BYTES: Final = 8
 
 Takes = TypeVar("Takes")
 Gives = TypeVar("Gives")
@@ -78,6 +81,7 @@ class PeerChannel:
 
     `name` is what the peer is called in the configuration. `certificates` gives those in force;
     new ones are used for new connections. `pool` has the threads in which names are resolved.
+    Each channel has an epoch of its own, a random word that it greets with and puts on messages.
     Every method raises PeerAway or PeerRefused.
     """
 
@@ -95,6 +99,7 @@ class PeerChannel:
         """What the peer said of itself; None before, and after it was away."""
         self._certificates = certificates
         self._pool = pool
+        self._epoch = _fresh_epoch()
         self._session: aiohttp.ClientSession | None = None
 
     async def hello(self) -> Hello:
@@ -125,12 +130,20 @@ class PeerChannel:
             async with asyncio.timeout(CALL_DEADLINE_S):
                 if self.known is None:
                     await self._agree()
+                epoch = self._epoch
                 try:
                     return await self._exchange(exchange, body)
                 except PeerRefused as refused:
                     if refused.problem.code is Code.UNKNOWN_RESOURCE:
                         await self._agree()  # another version may have taken its place
-                    raise
+                    if refused.problem.code is not Code.PEER_UNGREETED:
+                        raise
+                if self._epoch == epoch:
+                    # Another one greeted in this host's name. An old epoch never comes back.
+                    self._epoch = _fresh_epoch()
+                    await self._agree()
+                # Nothing was done with it: it may be said again.
+                return await self._exchange(exchange, body)
 
     @contextlib.asynccontextmanager
     async def events(self) -> AsyncIterator[AsyncIterator[LeaseEvent]]:
@@ -186,11 +199,15 @@ class PeerChannel:
         return await self._session.request(
             exchange.method,
             self.url.text + exchange.path,
-            data=None if body is None else msgspec.json.encode(body),
+            params={"epoch": self._epoch} if exchange.path == HELLO.path else None,
+            data=None if body is None else msgspec.json.encode(self._stamped(body)),
             headers={} if body is None else {"Content-Type": "application/json"},
             ssl=certificates.client,
             allow_redirects=False,
         )
+
+    def _stamped(self, body: object) -> object:
+        return structs.replace(body, epoch=self._epoch) if isinstance(body, FromSource) else body
 
     def _refusal(self, response: aiohttp.ClientResponse, content: bytes) -> Exception:
         if response.content_type != "application/problem+json":
@@ -225,6 +242,10 @@ class PeerChannel:
 
 class _Fault(Exception):  # noqa: N818 - reads as what is the case
     """Something that only this module finds wrong."""
+
+
+def _fresh_epoch() -> str:
+    return os.urandom(_EPOCH_BYTES).hex()
 
 
 class _Resolver(AbstractResolver):
@@ -292,7 +313,7 @@ def _why(error: Exception, *, agreed: bool) -> str:
         case _Fault():
             return str(error)
         case ssl.SSLCertVerificationError() | aiohttp.ClientConnectorCertificateError():
-            return f"its certificate is not accepted: {_verdict(error)}"
+            return f"its certificate is not accepted: {_verdict(error)}{_hint(error)}"
         case aiohttp.ClientConnectorSSLError(os_error=ssl.SSLError(reason=reason)):
             return _about_tls(reason)
         case aiohttp.ClientOSError(__cause__=ssl.SSLError(reason=reason)):
@@ -323,6 +344,14 @@ def _why(error: Exception, *, agreed: bool) -> str:
 def _verdict(error: Exception) -> str:
     cause = getattr(error, "certificate_error", error)
     return getattr(cause, "verify_message", "") or str(cause)
+
+
+def _hint(error: Exception) -> str:
+    """What its own host has to do about it; 18 is OpenSSL's X509_V_ERR_DEPTH_ZERO_SELF_SIGNED."""
+    cause = getattr(error, "certificate_error", error)
+    if getattr(cause, "verify_code", 0) != 18:
+        return ""
+    return "; it needs one that is signed by an authority in peer.ca, which both hosts trust"
 
 
 def _about_connection(error: OSError) -> str:

@@ -2,15 +2,15 @@
 
 Reads only, and never connects to a port: a QEMU that waits for a migration would take the first
 connection for it. Blocks on the disk and, for names, on the resolver. Every look stands alone; one
-that fails is named in ``unknown``.
+that fails is named in ``unknown``, as is what pmigd does not see as libvirt does (see
+:mod:`pmigd.adapters.system.view`).
 """
 
 from __future__ import annotations
 
-import os
 import re
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -18,13 +18,17 @@ from typing import Final, TypeVar
 
 from pmigd.adapters.system import libvirtconf
 from pmigd.adapters.system.libvirtconf import Value
+from pmigd.adapters.system.named import lacking
 from pmigd.adapters.system.network import is_ours
+from pmigd.adapters.system.view import Sight, State, View, whole
 from pmigd.adapters.x509 import expires
 from pmigd.core.facts import Leads, LocalFacts, Question, TlsFiles, Userfaultfd
 
 T = TypeVar("T")
 
 QEMU_CONF: Final = Path("/etc/libvirt/qemu.conf")
+HOOK: Final = Path("/etc/libvirt/hooks/qemu")
+"""And what is executable in qemu.d beside it, since libvirt 6.5."""
 QEMU_USER: Final = "libvirt-qemu"
 PORTS: Final = (49152, 49215)
 TLS_DIRECTORY: Final = "/etc/pki/qemu"
@@ -37,14 +41,22 @@ _OVERCOMMITS_ALL: Final = "1"
 
 
 def look(
-    question: Question, utc_now: datetime, *, arriving: bool, qemu_conf: Path = QEMU_CONF
+    question: Question,
+    utc_now: datetime,
+    *,
+    arriving: bool,
+    qemu_conf: Path = QEMU_CONF,
+    hook: Path = HOOK,
+    view: View | None = None,
 ) -> LocalFacts:
     """This host, as far as `question` is about it.
 
     `arriving`: it is the destination; otherwise its ports, of which nobody needs any, are left
-    alone, for the kernel's list of them is slow.
+    alone, for the kernel's list of them is slow. `view` is what pmigd sees beside what libvirt
+    does; by default the same.
     """
     unknown: list[str] = []
+    view = view or whole()
     nothing: dict[str, Value] = {}
 
     def attempt(what: str, function: Callable[[], T], otherwise: T) -> T:
@@ -59,7 +71,9 @@ def look(
     last = _number(conf, "migration_port_max", PORTS[1])
     asked = {*range(first, last + 1), *question.ports}
     directory = _tls_directory(conf)
-    shared = conf.get("shared_filesystems", [])
+    paths = view.look(question.paths)
+    unseen = {path: sight for path, sight in paths.items() if sight.state is State.UNSEEN}
+    unknown += [f"{path} ({sight.why})" for path, sight in unseen.items()]
     wants = question.wants
     links = wants.links if wants is not None else ()
     return LocalFacts(
@@ -72,13 +86,18 @@ def look(
         tls_verifies_clients=bool(
             _number(conf, "migrate_tls_x509_verify", _number(conf, "default_tls_x509_verify", 1))
         ),
-        tls_client=attempt("TLS files", lambda: _tls_files(directory, "client"), TlsFiles()),
-        tls_server=attempt("TLS files", lambda: _tls_files(directory, "server"), TlsFiles()),
-        userfaultfd=attempt("userfaultfd", _userfaultfd, Userfaultfd.EVERYBODY),
+        tls_client=attempt("TLS files", lambda: _tls_files(view, directory, "client"), TlsFiles()),
+        tls_server=attempt("TLS files", lambda: _tls_files(view, directory, "server"), TlsFiles()),
+        userfaultfd=attempt("userfaultfd", lambda: _userfaultfd(view), Userfaultfd.EVERYBODY),
         memory_limit_bytes=attempt("memory", _memory_limit, None),
         links_missing=tuple(name for name in links if not Path("/sys/class/net", name).exists()),
-        paths_missing=tuple(path for path in question.paths if _missing(Path(path))),
-        filesystems=attempt("mounts", lambda: _filesystems(question.paths, shared), ()),
+        paths_missing=tuple(path for path in paths if paths[path].state is State.MISSING),
+        paths_unseen=tuple(unseen),
+        hooks=attempt("hooks", lambda: _hooks(view, hook), ()) if arriving else (),
+        filesystems=_filesystems(paths, conf.get("shared_filesystems", [])),
+        lacks=attempt("addresses", lambda: lacking(wants.named, arriving=arriving), ())
+        if wants is not None
+        else (),
         unknown=tuple(dict.fromkeys(unknown)),
     )
 
@@ -123,26 +142,20 @@ def _tls_directory(conf: dict[str, Value]) -> Path:
     return Path(_text(conf, "default_tls_x509_cert_dir") or TLS_DIRECTORY)
 
 
-def _tls_files(directory: Path, role: str) -> TlsFiles:
+def _tls_files(view: View, directory: Path, role: str) -> TlsFiles:
     names = ("ca-cert.pem", f"{role}-cert.pem", f"{role}-key.pem")
-    missing = tuple(name for name in names if not (directory / name).exists())
-    expiries = [
-        expires(directory / name)
-        for name in names
-        if name.endswith("cert.pem") and name not in missing
-    ]
+    there = {name: _is_there(view, str(directory / name)) for name in names}
+    expiries = [expires(directory / name) for name in names if there[name] and "cert" in name]
+    missing = tuple(name for name in names if not there[name])
     return TlsFiles(str(directory), missing, min(expiries, default=None))
 
 
-def _missing(path: Path) -> bool:
-    """Whether there surely is no such file: one that may not be looked at is not missing."""
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-    return False
+def _is_there(view: View, path: str) -> bool:
+    """Raises OSError where that cannot be seen."""
+    sight = view.look([path])[path]
+    if sight.state is State.UNSEEN:
+        raise OSError(sight.why)
+    return sight.state is State.THERE
 
 
 def _listening(asked: Iterable[int]) -> tuple[int, ...]:
@@ -157,12 +170,25 @@ def _listening(asked: Iterable[int]) -> tuple[int, ...]:
     return tuple(sorted(busy & set(asked)))
 
 
-def _userfaultfd() -> Userfaultfd:
-    with suppress(FileNotFoundError):
-        if Path("/proc/sys/vm/unprivileged_userfaultfd").read_text(encoding="ascii").strip() == "1":
-            return Userfaultfd.EVERYBODY
-        return Userfaultfd.DEVICE if Path("/dev/userfaultfd").exists() else Userfaultfd.ROOT
-    return Userfaultfd.NOBODY  # a kernel without it has no such setting
+def _hooks(view: View, hook: Path) -> tuple[str, ...]:
+    """Those that libvirt runs. By their mode: pmigd, without root's powers, may not run all."""
+    folder = hook.with_name(f"{hook.name}.d")
+    files = [hook, *(sorted(folder.iterdir()) if _is_there(view, str(folder)) else ())]
+    return tuple(
+        str(file)
+        for file in files
+        if _is_there(view, str(file)) and file.is_file() and file.stat().st_mode & 0o111
+    )
+
+
+def _userfaultfd(view: View) -> Userfaultfd:
+    try:
+        anybody = Path("/proc/sys/vm/unprivileged_userfaultfd").read_text(encoding="ascii")
+    except FileNotFoundError:
+        return Userfaultfd.NOBODY  # a kernel without it has no such setting
+    if anybody.strip() == "1":
+        return Userfaultfd.EVERYBODY
+    return Userfaultfd.DEVICE if _is_there(view, "/dev/userfaultfd") else Userfaultfd.ROOT
 
 
 def _memory_limit() -> int | None:
@@ -174,24 +200,19 @@ def _memory_limit() -> int | None:
     return sum(int(kib) * 1024 for _name, kib in sizes)
 
 
-def _filesystems(paths: Iterable[str], shared: Value) -> tuple[tuple[str, str], ...]:
-    """The type of the file system that each path is on.
+def _filesystems(paths: Mapping[str, Sight], shared: Value) -> tuple[tuple[str, str], ...]:
+    """The type of the file system that each path is on, as far as it is seen.
 
     libvirt (10.8 and newer) takes what is below the `shared` directories for shared.
     """
     believed = [Path(path) for path in shared] if isinstance(shared, list) else []
-    mounts: dict[str, str] = {}
-    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
-        mount, _, rest = line.partition(" - ")
-        # Blanks in a mount point are octal.
-        point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), mount.split()[4])
-        mounts[point] = rest.split()[0]
-    found = []
-    for path in paths:
-        real = Path(os.path.realpath(path))
-        point = next((str(p) for p in (real, *real.parents) if str(p) in mounts), "")
-        if any(real.is_relative_to(directory) for directory in believed):
-            found.append((path, "shared"))
-        else:
-            found.append((path, mounts.get(point, "")))
-    return tuple(found)
+    return tuple(
+        (
+            path,
+            "shared"
+            if any(Path(sight.real).is_relative_to(directory) for directory in believed)
+            else sight.filesystem,
+        )
+        for path, sight in paths.items()
+        if sight.filesystem
+    )

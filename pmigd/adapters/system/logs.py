@@ -14,9 +14,12 @@ import contextlib
 import json
 import logging
 import select
+import sys
 import threading
+import traceback
+from collections import deque
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
 import structlog
@@ -34,6 +37,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from pmigd.adapters.system.journald import Journald
 from pmigd.core.messages import filled, journal_field, message_of
+from pmigd.core.redact import redacted
 
 _LEVELS: Final = {
     "debug": logging.DEBUG,
@@ -70,6 +74,7 @@ def configure(
         structlog.contextvars.merge_contextvars,
         add_log_level,
         _Named(count),
+        recent,
     ]
     render: list[Processor]
     if journald is not None:
@@ -132,6 +137,53 @@ class _Named:
         event["level"] = level = _name_of(event["level"])
         self._count(level)
         return event
+
+
+class Recent:
+    """Keeps the last warnings and errors, for a support bundle: few, short, without secrets."""
+
+    KEPT: Final = 100
+    MOST: Final = 2000
+    """Characters of one value; of a traceback its end, where the fault is."""
+
+    def __init__(self) -> None:
+        self._lines: deque[dict[str, str]] = deque(maxlen=self.KEPT)
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        """Keep the event if it is grave, and hand it on."""
+        if event["level"] in ("warning", "error", "critical"):
+            line = {"at": datetime.now(UTC).isoformat(timespec="milliseconds")}
+            line |= {
+                key: redacted(_text(value)[: self.MOST])
+                for key, value in event.items()
+                if value is not None and not key.startswith("_") and key != "exc_info"
+            }
+            if error := _raised(event.get("exc_info")):
+                said = "".join(traceback.format_exception(error))
+                line["exception"] = redacted(said[-self.MOST :])
+            self._lines.append(line)
+        return event
+
+    def lines(self) -> list[dict[str, str]]:
+        """What was kept, oldest first."""
+        return list(self._lines)
+
+    def forget(self) -> None:
+        """Keep nothing of what was."""
+        self._lines.clear()
+
+
+recent: Final = Recent()
+"""Of this process, as the log is."""
+
+
+def _raised(exc_info: object) -> BaseException | None:
+    """The exception that a line is about, in any of the forms that loggers take."""
+    if isinstance(exc_info, tuple):
+        exc_info = exc_info[1]
+    if isinstance(exc_info, BaseException):
+        return exc_info
+    return sys.exc_info()[1] if exc_info else None
 
 
 def _name_of(name: str) -> str:

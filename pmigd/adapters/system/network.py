@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 
 
 def leads_here(host: str) -> bool:
@@ -34,3 +35,17 @@ def tcp_listener(host: str, port: int, *, backlog: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=backlog)
+
+
+def resolves(host: str, deadline_s: float) -> bool:
+    """Whether `host` is an address, or a name that leads to one within the deadline. Blocks."""
+    found: list[bool] = []
+
+    def look() -> None:
+        with contextlib.suppress(OSError, UnicodeError):
+            found.append(bool(socket.getaddrinfo(host, None)))
+
+    thread = threading.Thread(target=look, name="resolve", daemon=True)
+    thread.start()
+    thread.join(deadline_s)
+    return bool(found)

@@ -19,6 +19,7 @@ from msgspec import Meta
 
 from pmigd.adapters.pem import PkiUnusable, load_authorities, load_pair
 from pmigd.adapters.web.document import Lines, NotYaml, parse
+from pmigd.core.ownership import ownership_fault
 from pmigd.schema.validate import FieldError, show, validate
 from pmigd.schema.validate import Path as KeyPath
 
@@ -222,6 +223,9 @@ def _text(path: Path) -> str:
         # Not blocking: a FIFO in the file's place must not hang the daemon's start.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            if fault := ownership_fault(found.st_mode, found.st_uid, os.geteuid()):
+                raise NotYaml(fault)  # it says who may read here
             content = file.read(MAX_FILE_BYTES + 1) or b""
     except OSError as error:
         raise NotYaml(f"cannot be read: {error.strerror}") from error

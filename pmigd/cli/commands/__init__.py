@@ -8,6 +8,7 @@ from pmigd.cli.commands import (
     abort,
     check,
     completion,
+    diagnose,
     get,
     limits,
     migrate,
@@ -42,5 +43,6 @@ COMMANDS: tuple[Command, ...] = (
     limits.COMMAND,
     peers.COMMAND,
     status.COMMAND,
+    diagnose.COMMAND,
     completion.COMMAND,
 )

@@ -68,7 +68,12 @@ def _summary(status: JsonObject, first: Migration | None, now: datetime) -> list
             f"UNRESOLVED: {migrations['unresolved']}; look at both hosts:"
             " pmigctl list --state unresolved"
         )
-    return lines
+    return lines + [
+        f"CERTIFICATE: {one_line(fault.get('file'))} ({one_line(fault.get('key'))})"
+        f" {one_line(fault.get('detail'))}; wanted: {one_line(fault.get('accepted'))}"
+        for fault in status.get("certificates") or []
+        if isinstance(fault, dict)
+    ]
 
 
 def _readiness(status: JsonObject) -> str:

@@ -215,6 +215,7 @@ async def test_commands_of_one_key_are_made_in_their_order_one_at_a_time(release
     # They wait for the one before them, not for a thread.
     assert (made, pool.waiting) == ([], 0)
     after[1].cancel()
+    await asyncio.wait([after[1]])
     release.set()
     assert await hanging, "a late result is a result"
     await asyncio.gather(*after, return_exceptions=True)

@@ -197,9 +197,7 @@ class TestBeforeTheCall:
         # And it is taken anew when its turn comes.
         assert done(play(m, ev.Admitted(), FOLLOWS, start=8)) == [(OFF, None)]
 
-    def test_one_whose_flag_libvirt_does_not_give_back_is_not_started_again_without_it(
-        self,
-    ) -> None:
+    def test_one_whose_flag_is_not_given_back_does_not_go_without_it(self) -> None:
         m = crashed(play(migration(), ev.Admitted(), FOLLOWS).migration)
         m = play(m, ev.Restarted(), replied(BACK, NO_ACCESS), start=3).migration
         assert m.state is State.FAILED

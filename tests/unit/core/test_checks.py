@@ -13,6 +13,7 @@ from pmigd.core.checks import (
     ask,
     check_destination,
     check_guest,
+    check_pmigd,
     goes_by_hostname,
     predict,
 )
@@ -30,7 +31,7 @@ from pmigd.core.facts import (
     TlsFiles,
     Userfaultfd,
 )
-from pmigd.core.finding import Finding, Level, blocking
+from pmigd.core.finding import Finding, Level, anyway, blocking
 from pmigd.core.model import (
     Because,
     Compression,
@@ -45,6 +46,8 @@ from pmigd.core.model import (
     View,
 )
 from pmigd.core.problem import Code
+from pmigd.core.request_check import check_request
+from pmigd.core.versions import too_old
 
 BLOCK, WARN, INFO = Level.BLOCK, Level.WARN, Level.INFO
 GIB = 1 << 30
@@ -183,7 +186,7 @@ def test_newer_qemu_may_move_virtiofs() -> None:
 # The destination
 
 
-def at_destination(
+def found_at_destination(
     definition: Definition = PLAIN,
     facts: DestinationFacts | None = None,
     *,
@@ -194,12 +197,16 @@ def at_destination(
     allocated: tuple[tuple[str, int], ...] = (),
     target: Target = PEER,
     **fields: Any,
-) -> dict[str, Level]:
+) -> list[Finding]:
     wanted = request(**fields)
     found = guest(definition, allocated_bytes=allocated)
     there = Destination(facts or answer(), HOSTA, own, here, control, leads)
     question = ask(wanted, target, found)
-    return levels(check_destination(wanted, target, found, question, there))
+    return check_destination(wanted, target, found, question, there)
+
+
+def at_destination(*args: Any, **facts: Any) -> dict[str, Level]:
+    return levels(found_at_destination(*args, **facts))
 
 
 def answer(**facts: Any) -> DestinationFacts:
@@ -224,6 +231,7 @@ NO_KEY = TlsFiles("/pki", ("client-key.pem",))
 ALL_PORTS = tuple(range(49152, 49216))
 POSTCOPY = {"postcopy": Postcopy.ALLOWED}
 INC = {"copy_storage": CopyStorage.INC}
+UNSEEN = local(paths_unseen=(IMAGE,))
 THERE: list[tuple[str, Level | None, dict[str, Any]]] = [
     ("same_host", BLOCK, {"facts": answer(host=replace(HOSTB, host_uuid="uuid-a"))}),
     ("same_host", BLOCK, {"facts": answer(host=replace(HOSTB, hostname="hosta"))}),
@@ -292,6 +300,10 @@ THERE: list[tuple[str, Level | None, dict[str, Any]]] = [
         BLOCK,
         {"definition": ON_DISK, "facts": image(), "own": local(paths_missing=(IMAGE,))},
     ),
+    ("image_missing", None, {"definition": ON_DISK, "facts": image(), "own": UNSEEN}),
+    ("image_missing", WARN, {"definition": ON_DISK, "facts": image(pool="p"), "own": UNSEEN}),
+    ("image_missing", WARN, {"definition": ON_DISK, "facts": image(), "own": UNSEEN, **INC}),
+    ("no_pool_for_copy", WARN, {"definition": ON_DISK, "facts": image(), "own": UNSEEN, **COPY}),
     ("image_missing", None, {"definition": ON_DISK, "facts": image(pool="p"), "own": local()}),
     ("image_missing", None, {"definition": ON_DISK, "facts": image(pool="p"), **COPY}),
     ("image_missing", WARN, {"definition": ON_DISK, "facts": image(pool="p"), **INC}),
@@ -538,3 +550,50 @@ class TestTheProblem:
 
     def test_warnings_are_none(self) -> None:
         assert blocking(check_guest(request(), has(filesystems=("path",)), HOSTA, None)) is None
+
+
+# What a hook mends, and what an administrator starts in spite of
+
+HOOKED = {"hooks": ("/etc/libvirt/hooks/qemu",)}
+MENDED = ("machine_unknown", "network_", "bridge_", "pool_missing", "pool_inactive", "_missing")
+
+
+@pytest.mark.parametrize(("code", "level", "situation"), [row for row in THERE if row[1] is BLOCK])
+def test_what_a_hook_of_the_destination_may_mend_is_a_warning(code, level, situation) -> None:
+    own = replace(situation.get("own") or local(), **HOOKED)
+    if code == "bridge_missing":
+        own = replace(own, links_missing=("br0",))
+    found = {f.code: f for f in found_at_destination(**{**situation, "own": own})}[code]
+    mendable = code == "no_pool_for_copy" or any(part in code for part in MENDED)
+    assert found.level is (WARN if mendable else BLOCK)
+    assert ("/etc/libvirt/hooks/qemu" in found.detail) is mendable
+
+
+NOT_PMIGDS = {
+    *("domain_not_running", "domain_busy", "postcopy_paused_guest", "block_job", "snapshots"),
+    *("disk_not_copyable", "same_host", "destination_has_domain"),
+    *("machine_unknown", "cpu_incompatible"),
+}
+
+
+def test_start_anyway_is_for_what_pmigd_itself_looked_at() -> None:
+    blocks = [
+        *((row[0], check_guest(request(**row[4]), row[2], HOSTA, row[3])) for row in SOURCE),
+        *((row[0], found_at_destination(**row[2])) for row in THERE),
+    ]
+    for code, found in blocks:
+        before, after = levels(found), levels(anyway(found))
+        changed = {code for code in before if before[code] is not after[code]}
+        wanted = {code for code in before if before[code] is BLOCK} - NOT_PMIGDS
+        assert changed == wanted, code
+        assert all(after[code] is WARN for code in changed)
+
+
+def test_start_anyway_never_lets_a_conflict_or_the_wrong_host_through() -> None:
+    conflicts = check_request(request(transport=Transport.TUNNELLED, parallel_connections=2))
+    assert blocking(conflicts)
+    elsewhere = check_pmigd(PEER, HOSTB, "uuid-of-another")
+    too_new = too_old(request(zerocopy=True), replace(HOSTA, libvirt_version="6.0.0"), HOSTB)
+    for found in (conflicts, elsewhere, too_new):
+        assert found
+        assert anyway(found) == found

@@ -131,6 +131,17 @@ def test_a_call_that_ended_while_its_job_goes_on_is_watched_on() -> None:
     assert step.migration.state is State.SUCCEEDED
 
 
+def test_a_job_that_is_there_after_libvirt_has_ended_ours_is_somebody_elses() -> None:
+    aborted = Problem(Code.ABORTED_ELSEWHERE, "operation aborted")
+    m = play(transferring(), ABORT, replied(Kind.ABORT), returned(aborted)).migration
+    anothers = ev.Looked(MIGRATING, INCOMING)
+    step = play(m, anothers, ev.Sampled(Job.OUTGOING, sample()), anothers, start=60)
+    assert done(step) == []
+    assert looks(step)
+    assert step.migration.call is Call.FAILED
+    assert play(step.migration, ev.Looked(RUNS, ABSENT)).migration.state is State.CANCELLED
+
+
 def test_no_job_while_the_call_is_out_means_nothing() -> None:
     step = play(migration(), ev.Admitted(), PREPARED, ev.Sampled(Job.NONE, None))
     assert step.migration.state is State.PREPARING

@@ -41,7 +41,11 @@ PORTS = st.one_of(st.just(""), st.integers(1, 65535).map(lambda port: f":{port}"
 @st.composite
 def good_uris(draw: st.DrawFn) -> str:
     scheme = draw(st.sampled_from(["qemu+tls", "qemu+tcp", "qemu+ssh", "qemu"]))
-    user = draw(st.sampled_from(["", "root@", "migrate_1@"])) if scheme == "qemu+ssh" else ""
+    user = (
+        draw(st.sampled_from(["", "root@", "first.last@", "CORP%5Cops@"]))
+        if scheme == "qemu+ssh"
+        else ""
+    )
     return f"{scheme}://{user}{draw(HOSTS)}{draw(PORTS)}/system"
 
 
@@ -100,8 +104,11 @@ def test_nothing_accepted_can_carry_a_query_a_space_or_a_control_character(text:
         uri = parse_peer_uri(text)
     except UriRefused:
         return
+    assert re.fullmatch(r"[A-Za-z0-9_.+~@\\$-]*", uri.user or "")
     for spelling in (text, uri.text):
-        assert not re.search(r"[?#%\\\s\x00-\x1f\x7f]", spelling)
+        without_user = re.sub(r"//[^/@]*@", "//", spelling)
+        assert not re.search(r"[?#%\\\s\x00-\x1f\x7f]", without_user)
+        assert not re.search(r"[?#\s\x00-\x1f\x7f]", spelling)
         assert spelling.isascii()
     assert not uri.host.startswith("-")
     assert uri.path == "/system"
@@ -178,9 +185,23 @@ def test_each_part_is_taken_apart(text: str, expected: PeerUri) -> None:
         ("qemu+tls://[hostb]/system", "not an IPv6 address"),
         ("qemu+tls://[fe80::1%25eth0]/system", "percent"),
         ("qemu+tls://host%2eb/system", "percent"),
-        ("qemu+tls://hostb\\@evil/system", "backslash"),
+        ("qemu+tls://hostb\\@evil/system", "only with qemu+ssh"),
+        ("qemu+ssh://root@host\\b/system", "backslash"),
+        ("qemu+ssh://root@host%5cb/system", "percent"),
         ("qemu+tls://root@hostb/system", "only with qemu+ssh"),
-        ("qemu+ssh://Root@hostb/system", "not a valid user name"),
+        ("qemu+ssh://%2dlroot@hostb/system", "not a valid user name"),
+        ("qemu+ssh://a%20-oProxyCommand=x@hostb/system", "not a valid user name"),
+        ("qemu+ssh://a%0ab@hostb/system", "not a valid user name"),
+        ("qemu+ssh://a\nb@hostb/system", "not a valid user name"),
+        ("qemu+ssh://a%00@hostb/system", "not a valid user name"),
+        ("qemu+ssh://$(id)@hostb/system", "not a valid user name"),
+        ("qemu+ssh://a`id`@hostb/system", "not a valid user name"),
+        ("qemu+ssh://a;id@hostb/system", "not a valid user name"),
+        ("qemu+ssh://a'b@hostb/system", "not a valid user name"),
+        ("qemu+ssh://CORP%5c@hostb/system", "not a valid user name"),
+        ("qemu+ssh://a%zz@hostb/system", "not a valid user name"),
+        ("qemu+ssh://%c3%bcser@hostb/system", "not a valid user name"),
+        ("qemu+ssh://r%6f%6ft%3Ahunter2@hostb/system", "password"),
         ("qemu+ssh://-lroot@hostb/system", "not a valid user name"),
         ("qemu+ssh://@hostb/system", "not a valid user name"),
         ("qemu+ssh://a@b@hostb/system", "more than one '@'"),
@@ -202,6 +223,41 @@ def test_what_is_not_understood_is_refused_with_the_reason(text: str, why: str) 
     with pytest.raises(UriRefused) as refused:
         parse_peer_uri(text)
     assert why in refused.value.reason
+
+
+@pytest.mark.parametrize(
+    ("written", "user", "for_libvirt"),
+    [
+        ("first.last", "first.last", "first.last"),
+        ("user_x", "user_x", "user_x"),
+        ("Jane.Doe-2", "Jane.Doe-2", "Jane.Doe-2"),
+        ("CORP%5Cjane.doe", "CORP\\jane.doe", "CORP%5Cjane.doe"),
+        ("CORP%5cjane", "CORP\\jane", "CORP%5Cjane"),
+        ("CORP\\jane", "CORP\\jane", "CORP%5Cjane"),
+        ("jane%40corp.example", "jane@corp.example", "jane%40corp.example"),
+        ("hosta$", "hosta$", "hosta$"),
+        ("r%6f%6ft", "root", "root"),
+        ("2day", "2day", "2day"),
+    ],
+)
+def test_users_are_those_that_the_peer_may_have(written, user, for_libvirt) -> None:
+    uri = parse_peer_uri(f"qemu+ssh://{written}@hostb/system")
+    assert (uri.user, uri.text) == (user, f"qemu+ssh://{for_libvirt}@hostb/system")
+    assert parse_peer_uri(uri.text) == uri
+    assert matches(f"qemu+ssh://{written}@*/system", uri)
+    assert not matches("qemu+ssh://*/system", uri)
+
+
+def test_a_name_of_sshs_configuration_is_kept_as_it_is_written() -> None:
+    uri = parse_peer_uri("qemu+ssh://My_Host-b:2222/system")
+    assert (uri.host, uri.text) == ("my_host-b", "qemu+ssh://My_Host-b:2222/system")
+    assert parse_peer_uri(uri.text) == uri
+    assert matches("qemu+ssh://my_host-b:2222/system", uri)
+    assert matches("qemu+ssh://MY_HOST-B:2222/system", uri)
+    assert parse_peer_uri("qemu+tls://HostB/system").text == "qemu+tls://hostb/system"
+    for other in ("qemu+tls://my_host/system", "qemu+ssh://-my_host/system"):
+        with pytest.raises(UriRefused):
+            parse_peer_uri(other)
 
 
 @pytest.mark.parametrize(

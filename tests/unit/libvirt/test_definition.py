@@ -7,6 +7,7 @@ from lxml import etree
 
 from pmigd.adapters.libvirt.definition import definition_of
 from pmigd.core.facts import Definition, DiskFacts, HostDevice
+from pmigd.core.named import Named
 
 GIB = 1 << 30
 FULL = """\
@@ -87,6 +88,7 @@ def test_all_that_is_looked_for_is_found() -> None:
         ),
         filesystems=("virtiofs", "path"),
         shared_memory=(("s", "master"), ("t", "peer")),
+        named=(Named("volume", "p/d", "disk vdd"),),
     )
 
 

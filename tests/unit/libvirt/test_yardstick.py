@@ -7,7 +7,7 @@ from dataclasses import replace
 import libvirt
 import pytest
 
-from pmigd.adapters.libvirt.translate import FLAGS, PARAMS, flags_of, params_of
+from pmigd.adapters.libvirt.translate import FLAGS, PARAMS, UNLIMITED_MIB_S, flags_of, params_of
 from pmigd.core.model import AutoConverge, Compression, CopyStorage, Flow, Postcopy, Transport
 from pmigd.core.problem import Refused
 from tests.support.build import PLAN
@@ -68,7 +68,6 @@ def test_each_field_sets_its_flag(fields: dict[str, object], flag: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "name", "value"),
     [
-        ({"bandwidth_mib_s": 7}, "bandwidth", 7),
         ({"postcopy_bandwidth_mib_s": 7}, "bandwidth.postcopy", 7),
         ({"available_switchover_bandwidth_mib_s": 7}, "bandwidth.avail.switchover", 7),
         ({"migrate_uri": "tcp://x"}, "migrate_uri", "tcp://x"),
@@ -109,9 +108,22 @@ def test_a_level_is_given_only_by_a_binding_that_knows_its_type(method: str) -> 
 
 
 def test_the_plain_plan_asks_for_nothing_special() -> None:
-    assert params_of(PLAN) == {}
+    assert params_of(PLAN) == {"bandwidth": UNLIMITED_MIB_S}
     wanted = ("LIVE", "PEER2PEER", "PERSIST_DEST", "UNDEFINE_SOURCE")
     assert flags_of(PLAN) == sum(getattr(libvirt, f"VIR_MIGRATE_{name}") for name in wanted)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({}, UNLIMITED_MIB_S),
+        ({"bandwidth_mib_s": 0}, UNLIMITED_MIB_S),
+        ({"bandwidth_mib_s": 7}, 7),
+        ({"offline": True}, None),
+    ],
+)
+def test_no_limit_is_told_too_for_libvirt_remembers_others(fields, told) -> None:
+    assert params_of(plan(**fields)).get("bandwidth") == told
 
 
 def test_the_peers_own_migration_network_is_used_unless_the_request_says_otherwise() -> None:

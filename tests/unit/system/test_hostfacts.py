@@ -199,3 +199,18 @@ def test_what_is_no_certificate_is_refused(tmp_path: Path, text: str) -> None:
 )
 def test_where_a_name_leads(host: str, leads: Leads) -> None:
     assert where_leads(host) is leads
+
+
+def test_hooks_are_those_that_libvirt_runs(conf: Path, tmp_path: Path) -> None:
+    hook = tmp_path / "hooks" / "qemu"
+    found = look(asking(), NOW, arriving=True, qemu_conf=conf, hook=hook)
+    assert found.hooks == ()
+    (tmp_path / "hooks" / "qemu.d" / "a-folder").mkdir(parents=True)
+    files = (hook, tmp_path / "hooks" / "qemu.d" / "b", tmp_path / "hooks" / "qemu.d" / "README")
+    for file in files:
+        file.touch()
+        file.chmod(0o700)
+    files[2].chmod(0o644)
+    found = look(asking(), NOW, arriving=True, qemu_conf=conf, hook=hook)
+    assert found.hooks == tuple(map(str, files[:2]))
+    assert found.unknown == ()

@@ -31,6 +31,25 @@ def test_a_request_that_says_nothing_gets_what_is_configured() -> None:
     assert (wanted.timeout_s, wanted.on_timeout) == (0, OnTimeout.ABORT)
 
 
+@pytest.mark.parametrize(
+    ("configured", "fields", "taken"),
+    [
+        ("postcopy", {"postcopy": "allowed"}, OnTimeout.POSTCOPY),
+        ("postcopy", {"postcopy": "allowed", "on_timeout": "abort"}, OnTimeout.ABORT),
+        ("postcopy", {}, OnTimeout.ABORT),
+        ("postcopy", {"offline": True}, OnTimeout.ABORT),
+        ("suspend", {}, OnTimeout.SUSPEND),
+        ("suspend", {"offline": True}, OnTimeout.ABORT),
+    ],
+)
+def test_what_to_do_in_the_end_is_configured_for_those_it_can_help(
+    configured: str, fields: dict[str, Any], taken: OnTimeout
+) -> None:
+    wanted = request(Defaults(on_timeout=configured, timeout_s=60), **fields)
+    assert wanted.on_timeout is taken
+    assert not {"timeout_postcopy_not_allowed", "offline_timeout"} & set(conflicts(wanted))
+
+
 class TestTls:
     def test_is_used_where_the_request_leaves_it_open(self) -> None:
         assert request(ENCRYPTED).tls
