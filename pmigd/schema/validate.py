@@ -30,7 +30,7 @@ Path = tuple[str | int, ...]
 Kind = Literal["unknown", "missing", "type", "invalid"]
 T = TypeVar("T")
 
-MAX_ITEMS: Final = 2000
+MAX_ITEMS: Final = 10_000
 """Items of a list that are looked at for faults: no schema takes more, and each has its price."""
 
 _SHOWN_MAX: Final = 80
