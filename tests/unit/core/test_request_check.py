@@ -50,8 +50,8 @@ def test_whose_certificate_is_believed_is_an_administrators_business() -> None:
     check_role(replace(PLAIN, tls=True), Role.OPERATOR)
 
 
-def test_what_ends_with_pmigd_is_said_and_not_refused() -> None:
+def test_what_direct_needs_pmigd_is_said_and_not_refused() -> None:
     request = replace(PLAIN, flow=Flow.DIRECT)
-    assert codes(request)["ends_with_pmigd"] is Level.WARN
+    assert codes(request)["direct_needs_pmigd"] is Level.WARN
     assert blocking(check_request(request)) is None
-    assert "ends_with_pmigd" not in codes(PLAIN)
+    assert "direct_needs_pmigd" not in codes(PLAIN)
