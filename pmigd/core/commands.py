@@ -28,7 +28,6 @@ class Kind(StrEnum):
     SUSPEND = "suspend"
     RESUME = "resume"
     POSTCOPY = "postcopy"
-    PAUSE_POSTCOPY = "pause_postcopy"
     # Settings of a running migration; the value has the unit of the request's field.
     MAX_DOWNTIME = "max_downtime_ms"
     BANDWIDTH = "bandwidth_mib_s"

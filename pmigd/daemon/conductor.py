@@ -233,8 +233,6 @@ class Conductor:
                 return await self._resume(migration, permit)
             case Kind.POSTCOPY:
                 return await hypervisor.start_postcopy(domain, permit)
-            case Kind.PAUSE_POSTCOPY:
-                return await hypervisor.pause_postcopy(domain, permit)
             case (
                 Kind.MAX_DOWNTIME
                 | Kind.BANDWIDTH
