@@ -29,7 +29,7 @@ from pmigd.core.facts import (
 )
 from pmigd.core.finding import Finding, Level, Origin, from_problem
 from pmigd.core.model import CopyStorage, Job, Postcopy, Power, Request, Target, Transport
-from pmigd.core.named import Asked, asked, lacking
+from pmigd.core.named import KINDS, Asked, asked, lacking
 from pmigd.core.problem import Code, Problem
 from pmigd.core.versions import parse
 
@@ -50,6 +50,7 @@ MIGRATES_ASLEEP: Final = (9, 0, 0)
 """The first QEMU that migrates a guest which is suspended to memory."""
 HOOK_MENDS: Final = frozenset(
     {
+        *(kind.code for kind in KINDS.values() if kind.mended),
         "bridge_missing",
         "image_missing",
         "machine_unknown",

@@ -217,6 +217,14 @@ class StreamEvent(msgspec.Struct, frozen=True):
     migration: Migration
 
 
+class StreamEnd(msgspec.Struct, frozen=True):
+    """The last line of an event stream whose reader did not keep up: nothing before it is missing,
+    and what comes after it is not told."""
+
+    event: Literal["lagged"]
+    detail: str
+
+
 def check_view(checked: Checked) -> CheckResult:
     """What a check found, as clients see it."""
     found = tuple(

@@ -215,6 +215,7 @@ async def test_commands_of_one_key_are_made_in_their_order_one_at_a_time(release
     # They wait for the one before them, not for a thread.
     assert (made, pool.waiting) == ([], 0)
     after[1].cancel()
+    await asyncio.wait([after[1]])
     release.set()
     assert await hanging, "a late result is a result"
     await asyncio.gather(*after, return_exceptions=True)
@@ -272,6 +273,32 @@ def test_a_turn_is_decided_once() -> None:
     assert prevented.withdraw(), "the proof does not wear out"
     assert not prevented.begin()
     assert (prevented.begun, prevented.withdrawn) == (False, True)
+
+
+async def test_an_error_does_not_bring_what_its_thread_had_in_hand_to_the_loop() -> None:
+    """A libvirt domain freed on the loop may have to close its connection there, and wait."""
+    freed_by = []
+
+    class Held:
+        def __del__(self) -> None:
+            freed_by.append(threading.current_thread().name)
+
+    def inner(held: Held) -> None:
+        raise ValueError(str(id(held)))
+
+    def fail() -> None:
+        held = Held()
+        try:
+            inner(held)
+        except ValueError as error:
+            raise KeyError("outer") from error
+
+    pool = CallPool("test", 1)
+    with pytest.raises(KeyError) as caught:
+        await pool.call("bad", 5, fail)
+    assert [name.startswith("pmigd-test-") for name in freed_by] == [True]
+    assert caught.traceback, "where it was raised is still told"
+    pool.stop()
 
 
 async def test_a_long_thing_has_a_named_thread_of_its_own() -> None:

@@ -45,6 +45,7 @@ from pmigd.core.model import (
     Transport,
     View,
 )
+from pmigd.core.named import KINDS, Named
 from pmigd.core.problem import Code
 from pmigd.core.request_check import check_request
 from pmigd.core.versions import too_old
@@ -606,3 +607,15 @@ def test_start_anyway_never_lets_a_conflict_or_the_wrong_host_through() -> None:
     for found in (conflicts, elsewhere, too_new):
         assert found
         assert anyway(found) == found
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_what_the_xml_names_is_pmigds_own_look_and_most_of_it_a_hook_may_mend(kind: str) -> None:
+    thing = Named(kind, "/x", "console")
+    wants = replace(PLAIN, named=(thing,))
+    code = KINDS[kind].code
+    for hooks, level in (((), BLOCK), (("/hook",), WARN if KINDS[kind].mended else BLOCK)):
+        own = local(lacks=(thing,), paths_missing=("/x",), hooks=hooks)
+        found = found_at_destination(wants, answer(), own=own)
+        assert levels(found)[code] is level
+        assert levels(anyway(found))[code] is WARN
