@@ -135,6 +135,35 @@ async def start_postcopy(daemon: Libvirtd, uuid: str, *, by: str) -> None:
             daemon.pause(copy, reason, detail)
 
 
+async def pause_postcopy(daemon: Libvirtd, uuid: str, *, by: str) -> None:
+    """Stop the stream of pages; both copies keep what they have."""
+    copy = daemon.active(uuid)
+    async with daemon.monitor(copy):
+        job = copy.job
+        if copy.incoming or job is None or job.stage is not Stage.POSTCOPY:
+            raise refused("the domain has no post-copy that could be paused")
+        meant(daemon, job, by, "pauses the post-copy of")
+        job.fail("post-copy was paused")
+
+
+def autostart_of(daemon: Libvirtd, uuid: str) -> bool | None:
+    """Whether the guest starts with this host; None: nothing is defined that could."""
+    copy = daemon.machine.copies.get(uuid)
+    return copy.autostart if copy is not None and copy.defined else None
+
+
+async def set_autostart(daemon: Libvirtd, uuid: str, *, on: bool) -> bool:
+    """Set the flag if it differs; refused while there is a job. False: no definition."""
+    copy = daemon.machine.copies.get(uuid)
+    if copy is None or not copy.defined:
+        return False
+    if copy.autostart is not on:
+        if copy.job is not None:
+            await _locked()
+        copy.autostart = on
+    return True
+
+
 async def suspend(daemon: Libvirtd, uuid: str, *, pmigd: bool) -> None:
     """Pause a guest, whatever goes on about it: libvirt asks nothing."""
     copy = daemon.active(uuid)
