@@ -37,6 +37,7 @@ PACKAGES = (
     "netcat-openbsd",
 )
 HYPERVISOR = (
+    "apt",
     "systemd-sysv",
     "dbus",
     "libvirt-daemon-system",

@@ -16,7 +16,7 @@ from pmigd.core.autostart import Flags
 from pmigd.core.checks import Checked, Destination
 from pmigd.core.facts import DestinationFacts, GuestFacts, HostFacts, Question
 from pmigd.core.finding import Finding, anyway, from_problem
-from pmigd.core.model import Domain, Request, Target
+from pmigd.core.model import Domain, Power, Request, Target
 from pmigd.core.plan import make_plan
 from pmigd.core.ports import Hypervisor
 from pmigd.core.problem import Problem, Refused
@@ -32,6 +32,7 @@ stands for a destination without one."""
 class Examined:
     """What was found, and whose libvirt answered at the destination, if one did.
 
+    `unknown_there`: libvirt there has no such domain, not even a definition.
     `silent` is why the destination's pmigd did not answer. That keeps a migration waiting for its
     lease, and so is a finding of a check; one that has its lease is not ended by it. `autostart`:
     whether the guest starts with the destination; None: that has no definition of it.
@@ -40,6 +41,7 @@ class Examined:
     findings: list[Finding]
     destination: HostFacts | None = None
     silent: Problem | None = None
+    unknown_there: bool = False
     autostart: bool | None = None
 
     @property
@@ -99,7 +101,8 @@ async def examine(
     found += checks.check_destination(request, target, guest, question, destination)
     found += _autostart(request, target, guest, there)
     found += too_old(request, source, there.host)
-    return Examined(_judged(request, found), there.host, silent, there.autostart)
+    unknown = there.view.power is Power.ABSENT and not there.known_as
+    return Examined(_judged(request, found), there.host, silent, unknown, autostart=there.autostart)
 
 
 def _judged(request: Request, found: list[Finding]) -> list[Finding]:

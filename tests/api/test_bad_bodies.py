@@ -204,6 +204,11 @@ def test_damaged_chunks_are_refused(api: Api, chunk: bytes) -> None:
     api.serves()
 
 
+def test_a_body_that_is_empty_is_that_every_time(api: Api) -> None:
+    for _ in range(3):
+        api.refused(Code.BAD_JSON, "POST", "/v1/check", b"")
+
+
 def test_actions_take_no_body_or_an_empty_object_and_nothing_else(
     api: Api, slow: dict[str, Any]
 ) -> None:

@@ -22,7 +22,7 @@ from pmigd.adapters.libvirt.failures import (
     words_of,
 )
 from pmigd.adapters.libvirt.ssh import own_uri
-from pmigd.adapters.pool import Turn, start_thread
+from pmigd.adapters.pool import Turn, outcome_of, start_thread
 from pmigd.core.model import Domain, Flow, Plan
 from pmigd.core.ports import NotMade
 from pmigd.core.problem import Code, Problem, Refused
@@ -65,7 +65,7 @@ class Perform:
         if self._turn.withdraw():
             self._settle(None, NotMade(self._silent))
 
-    def _settle(self, problem: Problem | None, error: Exception | None) -> None:
+    def _settle(self, problem: Problem | None, error: BaseException | None) -> None:
         self._patience.cancel()
         if self._answer.done():
             return
@@ -77,14 +77,9 @@ class Perform:
     # In the thread
 
     def _work(self) -> None:
-        problem: Problem | None = None
-        unmade: Exception | None = None
-        try:
-            problem = self._call()
-        except Exception as error:  # noqa: BLE001 - whatever it is belongs to the one who waits
-            unmade = error
+        problem, error = outcome_of(self._call)
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._settle, problem, unmade)
+            self._loop.call_soon_threadsafe(self._settle, problem, error)
 
     def _call(self) -> Problem | None:
         """Open what is needed, then make the call if it is still wanted."""
