@@ -4,7 +4,7 @@ PYTHON = $(VENV)/bin/python
 PYTEST = $(PYTHON) -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help deps testdeps test unit lint format docs demo lab dashboards bench matrix lock clean
+.PHONY: help deps testdeps test unit simulate lint format docs demo lab dashboards bench matrix lock clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -21,6 +21,10 @@ test: testdeps lint  ## everything, real hypervisors included (root)
 
 unit: deps  ## the tests that need no hypervisor and no root
 	$(PYTEST) -m "not hypervisor and not systemd"
+
+simulate: deps  ## many seeds in the simulated world: SEED=1 COUNT=1000 MINUTES=0 JOBS=2
+	@$(PYTHON) -m contrib.simulator --seed $(or $(SEED),1) --count $(or $(COUNT),1000) \
+		--minutes $(or $(MINUTES),0) --jobs $(or $(JOBS),2)
 
 lint: deps  ## style, types and the arrows between the packages
 	$(VENV)/bin/ruff check --quiet

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import traceback
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from time import monotonic
@@ -173,18 +174,15 @@ class CallPool:
             raise StillOut(name, for_s)
         call = self._enter(name, function, key, turn, monotonic() + deadline_s)
         failed, overdue = True, False
-        patience = asyncio.timeout(deadline_s)
         try:
-            async with patience:
+            async with asyncio.timeout(deadline_s):
                 value: T = await asyncio.shield(call.future)
             failed = False
         except TimeoutError:
-            if not patience.expired():
-                raise
             if not call.ended:
                 overdue = True
                 raise self._overdue(call, deadline_s) from None
-            # The answer is here; it was the loop that came late.
+            # The answer is here: it was the loop that came late, or the error is the call's own.
             value = await call.future
             failed = False
         finally:
@@ -294,12 +292,7 @@ class CallPool:
 
     def _work(self) -> None:
         while (call := self._next()) is not None:
-            value: object = None
-            error: BaseException | None = None
-            try:
-                value = call.function()
-            except BaseException as caught:  # noqa: BLE001 - it belongs to the one who waits
-                error = caught
+            value, error = outcome_of(call.function)
             with self._changed:
                 call.ended = True
                 self._running.remove(call)
@@ -339,6 +332,26 @@ def _heard(future: asyncio.Future[Any]) -> None:
     """An error of a call that nobody waits for any more is not worth a word."""
     if not future.cancelled():
         future.exception()
+
+
+def outcome_of(function: Callable[[], T]) -> tuple[T | None, BaseException | None]:
+    """What `function` gives, or raises, to be handed to another thread.
+
+    An error takes its frames along, and they what they had in hand: freed by the loop, a libvirt
+    domain that outlived its connection makes the loop wait for libvirt. So that is let go here.
+    """
+    try:
+        return function(), None
+    except BaseException as caught:  # noqa: BLE001 - whatever it is belongs to the one who waits
+        chain: list[BaseException | None] = [caught]
+        seen: set[int] = set()
+        while chain:
+            error = chain.pop()
+            if error is not None and id(error) not in seen:
+                seen.add(id(error))
+                traceback.clear_frames(error.__traceback__)
+                chain += [error.__cause__, error.__context__]
+        return None, caught
 
 
 def start_thread(name: str, function: Callable[[], object]) -> None:

@@ -21,6 +21,7 @@ from pmigd.wire.host import Peers
 from pmigd.wire.migration import (
     Page,
     Settings,
+    StreamEnd,
     StreamEvent,
     check_view,
     migration_view,
@@ -33,6 +34,11 @@ from pmigd.wire.request import (
     parse,
 )
 
+LAGGED: Final = StreamEnd(
+    "lagged",
+    "The reader was too slow: what happened since is not kept for it. Connect again to go on from"
+    " the present.",
+)
 DESCRIPTION: Final = web.AppKey("description", dict[str, Any])
 
 
@@ -48,7 +54,7 @@ async def submit(request: web.Request) -> web.Response:
         role=request[ROLE],
         by=request[USER],
         key=key,
-        asked=asked(body),
+        asked=asked(body) if key is not None else "",
         caller=traces[0] if len(traces) == 1 else None,
     )
     return answer(_view(request, migration), 202, Location=f"/v1/migrations/{migration.id}")
@@ -278,8 +284,13 @@ def _view(request: web.Request, migration: Migration) -> Any:
     return migration_view(migration, waiting)
 
 
-async def _changes(request: web.Request, one: Migration | None) -> AsyncIterator[StreamEvent]:
-    """One migration from its present state to its end, or all until the daemon's."""
+async def _changes(
+    request: web.Request, one: Migration | None
+) -> AsyncIterator[StreamEvent | StreamEnd]:
+    """One migration from its present state to its end, or all until the daemon's.
+
+    Who reads too slowly is told so by the last line, before anything is missing.
+    """
     migrations = request.app[BACKEND].migrations
     with migrations.hub.subscribe(one.id if one is not None else None) as changes:
         if one is not None:
@@ -288,6 +299,8 @@ async def _changes(request: web.Request, one: Migration | None) -> AsyncIterator
         while one is None or one.open:
             change = await changes.get()
             if change is None:
+                if changes.lagged:
+                    yield LAGGED
                 return
             one = change.migration if one is not None else None
             yield _event(request, change)

@@ -27,25 +27,30 @@ class Change:
 
 
 class Subscription:
-    """One reader's changes, in order. Iteration ends when the reader lagged or the hub closed."""
+    """One reader's changes, in order and without a hole: who lagged too far behind gets what was
+    kept until then, and then the end, as everybody does when the hub is closed."""
 
     def __init__(self, only: MigrationId | None) -> None:
         self.only = only
         self.lagged = False
-        self._queue: asyncio.Queue[Change | None] = asyncio.Queue(BACKLOG)
+        self._queue: asyncio.Queue[Change | None] = asyncio.Queue()
+        self._ended = False
 
     def put(self, change: Change | None) -> None:
-        """Add a change; None ends the subscription."""
-        try:
-            self._queue.put_nowait(change)
-        except asyncio.QueueFull:
-            self.lagged = True
+        """Add a change; None ends the subscription, and so does one that does not fit."""
+        if self._ended:
+            return
+        if change is not None and self._queue.qsize() >= BACKLOG:
+            self.lagged, change = True, None
+        self._ended = change is None
+        self._queue.put_nowait(change)
 
     async def get(self) -> Change | None:
-        """The next change; None at the end."""
-        if self.lagged and self._queue.empty():
-            return None
-        return await self._queue.get()
+        """The next change; None at the end, which is the end for good."""
+        change = await self._queue.get()
+        if change is None:
+            self._queue.put_nowait(None)
+        return change
 
     async def __aiter__(self) -> AsyncIterator[Change]:
         while (change := await self.get()) is not None:

@@ -319,6 +319,14 @@ def _named(entry: JsonObject) -> str:
     return figures.plain(str(name or "action"))
 
 
+def left_undone(migration: Migration) -> list[str]:
+    """What is left for a person to do after its end, each with the command that does it."""
+    told = (migration.problem or {}).get("detail")
+    refused = [a.get("problem") for a in migration.actions if a.get("action") == "autostart"]
+    details = [problem.get("detail") for problem in refused if isinstance(problem, dict)]
+    return [figures.plain(str(detail)) for detail in details if detail != told]
+
+
 def short_ids(ids: list[str], *, least: int = 8) -> dict[str, str]:
     """The shortest prefixes, one length for all, that still tell these IDs apart.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -132,7 +133,7 @@ class Doors:
                 lambda: tcp_listener(address.host, address.port, backlog=BACKLOG),
             )
         except (OSError, Overdue) as error:
-            fault = str(getattr(error, "strerror", None) or error)
+            fault = _said(error)
             if fault != door.fault:
                 remedy = _REMEDIES.get(getattr(error, "errno", None), _NOT_FOUND)
                 log.error(
@@ -161,3 +162,12 @@ class Doors:
         await runner.setup()
         self._runners.append(runner)
         return runner
+
+
+def _said(error: OSError | Overdue) -> str:
+    """What is wrong, in the system's words: Python's repeat the address."""
+    if not isinstance(error, OSError):
+        return str(error)
+    if error.errno is not None and error.errno > 0:  # the resolver's are below
+        return os.strerror(error.errno)
+    return str(error.strerror or error)

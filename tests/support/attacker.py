@@ -23,6 +23,10 @@ CHUNKS: Final = 300_000
 """Of one byte each: 1.8 MB as they are sent."""
 
 
+ANSWER_S: Final = 2.0
+"""How long an answer is waited for."""
+
+
 @dataclass(frozen=True)
 class Attack:
     """`where` is a path or a port, `what` the name of a function below, `seconds` how long."""
@@ -38,12 +42,14 @@ class Attack:
 
 
 def compressed(bytes_: int) -> bytes:
-    """Zeroes, deflated to about that many bytes: a thousand times as much when inflated."""
+    """Zeroes, deflated to about that many bytes: a thousand times as much when inflated.
+
+    The same block again and again, so that it costs whoever attacks nothing; it lacks its end.
+    """
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    packed = b""
-    while len(packed) < bytes_:
-        packed += packer.compress(bytes(1 << 20))
-    return packed + packer.flush()
+    first = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    block = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return first + block * (bytes_ // len(block))
 
 
 def head(attack: Attack, *more: str) -> bytes:
@@ -96,12 +102,12 @@ never_read = pipelined
 def _connect(attack: Attack, number: int) -> socket.socket:
     if isinstance(attack.where, str):
         sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(10)
+        sock.settimeout(ANSWER_S)
         sock.connect(attack.where)
         return sock
     source = f"127.0.0.{2 + number // 60}"
     address = ("127.0.0.1", attack.where)
-    sock = socket.create_connection(address, timeout=10, source_address=(source, 0))
+    sock = socket.create_connection(address, timeout=ANSWER_S, source_address=(source, 0))
     if not attack.tls:
         return sock
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -125,11 +131,11 @@ def _one(attack: Attack, sock: socket.socket, until: float, seen: Counter[str]) 
                         pass
                 except (BlockingIOError, ssl.SSLWantReadError):
                     pass
-                sock.settimeout(10)
+                sock.settimeout(ANSWER_S)
             if time.monotonic() > until:
                 break
         if attack.what != "never_read":
-            sock.settimeout(10)
+            sock.settimeout(ANSWER_S)
             seen[sock.recv(12).decode(errors="replace")] += 1
     except OSError as error:
         seen[type(error).__name__] += 1

@@ -66,6 +66,7 @@ class Daemon:
     def __init__(self, directory: Path) -> None:
         self.web = directory / "web.yml"
         self.config = directory / "pmigd.toml"
+        self.program = [sys.executable, "-m", "pmigd.daemon.main"]
         self._log = directory / "log"
         self.ports = (free_port("127.0.0.1"), free_port("::1"))
         (directory / "state").mkdir()
@@ -79,7 +80,7 @@ class Daemon:
 
     def start(self, passed: Sequence[socket.socket] = ()) -> None:
         """Start it as systemd does, with these sockets for the metrics."""
-        command = [sys.executable, "-m", "pmigd.daemon.main", "--config", str(self.config)]
+        command = [*self.program, "--config", str(self.config)]
         if passed:
             given = [str(sock.fileno()) for sock in passed]
             command = [sys.executable, "-c", _AS_SYSTEMD, ",".join(given), *command]

@@ -22,7 +22,7 @@ from pmigd.adapters.libvirt.failures import (
     words_of,
 )
 from pmigd.adapters.libvirt.ssh import own_uri
-from pmigd.adapters.pool import Turn, start_thread
+from pmigd.adapters.pool import Turn, outcome_of, start_thread
 from pmigd.core.model import Domain, Flow, Plan
 from pmigd.core.ports import NotMade
 from pmigd.core.problem import Code, Problem, Refused
@@ -30,6 +30,16 @@ from pmigd.core.problem import Code, Problem, Refused
 OPEN_DEADLINE_S: Final = 15.0
 """How long opening the connections may take in all. Past it the call is not made any more, even if
 libvirt should answer after all."""
+
+
+def _stop_the_stream(domain: libvirt.virDomain) -> None:
+    """Make QEMU here notice that a post-copy broke, which libvirt knows from the destination.
+
+    Until it has, libvirt refuses to go on, and its QEMU may wait for TCP's long time-outs. One that
+    has noticed refuses. Nothing is ended by it: both QEMUs keep what they have.
+    """
+    with contextlib.suppress(libvirt.libvirtError):
+        domain.abortJobFlags(libvirt.VIR_DOMAIN_ABORT_JOB_POSTCOPY)
 
 
 class Perform:
@@ -65,7 +75,7 @@ class Perform:
         if self._turn.withdraw():
             self._settle(None, NotMade(self._silent))
 
-    def _settle(self, problem: Problem | None, error: Exception | None) -> None:
+    def _settle(self, problem: Problem | None, error: BaseException | None) -> None:
         self._patience.cancel()
         if self._answer.done():
             return
@@ -77,14 +87,9 @@ class Perform:
     # In the thread
 
     def _work(self) -> None:
-        problem: Problem | None = None
-        unmade: Exception | None = None
-        try:
-            problem = self._call()
-        except Exception as error:  # noqa: BLE001 - whatever it is belongs to the one who waits
-            unmade = error
+        problem, error = outcome_of(self._call)
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._settle, problem, unmade)
+            self._loop.call_soon_threadsafe(self._settle, problem, error)
 
     def _call(self) -> Problem | None:
         """Open what is needed, then make the call if it is still wanted."""
@@ -100,6 +105,8 @@ class Perform:
                 domain = connection.lookupByUUIDString(self._domain.uuid)
             except libvirt.libvirtError as error:
                 raise NotMade(problem_of(error)) from error
+            if self._resume:
+                _stop_the_stream(domain)
             if self._plan.request.flow is Flow.P2P:
                 return self._make(lambda: domain.migrateToURI3(self._target, params, flags))
             return self._direct(domain, params, flags)

@@ -275,6 +275,32 @@ def test_a_turn_is_decided_once() -> None:
     assert (prevented.begun, prevented.withdrawn) == (False, True)
 
 
+async def test_an_error_does_not_bring_what_its_thread_had_in_hand_to_the_loop() -> None:
+    """A libvirt domain freed on the loop may have to close its connection there, and wait."""
+    freed_by = []
+
+    class Held:
+        def __del__(self) -> None:
+            freed_by.append(threading.current_thread().name)
+
+    def inner(held: Held) -> None:
+        raise ValueError(str(id(held)))
+
+    def fail() -> None:
+        held = Held()
+        try:
+            inner(held)
+        except ValueError as error:
+            raise KeyError("outer") from error
+
+    pool = CallPool("test", 1)
+    with pytest.raises(KeyError) as caught:
+        await pool.call("bad", 5, fail)
+    assert [name.startswith("pmigd-test-") for name in freed_by] == [True]
+    assert caught.traceback, "where it was raised is still told"
+    pool.stop()
+
+
 async def test_a_long_thing_has_a_named_thread_of_its_own() -> None:
     seen = []
     start_thread("pmigd-perform-web1", lambda: seen.append(threading.current_thread()))
