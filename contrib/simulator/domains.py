@@ -135,17 +135,6 @@ async def start_postcopy(daemon: Libvirtd, uuid: str, *, by: str) -> None:
             daemon.pause(copy, reason, detail)
 
 
-async def pause_postcopy(daemon: Libvirtd, uuid: str, *, by: str) -> None:
-    """Stop the stream of pages; both copies keep what they have."""
-    copy = daemon.active(uuid)
-    async with daemon.monitor(copy):
-        job = copy.job
-        if copy.incoming or job is None or job.stage is not Stage.POSTCOPY:
-            raise refused("the domain has no post-copy that could be paused")
-        meant(daemon, job, by, "pauses the post-copy of")
-        job.fail("post-copy was paused")
-
-
 def autostart_of(daemon: Libvirtd, uuid: str) -> bool | None:
     """Whether the guest starts with this host; None: nothing is defined that could."""
     copy = daemon.machine.copies.get(uuid)

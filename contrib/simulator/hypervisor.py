@@ -32,7 +32,7 @@ from pmigd.core.facts import (
     LocalFacts,
     Question,
 )
-from pmigd.core.model import Because, Direction, Domain, Job, Plan, Power, Sample, Target, View
+from pmigd.core.model import Direction, Domain, Job, Plan, Power, Sample, Target, View
 from pmigd.core.ports import NotMade, Permit, Settings
 from pmigd.core.problem import Code, Problem, Refused, refuse
 
@@ -374,17 +374,6 @@ class SimulatedHypervisor:
             permit,
             lambda: domains.start_postcopy(self._daemon, domain.uuid, by=by),
             _leaves,
-        )
-
-    async def pause_postcopy(self, domain: Domain, permit: Permit) -> bool:
-        """Pause a running post-copy at the source."""
-        by = self._owner_of(domain.uuid)
-        return await self._command(
-            "pause_postcopy",
-            domain,
-            permit,
-            lambda: domains.pause_postcopy(self._daemon, domain.uuid, by=by),
-            lambda view: view.because is Because.POSTCOPY,
         )
 
     async def suspend(self, domain: Domain, permit: Permit) -> bool:

@@ -28,7 +28,6 @@ class Kind(StrEnum):
     SUSPEND = "suspend"
     RESUME = "resume"
     POSTCOPY = "postcopy"
-    PAUSE_POSTCOPY = "pause_postcopy"
     # Whether the guest starts with a host: off here before it moves, on here again when it did not
     # move, and on or off (1 or 0) at the destination when it has arrived.
     AUTOSTART_OFF = "autostart_off"

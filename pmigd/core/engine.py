@@ -49,13 +49,12 @@ from pmigd.core.settings import changed, given
 from pmigd.core.states import may_move
 from pmigd.core.verdict import Outcome as Truth
 from pmigd.core.verdict import (
-    RecoveryStep,
     Verdict,
     judge,
     judge_external,
     judge_offline,
+    keeps_from_recovery,
     outdated,
-    recovery,
     standstill,
 )
 
@@ -577,21 +576,17 @@ def _still_broken(m: Migration, event: ev.Looked, now: Now) -> Step:
     Only when both ends have just been seen to wait for it: an attempt while the peer is away would
     hold a thread for libvirt's long time-outs and prove nothing.
     """
-    found = recovery(m.call, event.source, event.destination)
+    keeps = keeps_from_recovery(m.call, event.source, event.destination)
     if m.failure is not None and m.state is State.POSTCOPY_PAUSED:
         # The call came back, the first one or one that was to go on with it: say why.
         tried = any(c.kind is Kind.RECOVER and c.made for c in m.commands)
         pause = RECOVER_DELAYS_S[min(m.recoveries, len(RECOVER_DELAYS_S) - 1)] if tried else 0.0
         m = replace(m, failure=None, recover_mono=max(m.recover_mono, now.mono + pause))
-    m = _postcopy_paused(m, now, "" if m.external else found.why)
+    m = _postcopy_paused(m, now, "" if m.external else keeps)
     if m.external:
         return Step(m, (Look(ASK_ON_S),) if m.direction is Direction.INCOMING else ())
     asked = m.pending(Kind.RECOVER) is not None
-    if found.step is RecoveryStep.PAUSE_SOURCE:
-        # Whoever wants it to go on wants this first; it only makes libvirt here notice the break.
-        why = "only the destination has noticed that the post-copy broke"
-        return Step(ledger.want(m, Kind.PAUSE_POSTCOPY, PMIGD, why, now), (Look(ASK_ON_S),))
-    if found.step is not RecoveryStep.RESUME or asked:
+    if keeps or asked:
         return Step(m, (Look(ASK_ON_S),))
     if m.recoveries >= m.request.recover_attempts:
         return Step(m)

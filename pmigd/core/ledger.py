@@ -151,8 +151,6 @@ RULES: Final[dict[Kind, Rule]] = {
     Kind.POSTCOPY: Rule(
         _until_memory_travels, _past_switch, _not_ready_yet, (0.5, 0.5, 1.0, 2.0, 5.0), tries=12
     ),
-    # Makes the source notice a break that the destination has noticed; nothing else.
-    Kind.PAUSE_POSTCOPY: Rule(_no, _goes_on_again, _passing, (2.0, 5.0), tries=3, survives=False),
     **dict.fromkeys(SETTINGS, _SETTING),
     # A second try finds what the first has done. What is refused ends the migration before it
     # began; what was taken is owed for as long as libvirt does not say no; the destination may be

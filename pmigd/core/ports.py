@@ -139,9 +139,6 @@ class Hypervisor(Protocol):
     async def start_postcopy(self, domain: Domain, permit: Permit) -> bool:
         """Switch the running migration to post-copy. False: no outgoing migration job (yet)."""
 
-    async def pause_postcopy(self, domain: Domain, permit: Permit) -> bool:
-        """Pause a running post-copy at the source. False: there is none, or it has failed."""
-
     async def suspend(self, domain: Domain, permit: Permit) -> bool:
         """Pause the guest. False: no outgoing migration job: it is not paused for nothing."""
 

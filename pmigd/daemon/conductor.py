@@ -235,8 +235,6 @@ class Conductor:
                 return await self._resume(migration, permit)
             case Kind.POSTCOPY:
                 return await hypervisor.start_postcopy(domain, permit)
-            case Kind.PAUSE_POSTCOPY:
-                return await hypervisor.pause_postcopy(domain, permit)
             case Kind.AUTOSTART_OFF | Kind.AUTOSTART_BACK:
                 on = command.kind is Kind.AUTOSTART_BACK
                 return await hypervisor.autostart_here(domain, on, permit)

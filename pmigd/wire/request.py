@@ -392,7 +392,7 @@ def asked(untrusted_body: object) -> str:
 def parse(struct_type: type[T], untrusted: object) -> T:
     """`untrusted` as a `struct_type`. Raises Refused with every wrong field."""
     try:
-        value, faults = validate(struct_type, untrusted)
+        value, faults = validate(struct_type, untrusted, is_json=True)
     except RecursionError:
         raise refuse(Code.INVALID_REQUEST, "The body is nested too deeply.") from None
     if value is None:

@@ -263,12 +263,6 @@ class LocalHypervisor:
             "start_postcopy", domain, permit, lambda d: d.migrateStartPostCopy(0), commands.leaves
         )
 
-    async def pause_postcopy(self, domain: Domain, permit: Permit) -> bool:
-        """Stop the stream of pages, so that QEMU here notices that the other end is gone."""
-        return await self._command(
-            "pause_postcopy", domain, permit, commands.pause_postcopy, commands.sends_pages
-        )
-
     async def suspend(self, domain: Domain, permit: Permit) -> bool:
         """Pause the guest, but only while it migrates."""
         return await self._command(
