@@ -10,6 +10,7 @@ unprintable text of the sender into a path or a message.
 """
 
 import difflib
+import itertools
 import json
 import math
 import re
@@ -30,8 +31,9 @@ Path = tuple[str | int, ...]
 Kind = Literal["unknown", "missing", "type", "invalid"]
 T = TypeVar("T")
 
-MAX_ITEMS: Final = 10_000
-"""Items of a list that are looked at for faults: no schema takes more, and each has its price."""
+MAX_LOOKS: Final = 250
+"""Values of a JSON document that are looked at for faults, one by one: each has its price, and what
+is wrong with the first of them is enough to be told."""
 
 _SHOWN_MAX: Final = 80
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,80}\Z")
@@ -73,7 +75,8 @@ def validate(
     else:
         whole = "holds a number that is not finite"
     errors: list[FieldError] = []
-    for error_found in _faults(struct_type, untrusted, ()):
+    looks = iter(range(MAX_LOOKS)) if is_json else itertools.count()
+    for error_found in _faults(struct_type, untrusted, (), looks):
         errors.append(error_found)
         if len(errors) == MAX_ERRORS:
             break
@@ -143,8 +146,15 @@ def _is_finite(untrusted: object) -> bool:
     return True
 
 
-def _faults(annotation: Any, untrusted: object, path: Path) -> Iterator[FieldError]:
-    """Every fault below ``path``; children first, the value as a whole only if they are sound."""
+def _faults(
+    annotation: Any, untrusted: object, path: Path, looks: Iterator[int]
+) -> Iterator[FieldError]:
+    """Every fault below ``path``; children first, the value as a whole only if they are sound.
+
+    None any more when ``looks`` is at its end.
+    """
+    if next(looks, None) is None:
+        return
     target = _strip(annotation)
     if untrusted is None and _allows_none(annotation):
         return
@@ -153,7 +163,7 @@ def _faults(annotation: Any, untrusted: object, path: Path) -> Iterator[FieldErr
     children: Iterator[FieldError] = iter(())
     if isinstance(origin, type) and issubclass(origin, msgspec.Struct):
         if isinstance(untrusted, dict):
-            children = _struct_faults(origin, untrusted, path)
+            children = _struct_faults(origin, untrusted, path, looks)
     elif origin in {list, set, frozenset} or (
         origin is tuple and typing.get_args(target)[-1:] == (...,)
     ):
@@ -161,11 +171,11 @@ def _faults(annotation: Any, untrusted: object, path: Path) -> Iterator[FieldErr
             item_type = (*typing.get_args(target), Any)[0]
             children = (
                 fault
-                for index, item in enumerate(untrusted[:MAX_ITEMS])
-                for fault in _faults(item_type, item, (*path, index))
+                for index, item in enumerate(untrusted)
+                for fault in _faults(item_type, item, (*path, index), looks)
             )
     elif origin is dict and isinstance(untrusted, dict):
-        children = _dict_faults((*typing.get_args(target), Any, Any)[:2], untrusted, path)
+        children = _dict_faults((*typing.get_args(target), Any, Any)[:2], untrusted, path, looks)
     for fault in children:
         found = True
         yield fault
@@ -191,7 +201,10 @@ def _own_fault(annotation: Any, untrusted: object, path: Path) -> Iterator[Field
 
 
 def _struct_faults(
-    struct_type: type[msgspec.Struct], untrusted: dict[Any, object], path: Path
+    struct_type: type[msgspec.Struct],
+    untrusted: dict[Any, object],
+    path: Path,
+    looks: Iterator[int],
 ) -> Iterator[FieldError]:
     fields = {field.encode_name: field for field in msgspec.structs.fields(struct_type)}
     config = struct_type.__struct_config__
@@ -202,14 +215,14 @@ def _struct_faults(
                 yield _unknown((*path, str(name)), sorted(allowed))
     for name, field in fields.items():
         if name in untrusted:
-            yield from _faults(field.type, untrusted[name], (*path, name))
+            yield from _faults(field.type, untrusted[name], (*path, name), looks)
         elif field.required:
             accepted = accepted_by(field.type)
             yield _error((*path, name), "is required", kind="missing", accepted=accepted)
 
 
 def _dict_faults(
-    types_of: tuple[Any, ...], untrusted: dict[Any, object], path: Path
+    types_of: tuple[Any, ...], untrusted: dict[Any, object], path: Path, looks: Iterator[int]
 ) -> Iterator[FieldError]:
     key_type, value_type = types_of
     for key, value in untrusted.items():
@@ -218,7 +231,7 @@ def _dict_faults(
         except msgspec.ValidationError:
             yield _error((*path, str(key)), f"the name must be {accepted_by(key_type)}")
             continue
-        yield from _faults(value_type, value, (*path, str(key)))
+        yield from _faults(value_type, value, (*path, str(key)), looks)
 
 
 def _unknown(path: Path, allowed: list[str]) -> FieldError:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pmigd.schema.validate import MAX_ERRORS, FieldError, validate
+from pmigd.schema.validate import MAX_ERRORS, MAX_LOOKS, FieldError, validate
 
 Level = Annotated[int, msgspec.Meta(ge=0, le=9)]
 
@@ -149,3 +149,21 @@ def test_a_value_or_faults_but_never_both_and_never_an_exception(untrusted: obje
     value, errors = validate(Outer, untrusted)
     assert (value is None) == bool(errors)
     assert all(error.field.isprintable() and error.message.isprintable() for error in errors)
+
+
+def test_json_is_looked_through_for_faults_only_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+    convert = msgspec.convert
+
+    def counted(*args: Any, **more: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return convert(*args, **more)
+
+    monkeypatch.setattr(msgspec, "convert", counted)
+    many = msgspec.defstruct("Many", [("numbers", tuple[int, ...])])
+    value, errors = validate(many, {"numbers": [1] * 100_000 + ["x"]}, is_json=True)
+    assert value is None
+    assert errors
+    assert looks < 2 * MAX_LOOKS
+    assert validate(many, {"numbers": [1] * 1000 + ["x"]})[1][0].path == ("numbers", 1000)
