@@ -1,6 +1,6 @@
 """Finding every fault of plain data against a struct (pmigd.schema.validate)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
