@@ -33,5 +33,5 @@ def it_was_ours(known: Migration, found: Migration, now: Now) -> Migration:
 
 
 def _ended(m: Migration, state: State, problem: Problem, now: Now) -> Migration:
-    m = ledger.close(replace(m, state=state), now)
+    m = ledger.close(replace(m, state=state), state, now)
     return replace(m, problem=problem, finished_at=now.utc, state_since=now.utc)
