@@ -61,6 +61,7 @@ class Hypervisor:
     listed: list[str] = field(default_factory=list)
     connected: bool = True
     asked: list[tuple[str, str]] = field(default_factory=list)
+    runs: dict[str, int] = field(default_factory=dict)
 
     async def _answer(self, what: str, name: str) -> None:
         self.asked.append((what, name))
@@ -76,7 +77,8 @@ class Hypervisor:
     async def lookup(self, uuid: str) -> DomainFacts:
         name = uuid.removeprefix("uuid-")
         await self._answer("lookup", name)
-        return DomainFacts(domain(name), View(Power.RUNNING, Because.OTHER, Job.OUTGOING))
+        run = self.runs.get(name, 1)
+        return DomainFacts(domain(name), View(Power.RUNNING, job=Job.OUTGOING, run=run))
 
     async def sample(self, of: Domain) -> tuple[Job, Sample | None]:
         await self._answer("sample", of.name)
@@ -95,6 +97,7 @@ class Controller:
     """What was posted, and what was found to be others'."""
 
     loaded = True
+    left_behind: frozenset[tuple[str, int]] = frozenset()
 
     def __init__(self, *running: Migration) -> None:
         self._running = list(running)
@@ -106,6 +109,9 @@ class Controller:
 
     def of_domain(self, uuid: str) -> Migration | None:
         return next((m for m in self._running if m.domain.uuid == uuid), None)
+
+    def is_left_behind(self, uuid: str, run: int) -> bool:
+        return (uuid, run) in self.left_behind
 
     def begin_external(self, found: Domain, direction: Direction) -> None:
         assert direction is Direction.OUTGOING
@@ -155,6 +161,17 @@ async def test_a_scan_goes_on_past_guests_that_do_not_answer_and_mistakes(watch)
     assert ("lookup", "known") not in hypervisor.asked, "it is known already"
     mistakes = [line for line in logs if line["log_level"] == "error"]
     assert {line["domain"] for line in mistakes} == {"b"}
+
+
+async def test_what_a_migration_left_behind_is_not_taken_for_one_of_others(watch) -> None:
+    hypervisor = Hypervisor(listed=["left", "new"], runs={"left": 7})
+    controller = Controller()
+    controller.left_behind = frozenset({("uuid-left", 7)})
+    watch("scan", hypervisor, controller)
+    await reach(lambda: controller.began.count("new") > 1)
+    assert set(controller.began) == {"new"}
+    hypervisor.runs["left"] = 8  # another run of the same guest
+    await reach(lambda: "left" in controller.began)
 
 
 async def test_samples_of_others_go_on_beside_one_that_hangs_and_one_that_fails(watch) -> None:
