@@ -86,6 +86,23 @@ def test_the_final_line_says_duration_downtime_amount_and_iterations(stub: Stub,
     )
 
 
+def test_what_is_left_to_do_after_a_success_is_said_at_its_end(stub: Stub, run: Run) -> None:
+    detail = "Autostart could not be switched on at hostb: access denied. Do: virsh autostart web1"
+    refused = {
+        "id": 2,
+        "at": "2026-01-02T03:04:05Z",
+        "action": "autostart",
+        "by": "pmigd",
+        "reason": "on at hostb, as it was at hosta",
+        "outcome": "refused",
+        "problem": {**PROBLEM, "detail": detail},
+    }
+    stub.say(*story("succeeded", result=RESULT, actions=[refused]))
+    code, _, err = run("migrate", "web1", "hostb")
+    assert code == 0
+    assert detail in err
+
+
 def test_options_become_request_fields_and_others_are_left_to_the_daemon(
     stub: Stub, run: Run
 ) -> None:
