@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -46,8 +47,13 @@ def stopped(host: Host, *guests: LabGuest) -> Iterator[Callable[[], None]]:
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
 
+    def all_stand() -> bool:
+        stats = (Path(f"/proc/{pid}/stat").read_text() for pid in pids)
+        return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
+
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
+    until(all_stand, "the guests' QEMUs to stand still", timeout=5)
     try:
         yield go_on
     finally:
