@@ -4,7 +4,7 @@ PYTHON = $(VENV)/bin/python
 PYTEST = $(PYTHON) -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help deps testdeps test unit lint format docs demo lab dashboards bench matrix lock clean
+.PHONY: help deps testdeps test unit simulate lint format docs demo lab dashboards bench matrix lock clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -21,6 +21,10 @@ test: testdeps lint  ## everything, real hypervisors included (root)
 
 unit: deps  ## the tests that need no hypervisor and no root
 	$(PYTEST) -m "not hypervisor and not systemd"
+
+simulate: deps  ## many seeds in the simulated world: SEED=1 COUNT=1000 MINUTES=0 JOBS=2
+	@$(PYTHON) -m contrib.simulator --seed $(or $(SEED),1) --count $(or $(COUNT),1000) \
+		--minutes $(or $(MINUTES),0) --jobs $(or $(JOBS),2)
 
 lint: deps  ## style, types and the arrows between the packages
 	$(VENV)/bin/ruff check --quiet
@@ -52,11 +56,14 @@ matrix: testdeps  ## all that is compared with virsh, between libvirt versions t
 	PMIGD_MATRIX=1 $(PYTEST) tests/matrix tests/lab_selftest/test_roots.py
 	$(PYTHON) -m contrib.docs
 
-lock: deps  ## requirements.lock again from pyproject.toml
+COMPILE = $(VENV)/bin/uv pip compile --quiet --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links --python $(PYTHON) pyproject.toml
+
+# What runs on a host is a part of what it was tested with.
+lock: deps  ## both locks of Python packages again from pyproject.toml
 	$(PYTHON) -m pip --quiet install uv
-	$(VENV)/bin/uv pip compile --quiet --generate-hashes --no-header --no-annotate \
-		--no-emit-index-url --no-emit-find-links --python $(PYTHON) \
-		--group dev pyproject.toml --output-file requirements.lock
+	$(COMPILE) --group dev --output-file requirements-dev.lock
+	$(COMPILE) --group build --constraint requirements-dev.lock --output-file requirements.lock
 
 clean:  ## remove what make made
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -83,7 +83,7 @@ class Backend(Protocol):
         asked: str,
         caller: Trace | None,
     ) -> Migration:
-        """Queue a migration; `asked` is its fingerprint. Refused: why not."""
+        """Queue a migration; `asked` is its fingerprint if it has a `key`. Refused: why not."""
 
     async def check(self, request: Request, *, role: Role) -> Checked:
         """Everything that speaks against a migration. Refused: what may not even be asked."""

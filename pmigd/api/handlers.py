@@ -54,7 +54,7 @@ async def submit(request: web.Request) -> web.Response:
         role=request[ROLE],
         by=request[USER],
         key=key,
-        asked=asked(body),
+        asked=asked(body) if key is not None else "",
         caller=traces[0] if len(traces) == 1 else None,
     )
     return answer(_view(request, migration), 202, Location=f"/v1/migrations/{migration.id}")

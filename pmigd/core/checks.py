@@ -29,7 +29,7 @@ from pmigd.core.facts import (
 )
 from pmigd.core.finding import Finding, Level, Origin, from_problem
 from pmigd.core.model import CopyStorage, Job, Postcopy, Power, Request, Target, Transport
-from pmigd.core.named import Asked, asked, lacking
+from pmigd.core.named import KINDS, Asked, asked, lacking
 from pmigd.core.problem import Code, Problem
 from pmigd.core.versions import parse
 
@@ -46,8 +46,11 @@ VIRTIOFS_MIGRATES: Final = (8, 2, 0)
 """The first QEMU whose virtiofs device can be migrated at all."""
 USERFAULTFD_DEVICE: Final = (10, 1, 0)
 """The first libvirt that lets its QEMUs open /dev/userfaultfd."""
+MIGRATES_ASLEEP: Final = (9, 0, 0)
+"""The first QEMU that migrates a guest which is suspended to memory."""
 HOOK_MENDS: Final = frozenset(
     {
+        *(kind.code for kind in KINDS.values() if kind.mended),
         "bridge_missing",
         "image_missing",
         "machine_unknown",
@@ -130,6 +133,7 @@ def check_guest(
     """What speaks against moving this guest now. `local` is the source."""
     return [
         *_state(request, guest),
+        *_asleep(request, guest, source),
         *_snapshots(guest),
         *_definition(request, guest, source, local),
         *_not_checked("source", guest.unknown),
@@ -820,6 +824,20 @@ def _not_checked(host: str, looks: tuple[str, ...]) -> Iterator[Finding]:
             f"Not checked at the {host}: {_list(tuple(dict.fromkeys(looks)))}.",
             "Look there yourself.",
             "destination" if host == "destination" else "domain",
+        )
+
+
+def _asleep(request: Request, guest: GuestFacts, source: HostFacts) -> Iterator[Finding]:
+    """Measured on QEMU 7.2: it sends all, never switches over, and the guest stands still."""
+    version = source.hypervisor_version
+    asleep = guest.view.power is Power.ASLEEP and not request.offline
+    if asleep and (0, 0, 0) < parse(version) < MIGRATES_ASLEEP:
+        yield _block(
+            "guest_asleep",
+            f"The guest is asleep (suspended to memory); with QEMU {version} its migration would "
+            "never end, and the guest would stand still.",
+            f"Wake it first: 'virsh dompmwakeup {guest.domain.name}'.",
+            "domain",
         )
 
 

@@ -12,7 +12,7 @@ not so (post-copy).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pmigd.core.commands import Command
 
@@ -39,9 +39,14 @@ class ReadSettings:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Ask both ends where the guest is, `after_s` seconds from now."""
+    """Ask both ends where the guest is, `after_s` seconds from now.
+
+    `heard` is what libvirt had told by now; the answer names it again, for what it told since may
+    make the answer out of date.
+    """
 
     after_s: float = 0.0
+    heard: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

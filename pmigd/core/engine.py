@@ -11,15 +11,29 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
+from pmigd.core import autostart, ledger
 from pmigd.core import events as ev
-from pmigd.core import ledger
-from pmigd.core.commands import CALLS, PMIGD, POLICY, REQUEST, SETTINGS, Command, Kind, Outcome
+from pmigd.core.autostart import Place
+from pmigd.core.commands import (
+    AT_THE_END,
+    AUTOSTART,
+    CALLS,
+    JOURNALLED,
+    PMIGD,
+    POLICY,
+    REQUEST,
+    SETTINGS,
+    Command,
+    Kind,
+    Outcome,
+)
 from pmigd.core.controls import may_abort, may_postcopy, may_suspend
 from pmigd.core.effects import Do, Effect, Look, Prepare, ReadSettings, Wake
 from pmigd.core.model import (
-    Because,
+    UNASKED,
     Call,
     Direction,
+    Ending,
     Job,
     Migration,
     Mode,
@@ -30,13 +44,20 @@ from pmigd.core.model import (
     Sample,
     Settings,
     State,
-    View,
 )
 from pmigd.core.problem import Code, Problem
 from pmigd.core.settings import changed, given
 from pmigd.core.states import may_move
 from pmigd.core.verdict import Outcome as Truth
-from pmigd.core.verdict import Verdict, judge, judge_external, judge_offline
+from pmigd.core.verdict import (
+    Verdict,
+    judge,
+    judge_external,
+    judge_offline,
+    keeps_from_recovery,
+    outdated,
+    standstill,
+)
 
 LOOK_DELAYS_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0)
 """Pauses between questions to both ends; the last one repeats while nothing is settled."""
@@ -44,8 +65,12 @@ ASK_ON_S: Final = 5.0
 """The pause between questions about an unresolved migration."""
 LOOKS_UNTIL_UNRESOLVED: Final = 4
 """Unclear answers in a row before a migration is called unresolved (about 2 s and the asking)."""
-LOOKS_UNTIL_STUCK: Final = 14
-"""The same while libvirt should clean up by itself: its keepalive takes 30 s to miss a peer."""
+SETTLES_S: Final = 40.0
+"""How long libvirt is given to clean up by itself: its keepalive takes 30 s to miss a peer."""
+BREAK_GRACE_S: Final = 2.0
+"""How soon after post-copy broke our own call comes back, if both hosts have noticed."""
+STILL_S: Final = 30.0
+"""After how long without any change in its figures a transfer is said to stand still."""
 UNWATCHED_LIMIT_S: Final = 30.0
 """How long libvirt may be away before its running migrations are called unresolved."""
 RECOVER_DELAYS_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
@@ -75,6 +100,9 @@ def durable(migration: Migration) -> Migration:
         looks=0,
         look_mono=None,
         looked_mono=0.0,
+        heard=0,
+        moved_mono=0.0,
+        settling_mono=None,
         watching=True,
         unwatched_since=None,
         recover_mono=0.0,
@@ -83,24 +111,28 @@ def durable(migration: Migration) -> Migration:
 
 def step(migration: Migration, event: ev.Event, now: Now) -> Step:
     """Apply one event, and have everything looked at that is owed."""
+    if isinstance(event, _TELLING) and migration.open and migration.call is not Call.NOT_MADE:
+        migration = replace(migration, heard=migration.heard + 1)
     after = _step(migration, event, now)
     m, effects = after.migration, after.effects
     if m.open and m.state is not State.QUEUED:
         m, called = ledger.drive(m, now)
         effects = (*effects, *map(Do, called))
+    m = _closed(m, now)
     looks = [effect for effect in effects if isinstance(effect, Look)]
     if looks:
         m = replace(m, look_mono=now.mono + looks[-1].after_s)
+        effects = tuple(replace(e, heard=m.heard) if isinstance(e, Look) else e for e in effects)
     if m.state is not migration.state:
         m = replace(m, state_since=now.utc)
     return Step(m, effects)
 
 
 def withhold(step: Step, problem: Problem, now: Now) -> Step:
-    """`step` without its migrate calls, which are not in the journal and so must not be made."""
+    """`step` without the commands that must not be carried out as long as no journal has them."""
     m, effects = step.migration, list[Effect]()
     for effect in step.effects:
-        if isinstance(effect, Do) and effect.command.kind in CALLS:
+        if isinstance(effect, Do) and effect.command.kind in JOURNALLED:
             after = _answered(m, ev.Answered(effect.command.id, problem, made=False), now)
             m = after.migration
             effects += after.effects
@@ -114,6 +146,8 @@ def withhold(step: Step, problem: Problem, now: Now) -> Step:
 def _step(m: Migration, event: ev.Event, now: Now) -> Step:
     if m.state.terminal:
         return Step(m)
+    if m.ending is not None and (m.verdict is not None or not isinstance(event, _BEFORE_A_CALL)):
+        return _owing(m, event, now)
     if isinstance(event, _FROM_LIBVIRT) and m.call is Call.NOT_MADE and not m.external:
         return Step(m)  # about a job that somebody else has on the domain
     match event:
@@ -141,8 +175,11 @@ def _step(m: Migration, event: ev.Event, now: Now) -> Step:
             return Step(_move(m, State.POSTCOPY))
         case ev.PostcopyBroke():
             m = _postcopy_paused(m, now)
-            # Our own call is about to come back and will ask both ends; otherwise it is done here.
-            return Step(m) if m.call is Call.MADE or m.external else Step(m, (Look(),))
+            if m.external:
+                return Step(m)
+            # Our own call is about to come back and will ask both ends, unless the other one has
+            # not noticed.
+            return Step(m, (Look(BREAK_GRACE_S if m.call is Call.MADE else 0.0),))
         case ev.Left():
             m = replace(m, evidence=replace(m.evidence, switched=True, left=True))
             return _ended_by_event(m)
@@ -188,6 +225,8 @@ def _step(m: Migration, event: ev.Event, now: Now) -> Step:
             assert_never(event)
 
 
+_BEFORE_A_CALL: Final = (ev.AbortAsked, ev.SetAsked)
+"""What may still be asked of a migration that is about to be queued again."""
 _FROM_LIBVIRT: Final = (
     ev.Sampled,
     ev.IterationBegan,
@@ -198,6 +237,17 @@ _FROM_LIBVIRT: Final = (
     ev.GuestEnded,
     ev.Completed,
 )
+_TELLING: Final = (
+    ev.Answered,
+    ev.SwitchedOver,
+    ev.PostcopyBegan,
+    ev.PostcopyBroke,
+    ev.Left,
+    ev.GuestEnded,
+    ev.Arrived,
+    ev.Completed,
+)
+"""What may change where the guest is: a look that was begun before it does not count."""
 _BEFORE_SWITCH: Final = frozenset({State.PREPARING, State.PRECOPY})
 _ANSWER_LOST: Final = frozenset({Code.CONNECTION_BROKE, Code.LIBVIRT_UNAVAILABLE, Code.INTERNAL})
 _ON_THE_WIRE: Final = frozenset({State.PREPARING, State.PRECOPY, State.POSTCOPY, State.FINISHING})
@@ -208,8 +258,19 @@ def _move(m: Migration, state: State) -> Migration:
     return replace(m, state=state) if may_move(m.state, state) else m
 
 
-def _end(m: Migration, state: State, problem: Problem | None, now: Now) -> Migration:
-    """`m` in a terminal state, with its final figures."""
+def _end(
+    m: Migration,
+    state: State,
+    problem: Problem | None,
+    now: Now,
+    *,
+    afterwards: str = "",
+    place: Place | None = None,
+) -> Migration:
+    """`m` in a terminal state, or about to be, with its final figures.
+
+    `place` is where the guest is; by default where it is after such an end.
+    """
     last = m.completed or m.progress
     duration_s = max(0.0, now.mono - m.started_mono) if m.started_at else 0.0
     if m.adopted and m.completed is not None:
@@ -221,6 +282,7 @@ def _end(m: Migration, state: State, problem: Problem | None, now: Now) -> Migra
         ),
         iterations=last.iteration if last else None,
         mode=_mode(m),
+        afterwards=afterwards,
     )
     if state is State.SUCCEEDED and m.completed is not None:
         # Only libvirt's measurement after the fact is a pause; before, the field is a forecast.
@@ -229,8 +291,63 @@ def _end(m: Migration, state: State, problem: Problem | None, now: Now) -> Migra
             downtime_ms=m.completed.downtime_ms,
             downtime_net_ms=m.completed.downtime_net_ms,
         )
-    m = ledger.close(_move(m, state), now)
-    return replace(m, problem=problem, result=figures, finished_at=now.utc)
+    if place is None:
+        place = Place.THERE if state is State.SUCCEEDED else Place.HERE
+    return _closed(_about_to(m, Ending(state, figures), problem, place, now), now)
+
+
+def _about_to(
+    m: Migration, ending: Ending, problem: Problem | None, place: Place, now: Now
+) -> Migration:
+    """`m` whose verdict is known, with what is owed to it before it ends."""
+    m = ledger.close(m, ending.state, now)
+    m = autostart.want_at_the_end(m, ending.state, place, now)
+    return replace(m, ending=ending, problem=problem)
+
+
+def _closed(m: Migration, now: Now) -> Migration:
+    """`m` at its end, once nothing is owed to it any more."""
+    if m.ending is None:
+        return m
+    if m.pending(*AT_THE_END) is not None:
+        return _move(m, State.FINISHING) if m.ending.state.terminal else m
+    state, result = m.ending.state, m.ending.result
+    m = replace(_move(m, state), ending=None)
+    if state is State.QUEUED and (refused := next(autostart.undone(m), None)) is not None:
+        # A second start would take the flag as it is now for the guest's own.
+        return _end(m, State.FAILED, refused.problem, now)
+    if state is State.QUEUED:  # as it was before it was admitted
+        return replace(m, started_at=None, started_mono=0.0, watching=True, unwatched_since=None)
+    return replace(m, result=result, finished_at=now.utc)
+
+
+def _owing(m: Migration, event: ev.Event, now: Now) -> Step:
+    """The verdict is known: only what is owed for it still counts, and no other evidence."""
+    match event:
+        case ev.Answered():
+            command = ledger.get(m, event.id)
+            m, again_s = ledger.settle(m, event, now)
+            m = _explained(m, command)
+            return Step(m, () if again_s is None else (Wake(again_s),))
+        case ev.WatchLost():
+            return Step(replace(m, watching=False))
+        case ev.WatchBack():
+            return Step(ledger.at_once(replace(m, watching=True)))
+        case ev.Restarted():
+            adopted = m.adopted or m.verdict is not None
+            return Step(replace(ledger.restarted(m, now), adopted=adopted))
+        case _:
+            return Step(m)
+
+
+def _explained(m: Migration, command: Command | None) -> Migration:
+    """`m` where a refusal that has just come for a flag says what it means."""
+    if command is None or command.kind not in AUTOSTART or not command.pending:
+        return m
+    after = ledger.get(m, command.id)
+    if after is None or after.outcome is not Outcome.REFUSED or after.problem is None:
+        return m
+    return ledger.amend(m, after.id, autostart.explained(m, after, after.problem))
 
 
 def _mode(m: Migration) -> Mode:
@@ -261,10 +378,12 @@ def _prepared(m: Migration, event: ev.Prepared, now: Now) -> Step:
         because_before=event.because_before,
         paused_before=event.paused_before,
         destination_uuid=event.destination_uuid,
+        run_before=event.run_before,
+        unknown_there=event.unknown_there,
     )
     # What was set since the looks began is in the request, and so in the call.
     plan = replace(event.plan, request=m.request)
-    m = replace(m, plan=plan, evidence=evidence)
+    m = autostart.want_off(replace(m, plan=plan, evidence=evidence), now)
     return Step(ledger.want(m, Kind.PERFORM, PMIGD, "nothing speaks against it", now))
 
 
@@ -273,14 +392,14 @@ def _prepare_failed(m: Migration, problem: Problem, now: Now) -> Step:
         return Step(m)
     if problem.code in (Code.LIBVIRT_UNAVAILABLE, Code.JOURNAL_UNAVAILABLE):
         # This host is not able to, now; the queue says what it waits for.
-        return Step(_back_to_queue(m))
+        return Step(_back_to_queue(m, now))
     return Step(_end(m, State.FAILED, problem, now))
 
 
-def _back_to_queue(m: Migration) -> Migration:
-    """`m` as it was before it was admitted: nobody called libvirt for it."""
-    m = replace(_move(ledger.uncalled(m), State.QUEUED), started_at=None, started_mono=0.0)
-    return replace(m, watching=True, unwatched_since=None)
+def _back_to_queue(m: Migration, now: Now) -> Migration:
+    """`m` as it was before it was admitted, or about to be: nobody called libvirt for it."""
+    ending = Ending(State.QUEUED)
+    return _closed(_about_to(ledger.uncalled(m), ending, None, Place.HERE, now), now)
 
 
 def _answered(m: Migration, answer: ev.Answered, now: Now) -> Step:
@@ -294,7 +413,11 @@ def _answered(m: Migration, answer: ev.Answered, now: Now) -> Step:
         return _call_returned(m, command, answer, now)
     if command.kind is Kind.RESUME:
         return _look_again(m)
+    if command.kind in AUTOSTART:
+        m = _explained(m, command)
     after = ledger.get(m, command.id)
+    if command.kind is Kind.AUTOSTART_OFF and after is not None and after.problem is not None:
+        return _prepare_failed(m, after.problem, now)
     if command.kind in SETTINGS and after is not None and after.outcome is Outcome.DONE:
         value = Settings(**{command.kind.value: command.value})
         return Step(replace(m, request=changed(m.request, value)), (ReadSettings(),))
@@ -391,14 +514,35 @@ def _sampled(m: Migration, job: Job, sample: Sample | None, now: Now) -> Step:
     # Before and after the transfer proper libvirt counts nothing: that is no progress.
     begun = Step(m)
     if sample is not None and sample.memory_total_bytes + sample.disk_total_bytes > 0:
-        begun = _transferring(replace(m, progress=_with_limit(m, sample.after(m.progress))), now)
+        begun = _transferring(_progressed(m, sample, now), now)
         m = begun.migration
     if job is Job.NONE and m.state is not State.QUEUED and m.call is not Call.MADE:
         # Nobody waits for the call and libvirt has no job: it is over, one way or another. While
         # the call is out this means nothing: its job has not begun, or its answer is on the way.
         return _look_again(m) if m.looks == 0 and m.call is not Call.NOT_MADE else Step(m)
     ticked = _ticked(m, now)
-    return Step(ticked.migration, (*begun.effects, *ticked.effects))
+    looks = (Look(),) if _stands_still(m, now) and not _looked_since(m, now, STILL_S) else ()
+    return Step(ticked.migration, (*begun.effects, *ticked.effects, *looks))
+
+
+def _progressed(m: Migration, sample: Sample, now: Now) -> Migration:
+    """`m` with the figures of `sample`, and when they last changed."""
+    if m.progress is None or m.progress.figures != sample.figures or not m.moved_mono:
+        still = m.problem is not None and m.problem.code is Code.STANDSTILL
+        m = replace(m, moved_mono=now.mono, problem=None if still else m.problem)
+    return replace(m, progress=_with_limit(m, sample.after(m.progress)))
+
+
+def _stands_still(m: Migration, now: Now) -> bool:
+    """libvirt has its job, and for long nothing has been sent nor anything else happened."""
+    going = m.state in (State.PRECOPY, State.POSTCOPY, State.FINISHING)
+    moved = max(m.moved_mono, 0.0)
+    return going and bool(moved) and now.mono - moved > STILL_S
+
+
+def _looked_since(m: Migration, now: Now, seconds: float) -> bool:
+    """Both ends were asked lately, or are being asked."""
+    return m.look_mono is not None or now.mono - m.looked_mono < seconds
 
 
 def _with_limit(m: Migration, sample: Sample) -> Sample:
@@ -424,12 +568,14 @@ def _ended_by_event(m: Migration) -> Step:
     return Step(m) if m.call is Call.MADE else _look_again(replace(m, looks=0))
 
 
-def _postcopy_paused(m: Migration, now: Now) -> Migration:
+def _postcopy_paused(m: Migration, now: Now, waits: str = "") -> Migration:
     m = replace(m, evidence=replace(m.evidence, postcopy=True, switched=True))
     if m.state is not State.POSTCOPY_PAUSED:
         m = replace(_move(m, State.POSTCOPY_PAUSED), recover_mono=now.mono + RECOVER_DELAYS_S[0])
     left = m.request.recover_attempts - m.recoveries
-    if m.external or m.request.recover_attempts == 0:
+    if waits:
+        what_next = f" {waits}"
+    elif m.external or m.request.recover_attempts == 0:
         what_next = ""
     elif left > 0:
         what_next = f" pmigd goes on with it when the destination answers, {left} tries left."
@@ -439,26 +585,28 @@ def _postcopy_paused(m: Migration, now: Now) -> Migration:
     return replace(m, problem=Problem(Code.POSTCOPY_FAILED, broke + what_next))
 
 
-def _still_broken(m: Migration, destination: View, now: Now) -> Step:
+def _still_broken(m: Migration, event: ev.Looked, now: Now) -> Step:
     """Go on with a broken post-copy by itself, as often as the request allows.
 
     Only when both ends have just been seen to wait for it: an attempt while the peer is away would
     hold a thread for libvirt's long time-outs and prove nothing.
     """
+    keeps = keeps_from_recovery(m.call, event.source, event.destination)
     if m.failure is not None and m.state is State.POSTCOPY_PAUSED:
         # The call came back, the first one or one that was to go on with it: say why.
         tried = any(c.kind is Kind.RECOVER and c.made for c in m.commands)
         pause = RECOVER_DELAYS_S[min(m.recoveries, len(RECOVER_DELAYS_S) - 1)] if tried else 0.0
         m = replace(m, failure=None, recover_mono=max(m.recover_mono, now.mono + pause))
-    m = _postcopy_paused(m, now)
-    if m.external or m.call is Call.MADE or m.recoveries >= m.request.recover_attempts:
+    m = _postcopy_paused(m, now, "" if m.external else keeps)
+    if m.external:
+        return Step(m, (Look(ASK_ON_S),) if m.direction is Direction.INCOMING else ())
+    asked = m.pending(Kind.RECOVER) is not None
+    if keeps or asked:
+        return Step(m, (Look(ASK_ON_S),))
+    if m.recoveries >= m.request.recover_attempts:
         return Step(m)
     if now.mono < m.recover_mono:
         return Step(m, (Look(m.recover_mono - now.mono),))
-    if destination.because is not Because.POSTCOPY_FAILED:
-        return Step(m, (Look(ASK_ON_S),))
-    if m.pending(Kind.RECOVER) is not None:
-        return Step(m, (Look(ASK_ON_S),))
     return Step(_recover(replace(m, recoveries=m.recoveries + 1), POLICY, now))
 
 
@@ -466,12 +614,22 @@ def _looked(m: Migration, event: ev.Looked, now: Now) -> Step:
     m = replace(m, look_mono=None, looked_mono=now.mono)
     if m.state is State.QUEUED or m.call is Call.NOT_MADE:
         return Step(m)
+    if event.heard is not None and outdated(event.heard, m.heard) and not m.external:
+        return Step(m, (Look(),))
     if m.external:
-        verdict = judge_external(m.evidence, m.direction, event.source)
+        verdict = judge_external(m.evidence, m.direction, event.source, event.destination)
     elif m.request.offline:
         verdict = judge_offline(m.call, event.source, event.destination)
     else:
-        verdict = judge(m.evidence, event.source, event.destination, suspended=m.suspended)
+        verdict = judge(m.evidence, m.call, event.source, event.destination, suspended=m.suspended)
+    if verdict.outcome is not Truth.SETTLING:
+        # A look that did not ask the other host says nothing about what that has settled.
+        if not m.external or event.destination != UNASKED:
+            m = replace(m, settling_mono=None)
+    elif m.settling_mono is None:
+        m = replace(m, settling_mono=now.mono)
+    elif verdict.in_the_end is not None and now.mono - m.settling_mono > SETTLES_S:
+        verdict = verdict.in_the_end
     return _act_on(m, verdict, event, now)
 
 
@@ -479,42 +637,53 @@ def _act_on(m: Migration, verdict: Verdict, event: ev.Looked, now: Now) -> Step:
     match verdict.outcome:
         case Truth.ARRIVED:
             m = replace(m, completed=m.completed or event.completed)
-            return Step(_end(m, State.SUCCEEDED, None, now))
+            place = autostart.place_of(m, event.source, event.destination)
+            ended = _end(m, State.SUCCEEDED, None, now, afterwards=verdict.why, place=place)
+            return Step(ended)
         case Truth.STAYED if verdict.resume_source:
             why = "the migration failed and left the guest paused"
             return Step(ledger.want(m, Kind.RESUME, PMIGD, why, now))
         case Truth.STAYED if any(c.kind is Kind.SUSPEND and c.calling for c in m.commands):
             return _look_again(m)  # it may yet be paused, and is then to be resumed
         case Truth.STAYED:
-            return Step(_stayed(m, event, now))
+            return Step(_stayed(m, event, verdict.why, now))
         case Truth.ENDED:
-            problem = Problem(Code.GUEST_STOPPED, f"The domain is {event.source.power} here.")
-            return Step(_end(m, State.FAILED, problem, now))
+            problem = Problem(verdict.code or Code.GUEST_STOPPED, verdict.why)
+            if m.external:
+                m = replace(m, evidence=replace(m.evidence, run_before=event.source.run))
+            # A half of it may still run, until it needs a page that was not sent.
+            lost = verdict.code is Code.POSTCOPY_LOST
+            place = Place.UNKNOWN if lost else Place.HERE
+            return Step(_end(m, State.FAILED, problem, now, place=place))
         case Truth.GOES_ON:
-            return _goes_on(m, now)
+            return _goes_on(m, event, now)
         case Truth.POSTCOPY_PAUSED:
-            return _still_broken(m, event.destination, now)
+            return _still_broken(m, event, now)
         case Truth.SETTLING | Truth.UNKNOWN:
-            limit = (
-                LOOKS_UNTIL_STUCK if verdict.outcome is Truth.SETTLING else LOOKS_UNTIL_UNRESOLVED
-            )
-            # An absent libvirt is given more time: see _ticked.
-            patient = verdict.code is Code.LIBVIRT_UNAVAILABLE
-            if (m.looks >= limit and not patient) or m.state is State.UNRESOLVED:
+            if m.settling_mono is not None:
+                unclear = now.mono - m.settling_mono > SETTLES_S
+            else:
+                # An absent libvirt is given more time: see _ticked.
+                patient = verdict.code is Code.LIBVIRT_UNAVAILABLE
+                unclear = m.looks >= LOOKS_UNTIL_UNRESOLVED and not patient
+            if unclear or m.state is State.UNRESOLVED:
                 m = _unresolved(m, verdict.code or Code.GUEST_NOT_FOUND, verdict.why)
             return _look_again(m)
         case _:
             assert_never(verdict.outcome)
 
 
-def _stayed(m: Migration, event: ev.Looked, now: Now) -> Migration:
-    """It is proven that the guest did not move: was that a failure, or what was wanted?"""
+def _stayed(m: Migration, event: ev.Looked, besides: str, now: Now) -> Migration:
+    """It is proven that the guest did not move: was that a failure, or what was wanted?
+
+    `besides` is what else is to be said of it.
+    """
     if m.abort is not None:
         return _aborted(m, m.abort, now)
-    if m.failure is not None and m.failure.code is Code.ABORTED_ELSEWHERE:
-        return _end(m, State.CANCELLED, m.failure, now)
     if m.failure is not None:
-        return _end(m, State.FAILED, m.failure, now)
+        cancelled = m.failure.code is Code.ABORTED_ELSEWHERE
+        problem = replace(m.failure, detail=f"{m.failure.detail} {besides}".strip())
+        return _end(m, State.CANCELLED if cancelled else State.FAILED, problem, now)
     if m.external:
         detail = "The migration that others started ended without success."
         return _end(m, State.FAILED, Problem(Code.MIGRATION_FAILED, detail), now)
@@ -525,8 +694,9 @@ def _stayed(m: Migration, event: ev.Looked, now: Now) -> Migration:
     return _end(m, State.FAILED, Problem(Code.INTERRUPTED, detail), now)
 
 
-def _goes_on(m: Migration, now: Now) -> Step:
-    """The job is still there although its call came back, or nobody waits for the call."""
+def _goes_on(m: Migration, event: ev.Looked, now: Now) -> Step:
+    """The job is still there although its call came back, nobody waits for the call, or it is out
+    and gets nowhere."""
     if _is_anothers(m):
         return _look_again(m)
     if m.call in (Call.FAILED, Call.OK):
@@ -538,7 +708,11 @@ def _goes_on(m: Migration, now: Now) -> Step:
         m = replace(_move(m, state), problem=None)
     if m.direction is Direction.INCOMING:
         return _look_again(m)  # a destination has no statistics whose end would be noticed
-    return Step(ledger.reopen_abort(replace(m, looks=0), now))
+    if _stands_still(m, now) and m.progress is not None and not m.external:
+        why = standstill(m.progress, event.source, event.destination)
+        m = replace(m, problem=Problem(Code.STANDSTILL, why))
+    m = replace(m, looks=0)
+    return Step(m if m.call is Call.MADE else ledger.reopen_abort(m, now))
 
 
 def _is_anothers(m: Migration) -> bool:
@@ -585,7 +759,7 @@ def _restarted(m: Migration, now: Now) -> Step:
         return Step(m)
     if m.state is State.PREPARING and m.call is Call.NOT_MADE:
         # The intent to call is journalled before the call, so this one was never made.
-        return Step(_back_to_queue(m))
+        return Step(_back_to_queue(ledger.restarted(m, now), now))
     since_start = (now.utc - m.started_at).total_seconds() if m.started_at else 0.0
     m = replace(
         m,
@@ -609,6 +783,8 @@ def _ticked(m: Migration, now: Now) -> Step:
         and now.mono - m.unwatched_since > UNWATCHED_LIMIT_S
         and m.state is not State.UNRESOLVED
     ):
+        if m.state is State.PREPARING and m.call is Call.NOT_MADE:
+            return Step(_back_to_queue(m, now))
         return Step(
             _unresolved(m, Code.LIBVIRT_UNAVAILABLE, "libvirt has not answered for 30 seconds.")
         )

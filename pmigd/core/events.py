@@ -32,6 +32,8 @@ class Prepared:
     because_before: Because
     paused_before: bool
     destination_uuid: str = ""
+    run_before: int = 0
+    unknown_there: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +111,17 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """Both ends were asked. `completed` has final statistics where either end still had them."""
+    """Both ends were asked: the source, and when it had answered the destination.
+
+    Of a migration that others started `source` is this host, and `destination` what the source says
+    of a guest that comes in, if it could be asked. `completed` has final statistics where either
+    end still had them, `heard` is what the look's effect had; None: it is of this moment.
+    """
 
     source: View
     destination: View
     completed: Sample | None = None
+    heard: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, NewType
+from typing import Final, Literal, NewType
 
 from pmigd.core.commands import CALLS, Command, Kind, Outcome
 from pmigd.core.problem import Problem
@@ -111,6 +111,11 @@ class Mode(StrEnum):
     OFFLINE = "offline"
 
 
+Autostart = bool | Literal["leave"] | None
+"""Whether a guest is to start with its new host. None: if it started with the old one; "leave" is
+libvirt's way, which leaves the flag where it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Domain:
     """A guest's identity: libvirt's name and UUID (lower case, with dashes)."""
@@ -157,6 +162,7 @@ class Request:
     offline: bool = False
     persistent: bool | None = None
     undefinesource: bool | None = None
+    autostart: Autostart = None
     suspend: bool = False
     unsafe: bool = False
     start_anyway: bool = False
@@ -208,12 +214,18 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A request made definite for one guest: what libvirt will be asked, in our own words."""
+    """A request made definite for one guest: what libvirt will be asked, in our own words.
+
+    ``autostart_off``: the guest starts with this host, and must not do so any more once it moves.
+    ``autostart_there``: whether it is to start with the destination; None leaves that as it is.
+    """
 
     target: Target
     request: Request
     persist_destination: bool
     undefine_source: bool
+    autostart_off: bool = False
+    autostart_there: bool | None = None
 
 
 class Power(StrEnum):
@@ -223,6 +235,7 @@ class Power(StrEnum):
     SHUTOFF = "shutoff"  # defined, not active
     RUNNING = "running"
     PAUSED = "paused"
+    ASLEEP = "asleep"  # libvirt's pmsuspended: suspended to memory, by its own operating system
     OTHER = "other"  # active in some other way (shutting down, crashed but kept, ...)
     UNKNOWN = "unknown"  # could not be asked
 
@@ -255,20 +268,25 @@ class Job(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one host said about a domain when it was asked."""
+    """What one host said about a domain when it was asked.
+
+    `run` is libvirt's number of an active domain: another number is another run of the guest. 0 is
+    not known.
+    """
 
     power: Power
     because: Because = Because.OTHER
     job: Job = Job.NONE
     persistent: bool = False
     detail: str = ""
+    run: int = 0
 
     @property
     def alive(self) -> bool:
         """A copy that executes, or that somebody paused on purpose; not a migration's leftover."""
         if self.power is Power.RUNNING:
             return True
-        return self.power in (Power.PAUSED, Power.OTHER) and self.because not in (
+        return self.power in (Power.PAUSED, Power.ASLEEP, Power.OTHER) and self.because not in (
             Because.MIGRATION,
             Because.POSTCOPY,
             Because.POSTCOPY_FAILED,
@@ -329,6 +347,17 @@ class Sample:
         rates = (self.memory_bytes_per_second, self.disk_bytes_per_second)
         known = [rate for rate in rates if rate is not None]
         return sum(known) if known else None
+
+    @property
+    def figures(self) -> tuple[int | None, ...]:
+        """What changes as long as anything is sent."""
+        return (
+            self.memory_processed_bytes,
+            self.memory_remaining_bytes,
+            self.disk_processed_bytes,
+            self.disk_remaining_bytes,
+            self.iteration,
+        )
 
     @property
     def eta_s(self) -> float | None:
@@ -412,7 +441,11 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Final figures. ``transferred_bytes`` and below are None where libvirt gave none."""
+    """Final figures. ``transferred_bytes`` and ``iterations`` are None where libvirt gave none.
+
+    ``afterwards`` says in a sentence what had become of a guest that arrived by the time that this
+    was known, if it was not simply there any more.
+    """
 
     duration_s: float
     downtime_ms: int | None = None
@@ -420,6 +453,18 @@ class Result:
     transferred_bytes: int | None = None
     iterations: int | None = None
     mode: Mode = Mode.PRECOPY
+    afterwards: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a migration ends as soon as nothing is owed any more; QUEUED is back to the queue.
+
+    `result` are its final figures, from when that was known.
+    """
+
+    state: State
+    result: Result | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,8 +475,10 @@ class Evidence:
     may have been started. ``left``: libvirt said the guest left this host. ``ended``: the guest
     ended on this host in another way (shut down, crashed, was destroyed). ``blind``: events may
     have been missed (pmigd was restarted or libvirt was away), so what was not seen proves nothing.
-    ``because_before``: the guest's state reason before the call. ``destination_uuid``: the host
-    UUID of the destination's libvirt daemon, as found before the call.
+    ``because_before``: the guest's state reason before the call, ``run_before`` the number of that
+    run of it (0: not known). ``destination_uuid``: the host UUID of the destination's libvirt
+    daemon, as found before the call; ``unknown_there``: it had no such domain then, not even a
+    definition.
     """
 
     switched: bool = False
@@ -442,6 +489,8 @@ class Evidence:
     because_before: Because = Because.OTHER
     paused_before: bool = False
     destination_uuid: str = ""
+    run_before: int = 0
+    unknown_there: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -454,6 +503,10 @@ class Migration:
     with) are readings of the monotonic clock of this boot and are set anew after a restart;
     ``look_mono`` is for when a look at both ends is asked for that has not come back, and
     ``looked_mono`` when one last did.
+    ``heard`` counts what libvirt has told, in this life of pmigd, that may change where the guest
+    is; ``moved_mono`` is when the figures of its transfer last changed, ``settling_mono`` since
+    when both ends have been seen to be about to settle it. ``ending``: its verdict is known, and
+    something is owed to it still that no other evidence changes.
     ``recoveries`` counts the attempts of policy. ``timed_out``: the deadline has done its work.
     ``state_since`` is None for a state that it began in. ``asked`` tells one request from another
     however it was changed since (:mod:`pmigd.core.asked`).
@@ -472,6 +525,7 @@ class Migration:
     plan: Plan | None = None
     failure: Problem | None = None
     problem: Problem | None = None
+    ending: Ending | None = None
     evidence: Evidence = field(default_factory=Evidence)
     commands: tuple[Command, ...] = ()
     numbered: int = 0
@@ -497,11 +551,20 @@ class Migration:
     look_mono: float | None = None
     looked_mono: float = 0.0
     recover_mono: float = 0.0
+    heard: int = 0
+    moved_mono: float = 0.0
+    settling_mono: float | None = None
 
     @property
     def open(self) -> bool:
         """Not yet in a terminal state."""
         return not self.state.terminal
+
+    @property
+    def verdict(self) -> State | None:
+        """The terminal state that it is in, or that it gets as soon as nothing is owed any more."""
+        state = self.state if self.ending is None else self.ending.state
+        return state if state.terminal else None
 
     @property
     def call(self) -> Call:

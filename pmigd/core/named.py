@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from pmigd.core.finding import Finding, Level
+from pmigd.core.finding import Finding, Level, Origin
 from pmigd.core.problem import Code
 
 
@@ -39,12 +39,16 @@ class Asked(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What is fixed about one kind. ``{name}`` and ``{by}`` stand in `detail`."""
+    """What is fixed about one kind. ``{name}`` and ``{by}`` stand in `detail`.
+
+    `mended`: when the guest comes, a hook there may make it or take it out of the XML.
+    """
 
     code: str
     asked: Asked
     detail: str
     remedy: str
+    mended: bool = True
 
 
 _FILE_REMEDY: Final = "Copy it there, or give the guest another with 'xml'."
@@ -77,6 +81,7 @@ KINDS: Final[dict[str, Kind]] = {
         Asked.LIBVIRT,
         "The destination's libvirt or QEMU has no {by} '{name}'.",
         "Install there what the source has (QEMU's modules, swtpm), or give the guest another.",
+        mended=False,
     ),
     # Measured: "Failed to bind socket: Cannot assign requested address".
     "address": Kind(
@@ -91,6 +96,7 @@ KINDS: Final[dict[str, Kind]] = {
         Asked.HOST,
         "The guest's {by} listens on {name}, and at the destination something else does already.",
         "End that, or give the guest another port with 'xml'.",
+        mended=False,
     ),
     # Libvirt: "Did not find USB device 1234:beef".
     "usb": Kind(
@@ -168,6 +174,7 @@ def lacking(
                 kind.remedy,
                 "destination",
                 Code(kind.code) if kind.code in _TOLD else Code.CHECK_FAILED,
+                Origin.LOOK,
             )
 
 

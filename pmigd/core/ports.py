@@ -148,5 +148,16 @@ class Hypervisor(Protocol):
     async def change(self, domain: Domain, settings: Settings, permit: Permit) -> bool:
         """Change those that are not None. False: no outgoing migration job."""
 
+    async def autostart_here(self, domain: Domain, on: bool, permit: Permit) -> bool:
+        """Have the guest start with this host, or not. False: it has no definition here."""
+
+    async def autostart_there(
+        self, target: Target, domain: Domain, on: bool, permit: Permit
+    ) -> bool:
+        """Have the guest, under whatever name, start with the destination, or not.
+
+        False: it has no definition there.
+        """
+
     async def quiet(self, domain: Domain) -> None:
         """Return when no command for this domain is out any more: before its next migration."""

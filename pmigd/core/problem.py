@@ -123,6 +123,10 @@ class Code(StrEnum):
     GUEST_STOPPED = "guest_stopped"
     INTERRUPTED = "interrupted"
     POSTCOPY_FAILED = "postcopy_failed"
+    POSTCOPY_LOST = "postcopy_lost"
+    ANOTHER_RUN = "another_run"
+    LEFTOVER_COPY = "leftover_copy"
+    STANDSTILL = "standstill"
     RESOLVED_AS_FAILED = "resolved_as_failed"
     # Nobody knows yet
     DESTINATION_SILENT = "destination_silent"
@@ -625,6 +629,41 @@ KINDS: dict[Code, Kind] = {
         True,
         "Touch neither copy. Restore the network, then resume the post-copy.",
         Reason.PEER_LOST,
+    ),
+    Code.POSTCOPY_LOST: Kind(
+        "Post-copy broke and one half of the guest's memory is gone",
+        _S,
+        409,
+        False,
+        "Save what the half copy still answers, 'virsh destroy' it where it is, and start the "
+        "guest from its disks.",
+        Reason.PEER_LOST,
+    ),
+    Code.ANOTHER_RUN: Kind(
+        "The guest was moved or started by somebody else meanwhile",
+        _N,
+        409,
+        False,
+        "See where it runs and whether that is where it is wanted; migrate it again only then.",
+        Reason.UNKNOWN,
+    ),
+    Code.LEFTOVER_COPY: Kind(
+        "A half-made copy that never ran is left at the destination",
+        _D,
+        409,
+        False,
+        "When the guest is seen to run at the source, 'virsh destroy' the copy at the destination; "
+        "the runbook 'leftover copy' says what to do if libvirt does not let go of it.",
+        Reason.PREPARE,
+    ),
+    Code.STANDSTILL: Kind(
+        "The migration stands still",
+        _S,
+        504,
+        True,
+        "'pmigctl abort ID'. If it stays open after that, 'pmigctl suspend ID' makes libvirt let "
+        "go of it, and pmigd lets the guest run on.",
+        Reason.STALLED,
     ),
     Code.RESOLVED_AS_FAILED: Kind(
         "An operator closed it as failed", _N, 409, False, "Nothing to do."

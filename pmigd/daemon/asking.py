@@ -25,6 +25,8 @@ from pmigd.core.facts import Question
 from pmigd.core.holdings import Shortage, held_of, login_of, ports_of
 from pmigd.core.leases import RENEW_EVERY_S, TTL_S
 from pmigd.core.model import (
+    UNASKED,
+    Because,
     Direction,
     Migration,
     MigrationId,
@@ -147,6 +149,29 @@ class Asking:
         if answer.view.power is Power.UNKNOWN:
             return None
         return answer.view, answer.completed
+
+    async def look_back(self, migration: Migration, here: View) -> View:
+        """What the source says of a guest whose copy `here` waits for it and has no lease (more).
+
+        Where it is not known who sends the guest, the peer that has it alive is its source.
+        """
+        waits = here.because in (Because.STARTING_UP, Because.MIGRATION, Because.POSTCOPY_FAILED)
+        incoming = migration.direction is Direction.INCOMING
+        if not waits or not incoming or self.gate.coming(migration.domain.uuid) is not None:
+            return UNASKED
+        source = self._channels.get(migration.source)
+        channels = [source] if source is not None else list(self._channels.values())
+        views = await asyncio.gather(*(self._view_of(c, migration) for c in channels))
+        alive = next((view for view in views if view.alive), None)
+        return alive or (views[0] if source is not None else UNASKED)
+
+    async def _view_of(self, channel: PeerChannel, migration: Migration) -> View:
+        try:
+            answer = await channel.look(LookQuestion(domain=migration.domain, completed=None))
+        except (PeerAway, PeerRefused) as error:
+            log.debug("peer does not say", detail=str(error))
+            return UNASKED
+        return answer.view
 
     async def examine(self, target: Target, question: Question) -> Examination | Problem | None:
         """What the destination's pmigd sees of its own host; None where it has no pmigd.
@@ -335,7 +360,7 @@ class _Session:
         for migration in migrations.running():
             # Of an unresolved one nothing is held: if the guest is on its way, the peer sees that.
             ours = migration.direction is Direction.OUTGOING and not migration.external
-            known = migration.state is not State.UNRESOLVED
+            known = migration.state is not State.UNRESOLVED and migration.ending is None
             new = migration.id not in self._gate.taking
             if ours and known and new and migration.destination == self.peer:
                 entries.append(_entry(migration, _phase(migration)))

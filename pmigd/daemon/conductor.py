@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Protocol, assert_never
 
 import structlog
 
 from pmigd.core import events as ev
+from pmigd.core.autostart import Flags
 from pmigd.core.canonical import about
 from pmigd.core.commands import Command, Kind
 from pmigd.core.effects import Do, Effect, Look, Prepare, ReadSettings, Wake
@@ -53,6 +55,10 @@ class Peers(Protocol):
 
     async def look(self, migration: Migration) -> tuple[View, Sample | None] | None:
         """What the destination's pmigd says it has of the guest; None where it cannot say."""
+
+    async def look_back(self, migration: Migration, here: View) -> View:
+        """What the source of a guest that comes in says of it, if the copy `here` may be left over;
+        UNASKED where it is not, or where nobody can say."""
 
     async def examine(self, target: Target, question: Question) -> Examination | Problem | None:
         """What the destination's pmigd sees of its host; None where it cannot say."""
@@ -122,11 +128,11 @@ class Conductor:
                 _ = self._begin(about_it, migration, work, ev.Ticked())
             case Wake(after_s):
                 _ = self._begin(about_it, migration, partial(self._wake, after_s), ev.Ticked())
-            case Look(after_s):
+            case Look(after_s, heard):
                 # A question that still waits for its time is overtaken by a newer one.
                 if self._pending_look is not None:
                     self._pending_look.cancel()
-                work = partial(self._look, migration, after_s)
+                work = partial(self._look, migration, after_s, heard)
                 otherwise = ev.Looked(UNASKED, UNASKED)
                 self._pending_look = self._begin(about_it, migration, work, otherwise)
             case _:
@@ -181,12 +187,15 @@ class Conductor:
             target,
             guest_is_persistent=here.view.persistent,
             guest_is_active=not here.view.gone,
+            flags=Flags(here.autostart, examined.autostart),
         )
         return ev.Prepared(
             plan,
             because_before=here.view.because,
             paused_before=here.view.power is not Power.RUNNING,
             destination_uuid=examined.destination.host_uuid if examined.destination else "",
+            run_before=here.view.run,
+            unknown_there=examined.unknown_there,
         )
 
     async def _do(self, migration: Migration, command: Command) -> None:
@@ -226,6 +235,12 @@ class Conductor:
                 return await self._resume(migration, permit)
             case Kind.POSTCOPY:
                 return await hypervisor.start_postcopy(domain, permit)
+            case Kind.AUTOSTART_OFF | Kind.AUTOSTART_BACK:
+                on = command.kind is Kind.AUTOSTART_BACK
+                return await hypervisor.autostart_here(domain, on, permit)
+            case Kind.AUTOSTART_THERE:
+                there = target_of(migration)
+                return await hypervisor.autostart_there(there, domain, bool(command.value), permit)
             case (
                 Kind.MAX_DOWNTIME
                 | Kind.BANDWIDTH
@@ -271,16 +286,22 @@ class Conductor:
         # that it has none. Anything else goes back to the engine as a new look at both ends.
         seen = await self._look_at_both(migration, by_libvirt=True)
         latest = self._latest or migration
-        verdict = judge(latest.evidence, seen.source, seen.destination, suspended=latest.suspended)
+        verdict = judge(
+            latest.evidence,
+            latest.call,
+            seen.source,
+            seen.destination,
+            suspended=latest.suspended,
+        )
         if not verdict.resume_source:
             self._report(seen)
             return False
         return await self._hypervisor.resume(migration.domain, permit)
 
-    async def _look(self, migration: Migration, after_s: float) -> None:
+    async def _look(self, migration: Migration, after_s: float, heard: int) -> None:
         await asyncio.sleep(after_s)
         self._pending_look = None
-        self._report(await self._look_at_both(migration))
+        self._report(replace(await self._look_at_both(migration), heard=heard))
 
     async def _look_there(
         self, migration: Migration, *, by_libvirt: bool
@@ -294,17 +315,22 @@ class Conductor:
         )
 
     async def _look_at_both(self, migration: Migration, *, by_libvirt: bool = False) -> ev.Looked:
-        """Ask both ends at once; of a migration that others started only this end is known.
+        """Ask the source, and when it has answered the destination.
 
-        `by_libvirt`: nobody else's word counts for what is about to be done.
+        The order is what makes the two answers one proof: see :mod:`pmigd.core.verdict`. Of a
+        migration that others started this end is asked first, and of what comes in then the source,
+        where its pmigd can say. `by_libvirt`: nobody else's word counts for what is about to be
+        done.
         """
-        here = self._hypervisor.look_here(migration.domain, completed=migration.direction)
+        here, final = await self._hypervisor.look_here(
+            migration.domain, completed=migration.direction
+        )
         if migration.external:
-            view, final = await here
-            return ev.Looked(view, UNASKED, final)
-        there = self._look_there(migration, by_libvirt=by_libvirt)
-        (source, final), (destination, final_there) = await asyncio.gather(here, there)
-        return ev.Looked(source, destination, final or final_there)
+            return ev.Looked(here, await self._peers.look_back(migration, here), final)
+        if here.power is Power.UNKNOWN:
+            return ev.Looked(here, UNASKED)  # no answer of the destination would settle it
+        there, final_there = await self._look_there(migration, by_libvirt=by_libvirt)
+        return ev.Looked(here, there, final or final_there)
 
 
 def target_of(migration: Migration) -> Target:

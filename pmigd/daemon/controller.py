@@ -47,6 +47,7 @@ from pmigd.core.model import (
     State,
     Target,
     Transport,
+    View,
     Waiting,
 )
 from pmigd.core.ports import DomainFacts, Hypervisor
@@ -105,6 +106,10 @@ class _Alone:
         """Nobody answers."""
         return
 
+    async def look_back(self, migration: Migration, here: View) -> View:  # noqa: ARG002
+        """Nobody answers."""
+        return UNASKED
+
     async def examine(self, target: Target, question: Question) -> None:  # noqa: ARG002
         """Nobody answers."""
         return
@@ -156,6 +161,7 @@ class Controller:
         self._arriving = 0
         self._keys: dict[str, asyncio.Lock] = {}
         self._ended_at: dict[str, float] = {}
+        self._left_behind: dict[str, int] = {}
         self._actors: dict[MigrationId, _Actor] = {}
         self._dirty: set[MigrationId] = set()
         self._writing: set[MigrationId] = set()
@@ -193,6 +199,10 @@ class Controller:
         """Whether a migration of the domain ended just now: late events are still about it."""
         ended = self._ended_at.get(uuid)
         return ended is not None and self._now().mono - ended < seconds
+
+    def is_left_behind(self, uuid: str, run: int) -> bool:
+        """Whether that run of a domain is only what a migration, which is over, has left here."""
+        return run != 0 and self._left_behind.get(uuid) == run
 
     def queued(self) -> Iterator[Migration]:
         """The waiting ones, next first."""
@@ -386,7 +396,7 @@ class Controller:
     async def resolve(self, iden: MigrationId, verdict: State, *, by: str) -> Migration:
         """Close an unresolved one. Raises Refused (wrong_state)."""
         migration = self._all[iden]
-        if migration.state is verdict:
+        if migration.verdict is verdict:
             return migration
         if (problem := may_resolve(migration)) is not None:
             raise Refused(problem)
@@ -490,7 +500,7 @@ class Controller:
         """Write again what could not be written. Raises JournalError."""
         await self._journal.probe()
         # A step that is being written is newer than what is known here until it has been.
-        dirty = [self._all[x] for x in self._dirty - self._writing if x in self._all]
+        dirty = [self._all[x] for x in self._dirty if x in self._all]
         for first in range(0, len(dirty), WRITTEN_AT_ONCE):
             await self._write_again(dirty[first : first + WRITTEN_AT_ONCE])
 
@@ -580,11 +590,18 @@ class Controller:
 
     def _enter(self, migration: Migration) -> None:
         self._all[migration.id] = migration
+        self._note_left_behind(migration)
         if migration.open:
             self._open_of.setdefault(migration.domain.uuid, []).append(migration.id)
             self._place(migration)
         if migration.idempotency_key is not None:
             self._by_key[migration.idempotency_key] = migration.id
+
+    def _note_left_behind(self, migration: Migration) -> None:
+        """Half a copy that nobody can go on with is not taken for a migration that others began."""
+        problem = migration.problem
+        if problem is not None and problem.code in (Code.POSTCOPY_LOST, Code.LEFTOVER_COPY):
+            self._left_behind[migration.domain.uuid] = migration.evidence.run_before
 
     def _place(self, migration: Migration) -> None:
         """Have it counted where it belongs by its state."""
@@ -732,7 +749,8 @@ class Controller:
     def _settle(self, before: Migration, after: Migration) -> None:
         """Make a step's result the present, and tell everybody who should know."""
         self._all[after.id] = after
-        if after.state is not before.state or after.request is not before.request:
+        told = _placed(after) != _placed(before) or after.request is not before.request
+        if told:
             self._place(after)
         if after.state.terminal and before.open:
             idens = self._open_of[after.domain.uuid]
@@ -740,12 +758,13 @@ class Controller:
             if not idens:
                 del self._open_of[after.domain.uuid]
             self._ended_at[after.domain.uuid] = self._now().mono
+            self._note_left_behind(after)
             self._closed_since_prune += 1
             if self._closed_since_prune >= PRUNE_EVERY:
                 self._forget_old()
         if after != before:
             self._announce(before, after)
-        if after.state is not before.state or after.request is not before.request:
+        if told:
             self.asker.told(after)
             self.pump()
 
@@ -791,6 +810,11 @@ def _kinds(before: Migration | None, after: Migration) -> Iterable[ChangeKind]:
         yield "action"
     elif before.progress != after.progress:
         yield "progress"
+
+
+def _placed(m: Migration) -> tuple[State, bool]:
+    """What of a migration decides what it holds, here and at its destination."""
+    return m.state, m.ending is not None
 
 
 def _told(m: Migration) -> list[tuple[object, ...]]:

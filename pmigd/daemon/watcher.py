@@ -161,6 +161,8 @@ class Watcher:
 
     async def _look_at(self, listed: DomainFacts) -> None:
         facts = await self._hypervisor.lookup(listed.domain.uuid)
+        if self._controller.is_left_behind(facts.domain.uuid, facts.view.run):
+            return
         if facts.view.job is Job.OUTGOING:
             direction = Direction.OUTGOING
         elif facts.view.job is Job.INCOMING or listed.view.because is Because.MIGRATION:

@@ -98,7 +98,11 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """Final figures. ``downtime_net_ms`` leaves the difference of the hosts' clocks out."""
+    """Final figures. ``downtime_net_ms`` leaves the difference of the hosts' clocks out.
+
+    ``afterwards`` is a sentence about a guest that arrived and was found to have ended, or to have
+    been moved on, by the time that this was known; else null.
+    """
 
     duration_s: float
     downtime_ms: int | None
@@ -106,6 +110,7 @@ class Result(msgspec.Struct, frozen=True):
     transferred_bytes: int | None
     iterations: int | None
     mode: Literal["precopy", "postcopy", "offline"]
+    afterwards: str | None
 
 
 class Action(msgspec.Struct, frozen=True):
@@ -328,6 +333,7 @@ def _result_view(r: model.Result) -> Result:
         transferred_bytes=r.transferred_bytes,
         iterations=r.iterations,
         mode=r.mode.value,
+        afterwards=r.afterwards or None,
     )
 
 

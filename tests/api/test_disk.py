@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -149,3 +150,93 @@ def test_new_work_is_taken_again_without_a_restart_and_the_end_was_not_forgotten
     hosta.pmigd.restart()
     assert api.migration(slow["id"])["state"] == "cancelled"
     assert api.migration(migration["id"])["state"] == "cancelled"
+
+
+def _killed_and_started(api: Api, hosta: Host) -> None:
+    hosta.pmigd.start(wait_ready=False)
+    until(lambda: _answers(api), "an answer", timeout=15, evidence=hosta.pmigd.log_tail)
+
+
+def test_after_a_crash_where_nothing_can_be_written_what_had_ended_is_not_begun_again(
+    api: Api, hosta: Host, slow: dict[str, Any], heavies: list[LabGuest]
+) -> None:
+    """What ended last is only in the journal's newest part, which a crash leaves beside it."""
+    waiting = api.submit(heavies[1].name, bandwidth_mib_s=1)
+    api.abort(waiting["id"])
+    api.abort(slow["id"])
+    hosta.pmigd.kill()
+    hosta.state_dir_read_only(True)
+    try:
+        _killed_and_started(api, hosta)
+        for iden in (waiting["id"], slow["id"]):
+            assert api.migration(iden)["state"] == "cancelled"
+        _says_journal(api)
+    finally:
+        hosta.state_dir_read_only(False)
+    _ready(api)
+    assert api.open() == []
+    for guest in heavies[:2]:
+        assert "None" in hosta.virsh("domjobinfo", guest.name)
+        assert guest.where() == [hosta]
+
+
+_LEVITATE = """
+import sqlite3, sys
+with sqlite3.connect("/var/lib/pmigd/journal.sqlite") as db:
+    sql = "UPDATE migrations SET document = replace(CAST(document AS TEXT), ?, ?) WHERE id = ?"
+    words = ('"state":"precopy"', '"state":"levitating"')
+    assert db.execute(sql, (*words, sys.argv[1])).rowcount == 1
+"""
+
+
+def test_a_row_that_cannot_be_read_is_for_an_operator_and_all_others_are_as_they_were(
+    api: Api, hosta: Host, slow: dict[str, Any], heavies: list[LabGuest]
+) -> None:
+    waiting = api.submit(heavies[1].name, bandwidth_mib_s=1)
+    hosta.pmigd.kill()
+    hosta.run([sys.executable, "-c", _LEVITATE, slow["id"]])
+    _killed_and_started(api, hosta)
+    _ready(api)
+    bad = api.migration(slow["id"])
+    assert (bad["state"], bad["problem"]["code"]) == ("unresolved", Code.JOURNAL_ROW_UNREADABLE)
+    assert bad["domain"]["name"] == heavies[0].name
+    assert "levitating" in bad["problem"]["detail"]
+    assert api.migration(waiting["id"])["state"] in ("queued", "preparing", "precopy")
+    api.refuses_migration(Code.DOMAIN_BUSY, domain=heavies[0].name, destination="hostb")
+    api.abort(waiting["id"])
+    hosta.virsh("domjobabort", heavies[0].name)
+    answer = api.ask("POST", f"/v1/migrations/{slow['id']}/resolve", {"as": "failed"})
+    assert (answer.status, answer.json["state"]) == (200, "failed")
+    hosta.pmigd.restart()
+    assert api.migration(slow["id"])["state"] == "failed"
+
+
+def test_a_disk_that_is_mounted_after_the_start_brings_what_runs_and_what_waits(
+    api: Api, hosta: Host, slow: dict[str, Any], heavies: list[LabGuest]
+) -> None:
+    waiting = api.submit(heavies[1].name, bandwidth_mib_s=1)
+    hosta.pmigd.kill()
+    hosta.run(["mkdir", "-p", "/run/the-disk"])
+    hosta.run(["mount", "--bind", "/var/lib/pmigd", "/run/the-disk"])
+    hosta.run(["umount", "/var/lib/pmigd"])
+    try:
+        _killed_and_started(api, hosta)
+        until(lambda: len(api.open()) == 1, "what seems to be others'", timeout=15)
+        assert api.open()[0]["external"] is True
+    finally:
+        hosta.run(["mount", "--bind", "/run/the-disk", "/var/lib/pmigd"])
+        hosta.run(["umount", "/run/the-disk"])
+    until(
+        lambda: (
+            {m["id"]: m["state"] for m in api.open()}
+            == {slow["id"]: "precopy", waiting["id"]: "queued"}
+        ),
+        "what the disk has",
+        timeout=10,
+        evidence=hosta.pmigd.log_tail,
+    )
+    _ready(api)
+    assert api.migration(slow["id"])["adopted"] is True
+    api.abort(waiting["id"])
+    api.abort(slow["id"])
+    assert heavies[0].where() == [hosta]

@@ -13,6 +13,7 @@ import pytest
 from pmigd.cli import resources
 from pmigd.cli.migration import Migration
 from pmigd.core.holdings import Resource
+from pmigd.core.route import CONNECTION
 from tests.cli.conftest import Terminal
 from tests.cli.stub import Stub, migration, peer, waits
 
@@ -320,7 +321,7 @@ class TestWaiting:
 
     def test_every_resource_of_the_daemon_has_words(self) -> None:
         assert set(resources.COUNTED) == set(Resource)
-        assert set(resources.MISSING) == {"libvirt", "journal", "peer"}
+        assert set(resources.MISSING) == {"libvirt", "journal", "peer", CONNECTION}
 
     @pytest.mark.parametrize(
         ("waiting", "phrase"),

@@ -26,14 +26,17 @@ def lies_beside(journal: Path) -> dict[str, str]:
     return dict(rows)
 
 
+@pytest.mark.parametrize("left", ["file and WAL", "file, WAL and shared memory"])
 def test_after_a_crash_the_newest_is_believed_even_where_nothing_can_be_written(
-    house: House,
+    house: House, left: str
 ) -> None:
     house.write(1, 3)
     house.start()
     assert house.abort("web2") == "cancelled"
     house.kill()
     assert lies_beside(house.journal) == QUEUED
+    if left == "file and WAL":  # the third is not synced, and gone after a power cut
+        house.journal.with_name("journal.sqlite-shm").unlink()
     house.read_only(True)
     house.start()
     assert house.states() == QUEUED | {"web2": "cancelled"}
@@ -146,7 +149,7 @@ def test_a_disk_that_hangs_at_the_start_is_waited_for_and_nothing_is_made_up_mea
 
 
 def test_on_a_full_disk_what_was_done_is_kept_until_there_is_room(house: House) -> None:
-    house.mount_memory("1M")
+    house.mount_memory("4M")
     house.write(1, 3)
     house.start()
     house.run("sh", "-c", f"dd if=/dev/zero of={house.state}/filler bs=4k 2>/dev/null || true")

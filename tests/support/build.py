@@ -10,8 +10,10 @@ from pmigd.core import engine
 from pmigd.core import events as ev
 from pmigd.core.commands import Kind
 from pmigd.core.effects import Do, Look
+from pmigd.core.holdings import Account, Limits, Resource
 from pmigd.core.model import (
     Because,
+    Direction,
     Domain,
     Job,
     Migration,
@@ -41,8 +43,13 @@ ARRIVED = View(Power.RUNNING, Because.MIGRATED)
 ABSENT = View(Power.ABSENT)
 LEFT = View(Power.SHUTOFF, Because.MIGRATED)
 SHUT_DOWN = View(Power.SHUTOFF, Because.SHUTDOWN)
+DESTROYED = View(Power.SHUTOFF, Because.DESTROYED)
+CRASHED = View(Power.SHUTOFF, Because.CRASHED)
+STARTING = View(Power.PAUSED, Because.STARTING_UP, Job.INCOMING)
+ASLEEP = View(Power.ASLEEP)
 SILENT = View(Power.UNKNOWN, detail="no route to host")
 POSTCOPY_HERE = View(Power.PAUSED, Because.POSTCOPY, Job.OUTGOING)
+POSTCOPY_THERE = View(Power.RUNNING, Because.POSTCOPY, Job.INCOMING)
 POSTCOPY_BROKEN = View(Power.PAUSED, Because.POSTCOPY_FAILED)
 POSTCOPY_BROKEN_THERE = View(Power.RUNNING, Because.POSTCOPY_FAILED)
 
@@ -127,3 +134,30 @@ def transferring(**changes: Any) -> Migration:
     return play(
         migration(**changes), ev.Admitted(), PREPARED, ev.Sampled(Job.OUTGOING, sample())
     ).migration
+
+
+def limits(
+    workers: int = 5, usable: int = 2, outgoing: int = 1, incoming: int = 1, preparing: int = 2
+) -> Limits:
+    """A host's limits, by default those of max_workers = 5."""
+    return Limits(
+        usable={
+            Resource.OUTGOING_SLOT: outgoing,
+            Resource.INCOMING_SLOT: incoming,
+            Resource.PREPARING_SLOT: preparing,
+            Resource.WORKER: usable,
+            Resource.CLIENT: 100,
+            Resource.ANONYMOUS_CLIENT: 20,
+            Resource.MIGRATION_PORT: 64,
+        },
+        workers=workers,
+    )
+
+
+def assert_same(account: Account, other: Account) -> None:
+    """Two accounts hold the same, entry by entry and resource by resource."""
+    assert dict(account) == dict(other)
+    for resource in Resource:
+        assert account.used(resource) == other.used(resource), resource
+    for direction in Direction:
+        assert account.number(direction) == other.number(direction), direction

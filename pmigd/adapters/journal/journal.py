@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 
@@ -48,26 +49,40 @@ class Entry:
     log: tuple[Logged, ...] = ()
 
 
-class Journal:
-    """The journal file of one daemon. All methods are safe on the event loop."""
+class Worker(Protocol):
+    """Where the file is read and written, in the order in which it is asked for."""
 
-    def __init__(self, path: Path) -> None:
+    def put(self, job: Job | None) -> None:
+        """One more to do; None is the last."""
+
+
+class Journal:
+    """The journal file of one daemon. All methods are safe on the event loop.
+
+    `store` is the file, `worker` makes what serves batches of jobs beside the loop: a thread.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        store: Store | None = None,
+        worker: Callable[[Callable[[Sequence[Job]], None]], Worker] | None = None,
+    ) -> None:
         self.path = path
         self.error: str | None = f"{path}: it has not been read yet"
         self.unread = True
         """Whether the file behind the path has still to be read: :meth:`load`."""
         self._said_broken = False
-        self._store = Store(path)
+        self._store = store or Store(path)
         self._owed: set[MigrationId] = set()
         self._owed_leases: set[str] = set()
-        self._overdue: set[_Job] = set()
-        self._work: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="pmigd-journal", daemon=True)
-        self._thread.start()
+        self._overdue: set[Job] = set()
+        self._work = (worker or _Thread)(self._serve)
 
     @property
     def writable(self) -> bool:
-        """Whether everything was read, and the last attempt to write succeeded."""
+        """Whether everything was read, and nothing failed since it was proven that it can be."""
         return self.error is None
 
     async def load(self) -> Contents:
@@ -90,10 +105,13 @@ class Journal:
     async def probe(self) -> None:
         """See that the file can be written, and drop what is still to be dropped.
 
+        Only this ends that it counts as broken: on a full disk now and then a small write fits.
         Raises JournalError.
         """
-        broken = not self.writable
-        await self._drop(lambda: self._store.prove() if broken else None)
+        if not self.writable:
+            await self._write(self._store.prove)
+            self._say(None)
+        await self._drop()
 
     async def write(self, *entries: Entry) -> None:
         """Make `entries` durable, in order. Raises JournalError, and then none of them is."""
@@ -131,12 +149,11 @@ class Journal:
             await self._ask(self._store.close)
         self._work.put(None)
 
-    async def _drop(self, also: Callable[[], None] = lambda: None) -> None:
+    async def _drop(self) -> None:
         """Pay what is owed: drop what should not be in the file any more."""
         migrations, leases = tuple(self._owed), tuple(self._owed_leases)
 
         def delete() -> None:
-            also()
             self._store.forget(migrations)
             self._store.forget_leases(leases)
 
@@ -153,8 +170,6 @@ class Journal:
             if not isinstance(error.__cause__, _OF_ONE):
                 self._say(error)
             raise
-        if not self._overdue:
-            self._say(None)
 
     async def _ask(
         self, function: Callable[[], T], deadline_s: float | None = None, *, write: bool = False
@@ -162,7 +177,7 @@ class Journal:
         """Have the thread do something. Raises JournalError, after `deadline_s` at the latest."""
         if self._overdue and deadline_s is not None:
             raise JournalError(f"{self.path}: {_SILENT}")
-        job = _Job(function, asyncio.get_running_loop(), write=write)
+        job = Job(function, asyncio.get_running_loop(), write=write)
         self._work.put(job)
         try:
             async with asyncio.timeout(deadline_s):
@@ -190,31 +205,17 @@ class Journal:
 
     # Below: on the journal's own thread.
 
-    def _run(self) -> None:
-        while (first := self._work.get()) is not None:
-            batch = [first]
-            while first.write:
-                try:
-                    job = self._work.get_nowait()
-                except queue.Empty:
-                    break
-                if job is None:
-                    self._commit(batch)
-                    return
-                if not job.write:
-                    self._commit(batch)
-                    first, batch = job, [job]
-                else:
-                    batch.append(job)
-            if first.write:
-                self._commit(batch)
-            else:
-                first.run()
+    def _serve(self, batch: Sequence[Job]) -> None:
+        """Writes that wait together, or one that reads."""
+        if batch[0].write:
+            self._commit(batch)
+        else:
+            batch[0].run()
 
-    def _commit(self, batch: Sequence[_Job]) -> None:
+    def _commit(self, batch: Sequence[Job]) -> None:
         """Everything that waits, in one transaction and one attempt."""
         wanted = [job for job in batch if not job.withdrawn]
-        failed: dict[_Job, Exception] = {}
+        failed: dict[Job, Exception] = {}
         error: Exception | None = None
         try:
             if wanted:
@@ -256,7 +257,40 @@ def _tried(db: sqlite3.Connection, function: Callable[[], object]) -> Exception 
     return wrong
 
 
-class _Job:
+class _Thread:
+    """The worker of a real file: a thread, so that the loop never waits for a disk."""
+
+    def __init__(self, serve: Callable[[Sequence[Job]], None]) -> None:
+        self._serve = serve
+        self._waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name="pmigd-journal", daemon=True).start()
+
+    def put(self, job: Job | None) -> None:
+        """One more to do; None is the last."""
+        self._waiting.put(job)
+
+    def _run(self) -> None:
+        while (first := self._waiting.get()) is not None:
+            jobs: list[Job | None] = [first]
+            with contextlib.suppress(queue.Empty):
+                while jobs[-1] is not None:
+                    jobs.append(self._waiting.get_nowait())
+            for batch in batches(job for job in jobs if job is not None):
+                self._serve(batch)
+            if jobs[-1] is None:
+                return
+
+
+def batches(jobs: Iterable[Job]) -> Iterator[list[Job]]:
+    """Jobs in their order: writes that follow each other together, each that reads by itself."""
+    for writes, group in itertools.groupby(jobs, lambda job: job.write):
+        if writes:
+            yield list(group)
+        else:
+            yield from ([job] for job in group)
+
+
+class Job:
     """Something for the journal's thread to do, and whom to tell."""
 
     __slots__ = ("_loop", "done", "ended", "function", "withdrawn", "write")

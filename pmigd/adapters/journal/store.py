@@ -14,11 +14,12 @@ come of that, and each has lost somebody's data elsewhere:
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,9 @@ from pmigd.core.model import Migration
 BUSY_TIMEOUT_S: Final = 1.0
 EVENTS_MAX: Final = 2000
 """Events kept of one migration; the oldest go first."""
+ROOM_BYTES: Final = 1 << 20
+"""What must be free before a file that could not be written counts as writable: about the largest
+request. With less, one write would fit and the next one not, over and over."""
 COPY_TRIES: Final = 3
 WAL: Final = "-wal"
 _PARTS: Final = ("", WAL, "-journal")
@@ -216,7 +220,7 @@ class Store:
         if _identity(self.path) != self._opened:
             raise NotRead("another file took its place while it was written")
 
-    def write(self, migration: Migration, log: Iterable[Logged]) -> None:
+    def write(self, migration: Migration, log: Sequence[Logged]) -> None:
         """Put down what a migration is now, and what happened to it."""
         db = self._now_open
         m, document = migration, documents.encoded(migration)
@@ -230,7 +234,8 @@ class Store:
             name, event = type(one.event).__name__, documents.encoded(one.event)
             at = one.now.utc.isoformat()
             db.execute(_LOG, (m.id, at, one.now.mono, VERSION, name, event, m.id))
-        db.execute(_SHORTEN, (m.id, m.id, EVENTS_MAX))
+        if log:
+            db.execute(_SHORTEN, (m.id, m.id, EVENTS_MAX))
 
     def forget(self, migrations: Iterable[str]) -> None:
         """Drop migrations and their logs."""
@@ -252,7 +257,10 @@ class Store:
         db.executemany("DELETE FROM leases WHERE id = ?", ((iden,) for iden in leases))
 
     def prove(self) -> None:
-        """Write something: what was written before."""
+        """Write something, what was written before, where there is room for more than that."""
+        found = os.statvfs(self.path.parent)
+        if found.f_bavail * found.f_frsize < ROOM_BYTES:
+            raise OSError(errno.ENOSPC, f"less than {ROOM_BYTES >> 20} MiB is free")
         self._now_open.execute(f"PRAGMA user_version = {VERSION}")
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -68,16 +69,19 @@ def listing(connection: libvirt.virConnect) -> list[DomainFacts]:
 def state(domain: libvirt.virDomain) -> View:
     """The domain's state without its job; does not need the guest."""
     power, because = translate.power_of(*domain.state(0)[:2])
-    return View(power, because, Job.NONE, persistent=bool(domain.isPersistent()))
+    run = max(0, domain.ID())
+    return View(power, because, Job.NONE, persistent=bool(domain.isPersistent()), run=run)
 
 
 def view(domain: libvirt.virDomain) -> tuple[View, bool]:
-    """The domain's state and job, and whether its job statistics can be asked for."""
-    seen = state(domain)
-    if seen.power is Power.SHUTOFF:
-        return seen, True
+    """The domain's state and job, and whether its job statistics can be asked for.
+
+    The job is asked for first (see :mod:`pmigd.core.verdict`): a state from before the end of a job
+    could hide that the guest was stopped for the switch-over.
+    """
     job, answers = _job_and_answers(domain)
-    return View(seen.power, seen.because, job, persistent=seen.persistent), answers
+    seen = replace(state(domain), job=job)
+    return seen, answers or seen.power is Power.SHUTOFF
 
 
 def job_of(domain: libvirt.virDomain) -> Job:

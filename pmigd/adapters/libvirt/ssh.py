@@ -16,9 +16,10 @@ import os
 import subprocess
 from pathlib import Path
 from typing import Final
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-PORTS: Final = {"qemu": 16514, "qemu+tls": 16514, "qemu+tcp": 16509, "qemu+ssh": 22}
+from pmigd.core.route import LIBVIRT_PORTS
+
 ASK_DEADLINE_S: Final = 1.5
 """A configuration may run programs to decide (Match exec)."""
 CLIENT: Final = Path(__file__).with_name("ssh-client")
@@ -38,11 +39,11 @@ def first_hop(uri: str) -> Address | None:
     None where that cannot be tried beforehand: a UNIX socket, a proxy, a connection that is up.
     """
     parts = urlsplit(uri)
-    if not parts.hostname or parts.scheme not in PORTS:
+    if not parts.hostname or parts.scheme not in LIBVIRT_PORTS:
         return None
     if is_ssh(uri):
         return _by_ssh(parts)
-    return parts.hostname, parts.port or PORTS[parts.scheme]
+    return parts.hostname, parts.port or LIBVIRT_PORTS[parts.scheme]
 
 
 def direct_host(uri: str) -> str | None:
@@ -51,7 +52,7 @@ def direct_host(uri: str) -> str | None:
     What ssh is sent to on another port than its own may be anybody's: a tunnel's end, say.
     """
     hop = first_hop(uri)
-    if hop is None or (is_ssh(uri) and hop[1] != PORTS["qemu+ssh"]):
+    if hop is None or (is_ssh(uri) and hop[1] != LIBVIRT_PORTS["qemu+ssh"]):
         return None
     return hop[0]
 
@@ -59,7 +60,7 @@ def direct_host(uri: str) -> str | None:
 def own_uri(uri: str) -> str:
     """The peer's URI for a connection of pmigd's own."""
     if is_ssh(uri) and os.access(CLIENT, os.X_OK):
-        return f"{uri}?command={CLIENT}"
+        return f"{uri}?command={quote(str(CLIENT))}"
     return uri
 
 

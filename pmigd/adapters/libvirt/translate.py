@@ -33,6 +33,7 @@ _POWER: Final[dict[int, Power]] = {
     libvirt.VIR_DOMAIN_BLOCKED: Power.RUNNING,
     libvirt.VIR_DOMAIN_PAUSED: Power.PAUSED,
     libvirt.VIR_DOMAIN_SHUTOFF: Power.SHUTOFF,
+    libvirt.VIR_DOMAIN_PMSUSPENDED: Power.ASLEEP,
 }
 
 _BECAUSE: Final[dict[tuple[Power, int], Because]] = {

@@ -101,8 +101,8 @@ OWED: Final = Family(
 JOURNAL: Final = Family(
     "pmigd_journal_writable",
     "gauge",
-    "Whether the last attempt to write the journal of migrations succeeded. While it cannot be"
-    " written nothing is started; it is tried every two seconds.",
+    "Whether the journal of migrations was read as a whole and can be written. While it is not,"
+    " nothing is started; it is tried every two seconds.",
 )
 BUSY: Final = Family(
     "pmigd_executor_threads_busy",

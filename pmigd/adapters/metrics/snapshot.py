@@ -34,7 +34,7 @@ class Snapshot:
     the queue was submitted (UTC), None when nothing waits, and ``head_waits`` the resource that it
     waits for. ``held`` is what migrations hold by the account, ``leases`` the number of
     those in each state, ``peers_up`` whether each configured pmigd answered when it was asked last.
-    ``journal_writable`` is whether the last attempt to write it succeeded. ``now_mono`` is in
+    ``journal_writable`` is whether it was read and can be written. ``now_mono`` is in
     seconds.
     """
 

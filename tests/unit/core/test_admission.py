@@ -22,8 +22,7 @@ from pmigd.core.holdings import SHARED, Account, Held, Limits, Phase, Resource, 
 from pmigd.core.leases import key_of
 from pmigd.core.model import Direction, MigrationId
 from pmigd.core.queue import Entry, Queue
-from tests.support.build import T0
-from tests.support.hosts import limits
+from tests.support.build import T0, limits
 
 LEAVING = Held(Direction.OUTGOING)
 PEERS = ("hostb", "hostc", "hostd")

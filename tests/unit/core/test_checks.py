@@ -45,6 +45,7 @@ from pmigd.core.model import (
     Transport,
     View,
 )
+from pmigd.core.named import KINDS, Named
 from pmigd.core.problem import Code
 from pmigd.core.request_check import check_request
 from pmigd.core.versions import too_old
@@ -110,6 +111,9 @@ SOURCE: list[tuple[str, Level | None, GuestFacts, LocalFacts | None, dict[str, A
     ),
     ("postcopy_paused_guest", None, guest(view=View(Power.PAUSED, Because.USER)), None, {}),
     ("postcopy_paused_guest", None, guest(), None, {"postcopy": Postcopy.ALLOWED}),
+    ("guest_asleep", BLOCK, guest(view=View(Power.ASLEEP)), None, {}),
+    ("guest_asleep", None, guest(view=View(Power.ASLEEP)), None, {"offline": True}),
+    ("guest_asleep", None, guest(), None, {}),
     ("block_job", BLOCK, guest(block_jobs=("vda",)), None, {}),
     ("snapshots", BLOCK, guest(snapshots=2), None, {}),
     ("snapshots", BLOCK, guest(snapshots=2), None, {"offline": True}),
@@ -176,6 +180,12 @@ def test_devices_of_the_host(kind: str, qemu: str, level: Level) -> None:
 
 def test_a_card_with_a_stand_in_is_unplugged_by_itself() -> None:
     assert at_source(has(host_devices=(HostDevice("pci", replaceable=True),))) == {}
+
+
+@pytest.mark.parametrize("qemu", ["9.0.0", "10.0.2", "unreadable", ""])
+def test_a_guest_that_is_asleep_is_refused_only_where_qemu_surely_hangs(qemu: str) -> None:
+    host = replace(HOSTA, hypervisor_version=qemu)
+    assert "guest_asleep" not in at_source(guest(view=View(Power.ASLEEP)), host)
 
 
 def test_newer_qemu_may_move_virtiofs() -> None:
@@ -597,3 +607,15 @@ def test_start_anyway_never_lets_a_conflict_or_the_wrong_host_through() -> None:
     for found in (conflicts, elsewhere, too_new):
         assert found
         assert anyway(found) == found
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_what_the_xml_names_is_pmigds_own_look_and_most_of_it_a_hook_may_mend(kind: str) -> None:
+    thing = Named(kind, "/x", "console")
+    wants = replace(PLAIN, named=(thing,))
+    code = KINDS[kind].code
+    for hooks, level in (((), BLOCK), (("/hook",), WARN if KINDS[kind].mended else BLOCK)):
+        own = local(lacks=(thing,), paths_missing=("/x",), hooks=hooks)
+        found = found_at_destination(wants, answer(), own=own)
+        assert levels(found)[code] is level
+        assert levels(anyway(found))[code] is WARN

@@ -12,6 +12,7 @@ from pmigd.core import events as ev
 from pmigd.core.commands import Kind, Outcome
 from pmigd.core.effects import Look, Prepare, ReadSettings, Wake
 from pmigd.core.model import (
+    UNASKED,
     Call,
     Direction,
     Job,
@@ -20,6 +21,7 @@ from pmigd.core.model import (
     OnTimeout,
     Postcopy,
     Power,
+    Sample,
     Settings,
     State,
     View,
@@ -28,6 +30,7 @@ from pmigd.core.problem import Code, Problem
 from tests.support.build import (
     ABSENT,
     ARRIVED,
+    DESTROYED,
     INCOMING,
     LEFT,
     LEFT_PAUSED,
@@ -35,10 +38,12 @@ from tests.support.build import (
     POSTCOPY_BROKEN,
     POSTCOPY_BROKEN_THERE,
     POSTCOPY_HERE,
+    POSTCOPY_THERE,
     PREPARED,
     RUNS,
     RUNS_AGAIN,
     SILENT,
+    STARTING,
     T0,
     USER_PAUSED,
     at,
@@ -483,13 +488,49 @@ class TestPostcopy:
         m = play(m, ev.PostcopyBegan(), ev.Restarted()).migration
         assert play(m, ev.PostcopyBroke()).effects == (Look(),)
 
-    def test_that_broke_and_lost_its_other_half_is_unresolved(self) -> None:
+    def test_that_broke_and_lost_its_other_half_has_failed_with_that_word(self) -> None:
+        for source, destination in (
+            (POSTCOPY_BROKEN, ABSENT),
+            (POSTCOPY_BROKEN, DESTROYED),
+            (DESTROYED, POSTCOPY_BROKEN_THERE),
+        ):
+            step = play(self.broken(5), ev.Looked(source, destination), start=10)
+            assert step.effects == ()
+            m = step.migration
+            assert m.problem is not None
+            assert (m.state, m.problem.code) == (State.FAILED, Code.POSTCOPY_LOST)
+            assert "cannot be made whole" in m.problem.detail
+
+    def test_that_only_the_source_saw_break_says_so_and_waits(self) -> None:
+        m = play(transferring(), ev.SwitchedOver(), ev.PostcopyBegan()).migration
+        m = play(m, ev.PostcopyBroke(), ev.RecoverAsked("root")).migration
+        recover = m.pending(Kind.RECOVER)
+        assert recover is not None
+        assert recover.waits
+        step = play(m, ev.Looked(POSTCOPY_BROKEN, POSTCOPY_THERE), start=3)
+        assert step.effects == (Look(engine.ASK_ON_S),)
+        assert step.migration.problem is not None
+        assert "Only the source has noticed" in step.migration.problem.detail
+        # Once the other end has noticed, the call comes back, and what was asked for is done.
+        step = play(step.migration, replied(Kind.PERFORM, BROKE), start=9)
+        assert done(step) == [(Kind.RECOVER, None)]
+
+    def test_that_only_the_destination_saw_break_is_told_and_asked_about(self) -> None:
+        m = play(transferring(), ev.SwitchedOver(), ev.PostcopyBegan()).migration
+        step = play(m, ev.Looked(POSTCOPY_HERE, POSTCOPY_BROKEN_THERE), start=40)
+        assert step.migration.state is State.POSTCOPY_PAUSED
+        assert step.migration.problem is not None
+        assert "Only the destination has noticed" in step.migration.problem.detail
+        assert step.effects == (Look(engine.ASK_ON_S),)
+
+    def test_that_was_closed_too_early_is_no_precopy_again(self) -> None:
         m = self.broken(5)
-        for seconds in range(10, 20):
-            m = play(m, ev.Looked(POSTCOPY_BROKEN, ABSENT), start=seconds).migration
+        silent = ev.Looked(ABSENT, POSTCOPY_BROKEN_THERE)
+        for seconds in range(10, 60):
+            m = play(m, silent, start=seconds).migration
         assert (m.state, m.problem and m.problem.code) == (State.UNRESOLVED, Code.GUEST_NOT_FOUND)
         # libvirt keeps the job of a broken post-copy: that is no pre-copy, and nothing to abort.
-        m = play(m, ev.Sampled(Job.OUTGOING, sample()), start=30).migration
+        m = play(m, ev.Sampled(Job.OUTGOING, sample()), start=70).migration
         assert m.state is State.UNRESOLVED
         assert controls.may_abort(m) is not None
         m = play(m, ev.Looked(POSTCOPY_HERE, ARRIVED), start=31).migration
@@ -622,11 +663,104 @@ def test_broken_postcopy_is_shown_and_nothing_is_done() -> None:
     m = play(transferring(), ev.SwitchedOver(), ev.PostcopyBegan()).migration
     step = play(m, ev.PostcopyBroke())
     assert step.migration.state is State.POSTCOPY_PAUSED
-    assert step.effects == ()
+    assert step.effects == (Look(engine.BREAK_GRACE_S),)
     step = play(step.migration, returned(BROKE))
     step = play(step.migration, ev.Looked(POSTCOPY_BROKEN, POSTCOPY_BROKEN_THERE))
     assert step.migration.state is State.POSTCOPY_PAUSED
     assert step.effects == ()
+
+
+def test_a_look_from_before_the_last_event_is_made_again_and_not_judged() -> None:
+    m = transferring()
+    left = play(m, ev.SwitchedOver(), ev.Left()).migration
+    step = play(left, ev.Looked(RUNS, ABSENT, heard=m.heard))
+    assert step.migration.open
+    assert step.effects == (Look(),)
+    step = play(left, returned(), ev.Looked(LEFT, ARRIVED, heard=left.heard + 1))
+    assert step.migration.state is State.SUCCEEDED
+
+
+def test_one_that_arrived_and_ended_there_is_a_success_that_says_so() -> None:
+    m = play(transferring(), ev.SwitchedOver(), ev.Left(), returned()).migration
+    m = play(m, ev.Looked(LEFT, DESTROYED)).migration
+    assert m.state is State.SUCCEEDED
+    assert m.result is not None
+    assert m.result.afterwards == "It has since ended there: shut off (destroyed)."
+
+
+class TestStandstill:
+    SENT = sample(memory_remaining_bytes=0)
+
+    def standing(self, sample: Sample, seconds: int = 31) -> engine.Step:
+        m = play(transferring(), ev.Sampled(Job.OUTGOING, sample)).migration
+        return play(m, ev.Sampled(Job.OUTGOING, sample), start=seconds)
+
+    def test_of_what_was_all_sent_is_looked_at_and_told(self) -> None:
+        step = self.standing(self.SENT)
+        assert step.effects == (Look(),)
+        m = play(step.migration, ev.Looked(MIGRATING, INCOMING), start=31).migration
+        assert m.state is State.PRECOPY
+        assert m.problem is not None
+        assert m.problem.code is Code.STANDSTILL
+        assert "All is sent" in m.problem.detail
+        # As soon as anything moves it is told no more.
+        moved = replace(self.SENT, memory_processed_bytes=1 << 21)
+        assert play(m, ev.Sampled(Job.OUTGOING, moved), start=32).migration.problem is None
+
+    def test_is_looked_at_again_only_after_a_while(self) -> None:
+        m = play(self.standing(self.SENT).migration, ev.Looked(MIGRATING, INCOMING), start=31)
+        sampled = ev.Sampled(Job.OUTGOING, self.SENT)
+        assert play(m.migration, sampled, start=40).effects == ()
+        assert play(m.migration, sampled, start=62).effects == (Look(),)
+
+    def test_that_stays_after_an_abort_says_that_the_guest_runs_here(self) -> None:
+        m = self.standing(self.SENT).migration
+        m = play(m, ev.AbortAsked("root", "enough"), start=31).migration
+        nothing = ev.Sampled(Job.OUTGOING, sample(memory_total_bytes=0, memory_processed_bytes=0))
+        m = play(m, nothing, ev.Looked(MIGRATING, ABSENT), start=70).migration
+        assert m.problem is not None
+        assert m.problem.code is Code.STANDSTILL
+        assert "the guest runs here" in m.problem.detail
+
+    def test_is_not_told_before(self) -> None:
+        assert self.standing(self.SENT, 29).effects == ()
+
+
+class TestLeftoverCopy:
+    """The record of a guest that came in, and whose half-made copy nobody goes on with."""
+
+    def incoming(self) -> Migration:
+        return migration(
+            direction=Direction.INCOMING,
+            external=True,
+            state=State.PRECOPY,
+        )
+
+    def test_ends_when_the_source_shows_for_long_that_the_guest_is_there(self) -> None:
+        m = self.incoming()
+        left = ev.Looked(replace(STARTING, run=10), RUNS)
+        for seconds in (0, 5, 15, 30):
+            m = play(m, left, start=seconds).migration
+            assert m.state is State.PRECOPY
+            # This host's own scan does not ask the source, and changes nothing in that.
+            m = play(m, ev.Looked(STARTING, UNASKED), start=seconds + 1).migration
+        m = play(m, left, start=45).migration
+        assert m.problem is not None
+        assert (m.state, m.problem.code) == (State.FAILED, Code.LEFTOVER_COPY)
+        assert m.evidence.run_before == 10
+
+    def test_does_not_end_while_the_source_has_its_job(self) -> None:
+        m = self.incoming()
+        for seconds in range(0, 200, 5):
+            m = play(m, ev.Looked(STARTING, MIGRATING), start=seconds).migration
+        assert m.state is State.PRECOPY
+
+    def test_of_a_half_whose_other_half_is_gone_ends_too(self) -> None:
+        m = play(self.incoming(), ev.PostcopyBroke()).migration
+        for seconds in range(0, 50, 5):
+            m = play(m, ev.Looked(POSTCOPY_BROKEN_THERE, DESTROYED), start=seconds).migration
+        assert m.problem is not None
+        assert (m.state, m.problem.code) == (State.FAILED, Code.POSTCOPY_LOST)
 
 
 class TestExternal:

@@ -35,6 +35,9 @@ VIEWS = st.sampled_from(
         build.POSTCOPY_HERE,
         build.POSTCOPY_BROKEN,
         build.POSTCOPY_BROKEN_THERE,
+        build.POSTCOPY_THERE,
+        build.DESTROYED,
+        build.STARTING,
     ]
 )
 FAILURES = st.sampled_from(

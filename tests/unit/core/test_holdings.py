@@ -23,7 +23,7 @@ from pmigd.core.holdings import (
 )
 from pmigd.core.model import CopyStorage, Direction, Request, State, Target, Transport
 from tests.support import build
-from tests.support.hosts import assert_same, limits
+from tests.support.build import assert_same, limits
 
 OUT, IN = Direction.OUTGOING, Direction.INCOMING
 HELD = st.builds(

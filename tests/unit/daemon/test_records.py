@@ -548,6 +548,31 @@ async def test_while_the_disk_is_silent_an_abort_is_done_and_written_later(
         assert {m.state for m in host.controller.all()} == {State.CANCELLED}
 
 
+async def test_what_is_written_again_is_never_older_than_what_is_being_written(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with life(path) as host:
+        m = await host.submit("web1")
+        host.controller._dirty.add(m.id)  # as after a write that was given up
+        slow = _Slow(host.journal)
+        await slow.begin()
+        ending = asyncio.create_task(host.end(m.id))
+        while m.id not in host.controller._writing:
+            await asyncio.sleep(0.001)
+        monkeypatch.setattr(host.journal, "probe", _nothing)  # it was made just before
+        again = asyncio.create_task(host.controller.write_down())
+        await asyncio.sleep(0)
+        slow.end()
+        assert (await ending).state is State.CANCELLED
+        await again
+    async with life(path) as host:
+        assert [kept.state for kept in host.controller.all()] == [State.CANCELLED]
+
+
+async def _nothing() -> None:
+    return None
+
+
 async def test_many_leases_of_one_report_are_written_at_once(path: Path) -> None:
     async with life(path) as host:
         said: list[str] = []

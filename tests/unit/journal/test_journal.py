@@ -31,6 +31,7 @@ from tests.support import build
 async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
     made = Journal(tmp_path / "state" / "journal.sqlite")
     await made.load()
+    await made.probe()
     yield made
     await made.close()
 
@@ -150,6 +151,8 @@ async def test_nothing_is_written_before_everything_was_read(tmp_path: Path) -> 
         await journal.write(entry(1))
     await journal.load()
     await journal.write(entry(1))
+    assert not journal.writable  # nor is it proven yet that it can be
+    await journal.probe()
     assert journal.writable
     await journal.close()
 
@@ -164,7 +167,7 @@ async def test_says_which_file_cannot_be_written_and_goes_on_when_it_can(tmp_pat
     assert not journal.writable
     blocked.unlink()
     assert (await journal.load()).migrations == []
-    await journal.write(entry(1))
+    await journal.probe()
     assert journal.writable
     await journal.close()
 
@@ -182,12 +185,35 @@ async def test_says_each_time_that_it_cannot_be_written_and_each_time_that_it_ca
                 with pytest.raises(JournalError):
                     await journal.write(entry(1))
             other.execute("ROLLBACK")
+            await journal.write(entry(1))
+            assert not journal.writable
             for _ in range(2):
-                await journal.write(entry(1))
+                await journal.probe()
     other.close()
     said = [line["event"] for line in lines]
     assert said == ["journal cannot be written", "journal can be written again"] * 2
     assert str(journal.path) in lines[0]["detail"]
+
+
+async def test_a_disk_with_hardly_any_room_left_does_not_come_and_go(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal._store, "write", _full)
+    with pytest.raises(JournalError):
+        await journal.write(entry(1))
+    await journal.forget(MigrationId("00000001"))  # which fits
+    assert not journal.writable
+    monkeypatch.setattr("pmigd.adapters.journal.store.ROOM_BYTES", 1 << 60)
+    with pytest.raises(JournalError, match="is free"):
+        await journal.probe()
+    assert not journal.writable
+    monkeypatch.setattr("pmigd.adapters.journal.store.ROOM_BYTES", 1)
+    await journal.probe()
+    assert journal.writable
+
+
+def _full(*_: object) -> None:
+    raise sqlite3.OperationalError("database or disk is full")
 
 
 async def test_a_lock_of_another_program_costs_one_attempt_for_all_that_wait(
@@ -205,7 +231,7 @@ async def test_a_lock_of_another_program_costs_one_attempt_for_all_that_wait(
     assert took < 3  # the first alone, then all the others: two attempts, not fifty
     other.execute("ROLLBACK")
     other.close()
-    await journal.write(entry(1))
+    await journal.probe()
     assert journal.writable
 
 
