@@ -164,9 +164,13 @@ class Ours:
         target = Target("hostb", "qemu+tcp://hostb/system")
         return make_plan(request, target, guest_is_persistent=True)
 
-    async def job(self, g: LabGuest, job: Job) -> None:
-        async with asyncio.timeout(15):
-            while (await self.hypervisor.sample(self.domain(g)))[0] is not job:
+    async def sends(self, g: LabGuest) -> None:
+        """Until its migration sends memory: before, libvirt has no need to ask QEMU."""
+        async with asyncio.timeout(30):
+            while True:
+                _, sample = await self.hypervisor.sample(self.domain(g))
+                if sample is not None and sample.memory_processed_bytes:
+                    return
                 await asyncio.sleep(0.05)
 
     def busy(self, name: str) -> int:
@@ -242,7 +246,7 @@ async def test_a_command_that_hung_is_not_made_if_it_is_not_wanted_any_more(ours
     g, permit = guest(memory_mib=64, fill_mib=40), Permit()
     hypervisor, domain = ours.hypervisor, ours.domain(g)
     ticket = hypervisor.perform(domain, ours.plan(g))
-    await ours.job(g, Job.OUTGOING)
+    await ours.sends(g)
     with stopped(ours.host, g):
         abort = asyncio.ensure_future(hypervisor.abort_job(domain, permit))
         second = asyncio.ensure_future(hypervisor.suspend(domain, permit))
@@ -288,7 +292,7 @@ async def test_during_a_migration_they_act_and_settings_tell_what_is_in_force(ou
     g, permit = guest(memory_mib=64, fill_mib=40), Permit()
     hypervisor, domain = ours.hypervisor, ours.domain(g)
     ticket = hypervisor.perform(domain, ours.plan(g))
-    await ours.job(g, Job.OUTGOING)
+    await ours.sends(g)
     wanted = Settings(max_downtime_ms=77, bandwidth_mib_s=2)
     assert await hypervisor.change(domain, wanted, permit)
     told = await hypervisor.settings(domain)
