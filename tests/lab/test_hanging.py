@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -46,8 +47,13 @@ def stopped(host: Host, *guests: LabGuest) -> Iterator[Callable[[], None]]:
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
 
+    def all_stand() -> bool:
+        stats = (Path(f"/proc/{pid}/stat").read_text() for pid in pids)
+        return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
+
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
+    until(all_stand, "the guests' QEMUs to stand still", timeout=5)
     try:
         yield go_on
     finally:
@@ -158,9 +164,13 @@ class Ours:
         target = Target("hostb", "qemu+tcp://hostb/system")
         return make_plan(request, target, guest_is_persistent=True)
 
-    async def job(self, g: LabGuest, job: Job) -> None:
-        async with asyncio.timeout(15):
-            while (await self.hypervisor.sample(self.domain(g)))[0] is not job:
+    async def sends(self, g: LabGuest) -> None:
+        """Until its migration sends memory: before, libvirt has no need to ask QEMU."""
+        async with asyncio.timeout(30):
+            while True:
+                _, sample = await self.hypervisor.sample(self.domain(g))
+                if sample is not None and sample.memory_processed_bytes:
+                    return
                 await asyncio.sleep(0.05)
 
     def busy(self, name: str) -> int:
@@ -236,7 +246,7 @@ async def test_a_command_that_hung_is_not_made_if_it_is_not_wanted_any_more(ours
     g, permit = guest(memory_mib=64, fill_mib=40), Permit()
     hypervisor, domain = ours.hypervisor, ours.domain(g)
     ticket = hypervisor.perform(domain, ours.plan(g))
-    await ours.job(g, Job.OUTGOING)
+    await ours.sends(g)
     with stopped(ours.host, g):
         abort = asyncio.ensure_future(hypervisor.abort_job(domain, permit))
         second = asyncio.ensure_future(hypervisor.suspend(domain, permit))
@@ -282,7 +292,7 @@ async def test_during_a_migration_they_act_and_settings_tell_what_is_in_force(ou
     g, permit = guest(memory_mib=64, fill_mib=40), Permit()
     hypervisor, domain = ours.hypervisor, ours.domain(g)
     ticket = hypervisor.perform(domain, ours.plan(g))
-    await ours.job(g, Job.OUTGOING)
+    await ours.sends(g)
     wanted = Settings(max_downtime_ms=77, bandwidth_mib_s=2)
     assert await hypervisor.change(domain, wanted, permit)
     told = await hypervisor.settings(domain)

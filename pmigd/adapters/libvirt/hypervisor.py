@@ -14,6 +14,7 @@ themselves and nothing from others.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable
 from datetime import datetime
@@ -68,8 +69,10 @@ class LocalHypervisor:
         self.uri = uri
         self.own_host = own_host
         self._utc_now = utc_now
+        self._tell = connection_changed
+        self._opening: asyncio.Task[None] | None = None
         self._main = MainConnection(
-            uri, notify=notify, changed=connection_changed, utc_now=utc_now, observe=observe
+            uri, notify=notify, changed=self._changed, utc_now=utc_now, observe=observe
         )
         self._looks = CallPool("look", LOOK_THREADS, each=1, observe=observe)
         self._commands = CallPool("command", COMMAND_THREADS, each=1, observe=observe)
@@ -113,6 +116,24 @@ class LocalHypervisor:
         await self._main.close()
         for pool in self.pools:
             pool.stop()
+
+    def _changed(self, there: bool) -> None:
+        if there and (self._opening is None or self._opening.done()):
+            loop = asyncio.get_running_loop()
+            self._opening = loop.create_task(self._open_for_commands(), name="open")
+        self._tell(there)
+
+    async def _open_for_commands(self) -> None:
+        """Have a connection ready: an abort must not be the first that finds libvirtd full."""
+
+        def borrow() -> None:
+            with self._command_lines.lend(lambda: True):
+                pass
+
+        with contextlib.suppress(
+            libvirt.libvirtError
+        ):  # the next command tries it anew, and says so
+            await self._commands.run("open", borrow, expected_s=COMMAND_EXPECTED_S)
 
     def _open(self) -> libvirt.virConnect:
         return libvirt.open(self.uri)
