@@ -135,6 +135,17 @@ async def start_postcopy(daemon: Libvirtd, uuid: str, *, by: str) -> None:
             daemon.pause(copy, reason, detail)
 
 
+async def pause_postcopy(daemon: Libvirtd, uuid: str, *, by: str) -> None:
+    """Stop the stream of pages; both QEMUs keep what they have."""
+    copy = daemon.active(uuid)
+    async with daemon.monitor(copy):
+        job = copy.job
+        if job is None or copy.incoming or job.stage is not Stage.POSTCOPY:
+            raise refused("current job is not outgoing migration in post-copy mode")
+        meant(daemon, job, by, "pauses")
+        job.fail("post-copy was paused")
+
+
 def autostart_of(daemon: Libvirtd, uuid: str) -> bool | None:
     """Whether the guest starts with this host; None: nothing is defined that could."""
     copy = daemon.machine.copies.get(uuid)

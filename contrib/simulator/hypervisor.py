@@ -32,7 +32,7 @@ from pmigd.core.facts import (
     LocalFacts,
     Question,
 )
-from pmigd.core.model import Direction, Domain, Job, Plan, Power, Sample, Target, View
+from pmigd.core.model import Because, Direction, Domain, Job, Plan, Power, Sample, Target, View
 from pmigd.core.ports import NotMade, Permit, Settings
 from pmigd.core.problem import Code, Problem, Refused, refuse
 
@@ -376,6 +376,17 @@ class SimulatedHypervisor:
             _leaves,
         )
 
+    async def pause_postcopy(self, domain: Domain, permit: Permit) -> bool:
+        """Stop the stream of pages."""
+        by = self._owner_of(domain.uuid)
+        return await self._command(
+            "pause_postcopy",
+            domain,
+            permit,
+            lambda: domains.pause_postcopy(self._daemon, domain.uuid, by=by),
+            _sends_pages,
+        )
+
     async def suspend(self, domain: Domain, permit: Permit) -> bool:
         """Pause the guest."""
         return await self._command(
@@ -510,7 +521,12 @@ def _leaves(view: View) -> bool:
 
 
 def _rests(view: View) -> bool:
-    return view.power is Power.PAUSED and view.job is Job.NONE
+    broken = view.because in (Because.POSTCOPY, Because.POSTCOPY_FAILED)
+    return view.power is Power.PAUSED and view.job is Job.NONE and not broken
+
+
+def _sends_pages(view: View) -> bool:
+    return view.power is Power.PAUSED and view.because is Because.POSTCOPY
 
 
 def _taken(task: asyncio.Task[T]) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+from contrib.simulator.job import Stage
 from contrib.simulator.world import EPOCH, PAUSED, World
 from pmigd.core.holdings import held_of
 from pmigd.core.leases import Book, key_of
 from pmigd.core.model import Direction, Migration, MigrationId, State
+from pmigd.core.problem import Code
 from pmigd.daemon.controller import Controller
 from pmigd.daemon.gate import Gate
 
@@ -103,11 +105,19 @@ class Judge:
         if guest is None or guest.split or m.id in self.resolved:
             return
         job = self.world.moves.get(m.id)
-        arrived = job is not None and job.arrived
+        # Half a guest has not arrived: where post-copy broke, what was not sent is lost.
+        half = job is not None and job.stage is Stage.BROKEN
+        arrived = job is not None and job.arrived and not half
         about = self.name(host, m)
         if m.state is State.SUCCEEDED and not (arrived or self._came(m)):
             self.world.fault(f"untrue success: {about} has succeeded, and the guest never arrived")
-        if m.state in (State.FAILED, State.CANCELLED) and arrived and not guest.ended:
+        if m.problem is not None and m.problem.code is Code.POSTCOPY_LOST and not half:
+            self.world.fault(f"untrue loss: {about} has lost nothing")
+        if (
+            m.state in (State.FAILED, State.CANCELLED)
+            and arrived
+            and not (guest.ended or self._home_unseen(m))
+        ):
             self.world.fault(f"untrue failure: {about} is {m.state}, and the guest has arrived")
         if job is not None and job.source.job is job and not job.stage.over:
             self.world.fault(f"too early: {about} is {m.state}, and libvirt's job goes on")
@@ -117,6 +127,11 @@ class Judge:
         began = 0.0 if m.started_at is None else (m.started_at - EPOCH).total_seconds()
         here = (m.domain.uuid, m.destination)
         return any((uuid, to) == here and at >= began for at, uuid, to in self.world.arrivals)
+
+    def _home_unseen(self, m: Migration) -> bool:
+        """It went and came back while pmigd was dead: nobody can tell that from having stayed."""
+        copy = self.world.machines[m.source].copies.get(m.domain.uuid)
+        return m.adopted and copy is not None and copy.active and not copy.incoming
 
     def may_stay_unresolved(self, m: Migration) -> bool:
         """Whether not even pmigd can know what became of it, so that a person has to look.

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Final
 
+import libvirt
 import structlog
 
 from contrib.simulator import domains, loop
@@ -27,7 +28,7 @@ from contrib.simulator.journal import Disk
 from contrib.simulator.judge import Judge
 from contrib.simulator.libvirtd import Libvirtd
 from contrib.simulator.scenario import Act, Asked, Fault, Scenario, When, Wish
-from contrib.simulator.world import MIB, PAUSED, Guest, World
+from contrib.simulator.world import MIB, PAUSED, RUNNING, Guest, World
 from pmigd.adapters.system.uuid7 import Uuid7Sequence
 from pmigd.core.model import Domain, Migration, MigrationId, State
 from pmigd.core.ports import Settings
@@ -37,6 +38,11 @@ END_WITHIN_S: Final = 480.0
 """After the healing: libvirt's and pmigd's longest patience (300 s for a peer), and room."""
 QUIET: Final = 5 * MIB
 """What guests write in the end, so that a migration without a deadline has one too."""
+CLEAR_AWAY_S: Final = 60.0
+BROKEN: Final = {
+    PAUSED: (libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP),
+    RUNNING: (libvirt.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED,),
+}
 SETTLE_S: Final = 90.0
 """What leases, locks and calls may take to be over when every migration is."""
 
@@ -303,6 +309,8 @@ class Run:
                 return
             for pmigd, migration in still:
                 await self._help(pmigd, migration)
+            if self.world.now > end - END_WITHIN_S + CLEAR_AWAY_S:
+                self._clear_away()
         if still:
             for pmigd, m in still:
                 about = f"{self.judge.name(pmigd.name, m)} is {m.state}"
@@ -330,6 +338,13 @@ class Run:
             if m.state is State.UNRESOLVED and self.judge.may_stay_unresolved(m):
                 self.judge.resolved.add(m.id)
                 await pmigd.migrations.resolve(m.id, State.FAILED, by="somebody")
+
+    def _clear_away(self) -> None:
+        """What is left of a guest whose other half is gone for good only a person ends."""
+        for guest in self.guests:
+            copies = [c for c in self.world.copies_of(guest) if c.active]
+            if len(copies) == 1 and copies[0].reason in BROKEN.get(copies[0].state, ()):
+                self.world.daemons[copies[0].host].guest_ends(copies[0], "destroyed")
 
     async def _nothing_is_held(self) -> None:
         end = self.world.now + SETTLE_S

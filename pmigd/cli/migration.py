@@ -255,7 +255,9 @@ def summary(migration: Migration) -> str:
     head = f"{migration.domain}: {migration.state}"
     if migration.state == "succeeded":
         head += f" {migration.route}"
-    return f"{head} {outcome(migration)}".rstrip()
+    text = f"{head} {outcome(migration)}".rstrip()
+    since = migration.result.get("afterwards")
+    return f"{text}. {figures.plain(str(since))}" if since else text
 
 
 def sample(migration: Migration) -> str:

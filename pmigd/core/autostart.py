@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Final
 
 from pmigd.core import ledger
 from pmigd.core.commands import AT_THE_END, PMIGD, Command, Kind, Outcome
 from pmigd.core.finding import Finding, Level
-from pmigd.core.model import Migration, Now, Plan, Request, State
-from pmigd.core.problem import Problem
+from pmigd.core.model import Because, Migration, Now, Plan, Power, Request, State, View
+from pmigd.core.problem import Code, Problem
 
 _FIELD: Final = "autostart"
 
@@ -54,6 +55,14 @@ def _moves(request: Request, *, active: bool) -> bool:
 # What is owed for it
 
 
+class Place(StrEnum):
+    """Where the guest is when its migration ends, as far as a host may start it at its boot."""
+
+    HERE = "here"
+    THERE = "there"
+    UNKNOWN = "unknown"  # somewhere else, or a part of it may still run on another host
+
+
 def want_off(m: Migration, now: Now) -> Migration:
     """`m` that switches the flag off here before libvirt is called, if it is on."""
     if m.plan is None or not m.plan.autostart_off:
@@ -62,19 +71,39 @@ def want_off(m: Migration, now: Now) -> Migration:
     return ledger.want(m, Kind.AUTOSTART_OFF, PMIGD, reason, now)
 
 
-def want_at_the_end(m: Migration, state: State, now: Now) -> Migration:
-    """`m` that is about to be in `state`, with what is owed to its flag."""
-    if state is not State.SUCCEEDED:
-        if not _taken(m):
-            return m
-        reason = f"on again at {m.source}: it did not move"
-        return ledger.want(m, Kind.AUTOSTART_BACK, PMIGD, reason, now)
-    if m.plan is None or m.plan.autostart_there is None:
+def place_of(m: Migration, source: View, destination: View) -> Place:
+    """Where the guest of a migration that succeeded is now: others may have moved it since."""
+    copied = m.request.offline and m.request.autostart is True
+    if source.alive and not copied:
+        return Place.HERE
+    left = destination.gone and destination.because is Because.MIGRATED
+    return Place.UNKNOWN if left or destination.power is Power.ABSENT else Place.THERE
+
+
+def want_at_the_end(m: Migration, state: State, place: Place, now: Now) -> Migration:
+    """`m` about to be in `state`, its guest at `place`, with what is owed to its flag."""
+    taken = _taken(m)
+    if taken and place is Place.HERE:
+        reason = f"on again at {m.source}, where the guest is"
+        m = ledger.want(m, Kind.AUTOSTART_BACK, PMIGD, reason, now)
+    if taken and place is Place.UNKNOWN:
+        m = ledger.leave(m, Kind.AUTOSTART_BACK, PMIGD, *_left_off(m), now)
+    on = m.plan.autostart_there if m.plan is not None else None
+    if state is not State.SUCCEEDED or on is None or (on and place is not Place.THERE):
         return m
-    on = m.plan.autostart_there
     why = f"as it was at {m.source}" if m.request.autostart is None else "as asked for"
     reason = f"{_word(on=on)} at {m.destination}, {why}"
     return ledger.want(m, Kind.AUTOSTART_THERE, PMIGD, reason, now, value=int(on))
+
+
+def _left_off(m: Migration) -> tuple[str, Problem]:
+    """Why nobody gets the flag back, and what people have to do."""
+    reason = f"on again at {m.source} or {m.destination}"
+    detail = (
+        f"Autostart is off at {m.source} and {m.destination}: neither is sure to have the guest for"
+        f" itself. Where it is in the end, do: virsh autostart {m.domain.name}"
+    )
+    return reason, Problem(Code.WRONG_STATE, detail)
 
 
 def _taken(m: Migration) -> bool:

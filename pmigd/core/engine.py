@@ -13,6 +13,7 @@ from typing import Final, assert_never
 
 from pmigd.core import autostart, ledger
 from pmigd.core import events as ev
+from pmigd.core.autostart import Place
 from pmigd.core.commands import (
     AT_THE_END,
     AUTOSTART,
@@ -258,9 +259,18 @@ def _move(m: Migration, state: State) -> Migration:
 
 
 def _end(
-    m: Migration, state: State, problem: Problem | None, now: Now, *, afterwards: str = ""
+    m: Migration,
+    state: State,
+    problem: Problem | None,
+    now: Now,
+    *,
+    afterwards: str = "",
+    place: Place | None = None,
 ) -> Migration:
-    """`m` in a terminal state, or about to be, with its final figures."""
+    """`m` in a terminal state, or about to be, with its final figures.
+
+    `place` is where the guest is; by default where it is after such an end.
+    """
     last = m.completed or m.progress
     duration_s = max(0.0, now.mono - m.started_mono) if m.started_at else 0.0
     if m.adopted and m.completed is not None:
@@ -281,13 +291,17 @@ def _end(
             downtime_ms=m.completed.downtime_ms,
             downtime_net_ms=m.completed.downtime_net_ms,
         )
-    return _closed(_about_to(m, Ending(state, figures), problem, now), now)
+    if place is None:
+        place = Place.THERE if state is State.SUCCEEDED else Place.HERE
+    return _closed(_about_to(m, Ending(state, figures), problem, place, now), now)
 
 
-def _about_to(m: Migration, ending: Ending, problem: Problem | None, now: Now) -> Migration:
+def _about_to(
+    m: Migration, ending: Ending, problem: Problem | None, place: Place, now: Now
+) -> Migration:
     """`m` whose verdict is known, with what is owed to it before it ends."""
     m = ledger.close(m, ending.state, now)
-    m = autostart.want_at_the_end(m, ending.state, now)
+    m = autostart.want_at_the_end(m, ending.state, place, now)
     return replace(m, ending=ending, problem=problem)
 
 
@@ -384,7 +398,8 @@ def _prepare_failed(m: Migration, problem: Problem, now: Now) -> Step:
 
 def _back_to_queue(m: Migration, now: Now) -> Migration:
     """`m` as it was before it was admitted, or about to be: nobody called libvirt for it."""
-    return _closed(_about_to(ledger.uncalled(m), Ending(State.QUEUED), None, now), now)
+    ending = Ending(State.QUEUED)
+    return _closed(_about_to(ledger.uncalled(m), ending, None, Place.HERE, now), now)
 
 
 def _answered(m: Migration, answer: ev.Answered, now: Now) -> Step:
@@ -622,7 +637,9 @@ def _act_on(m: Migration, verdict: Verdict, event: ev.Looked, now: Now) -> Step:
     match verdict.outcome:
         case Truth.ARRIVED:
             m = replace(m, completed=m.completed or event.completed)
-            return Step(_end(m, State.SUCCEEDED, None, now, afterwards=verdict.why))
+            place = autostart.place_of(m, event.source, event.destination)
+            ended = _end(m, State.SUCCEEDED, None, now, afterwards=verdict.why, place=place)
+            return Step(ended)
         case Truth.STAYED if verdict.resume_source:
             why = "the migration failed and left the guest paused"
             return Step(ledger.want(m, Kind.RESUME, PMIGD, why, now))
@@ -634,7 +651,10 @@ def _act_on(m: Migration, verdict: Verdict, event: ev.Looked, now: Now) -> Step:
             problem = Problem(verdict.code or Code.GUEST_STOPPED, verdict.why)
             if m.external:
                 m = replace(m, evidence=replace(m.evidence, run_before=event.source.run))
-            return Step(_end(m, State.FAILED, problem, now))
+            # A half of it may still run, until it needs a page that was not sent.
+            lost = verdict.code is Code.POSTCOPY_LOST
+            place = Place.UNKNOWN if lost else Place.HERE
+            return Step(_end(m, State.FAILED, problem, now, place=place))
         case Truth.GOES_ON:
             return _goes_on(m, event, now)
         case Truth.POSTCOPY_PAUSED:

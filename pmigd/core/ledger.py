@@ -200,6 +200,14 @@ def note(m: Migration, kind: Kind, by: str, reason: str, now: Now) -> Migration:
     return _add(m, entry)
 
 
+def leave(m: Migration, kind: Kind, by: str, reason: str, problem: Problem, now: Now) -> Migration:
+    """`m` with an entry for what is not even tried, and why."""
+    entry = Command(
+        0, kind, by, reason, now.utc, outcome=Outcome.REFUSED, problem=problem, ended_at=now.utc
+    )
+    return _add(m, entry)
+
+
 def settle(m: Migration, answer: Answered, now: Now) -> tuple[Migration, float | None]:
     """`m` with what came of a call, and in how many seconds it is tried again (None: it is not)."""
     command = get(m, answer.id)

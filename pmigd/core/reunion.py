@@ -33,5 +33,5 @@ def it_was_ours(known: Migration, found: Migration, now: Now) -> Migration:
 
 
 def _ended(m: Migration, state: State, problem: Problem, now: Now) -> Migration:
-    m = replace(ledger.close(m, state, now), state=state, problem=problem)
-    return replace(m, finished_at=now.utc, state_since=now.utc)
+    m = ledger.close(replace(m, state=state), state, now)
+    return replace(m, problem=problem, finished_at=now.utc, state_since=now.utc)

@@ -107,7 +107,7 @@ def test_one_that_stays_starts_with_its_host_again(a, b, starts) -> None:
     a.abort(m["id"])
     m = a.end(m["id"], "cancelled")
     assert flag(a.host, g) is True
-    assert told(m)[-1] == ("on again at hosta: it did not move", "done")
+    assert told(m)[-1] == ("on again at hosta, where the guest is", "done")
     assert g.where() == [a.host]
 
 

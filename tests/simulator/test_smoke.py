@@ -14,7 +14,7 @@ from contrib.simulator.run import run
 from contrib.simulator.scenario import Kind, Scenario, draw
 from contrib.simulator.shrink import shrink, story
 
-SEEDS = 200
+SEEDS = 120
 AT_ONCE = 20
 
 

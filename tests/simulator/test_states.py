@@ -69,6 +69,8 @@ WAYS: dict[State, Scenario] = {
         PLAIN, faults=(_during(State.FINISHING, Kind.CUT, 0, for_s=70.0),), trouble_s=80.0
     ),
 }
+SHORT_S, LONG_S = 0.5, 45.0
+"""A fault that is over before anybody is sure of it, and one longer than libvirt's keepalive."""
 DELAYS_S = (0.0, 0.004)
 """Right with the step, and when what it sets off has just reached libvirt."""
 
@@ -99,3 +101,15 @@ def test_after(state: State, side: str, what: str, delay_s: float) -> None:
     # A destination has no record of what has not begun or is over: there is nothing to ask there.
     known = not (what == "abort" and side == "destination")
     assert outcome.happened[struck] or not known, story(outcome)
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("state", State)
+def test_a_fault_after(state: State, kind: Kind) -> None:
+    """Every kind of fault right after every state, at one side for short, at the other for long."""
+    way = WAYS[state]
+    for host, for_s in ((0, SHORT_S), (1, LONG_S)):
+        fault = replace(_during(state, kind, host, for_s, at_s=0.003), strength=100)
+        trouble_s = max(way.trouble_s, for_s + 15.0 if for_s == LONG_S else 0.0)
+        outcome = run(replace(way, faults=(*way.faults, fault), trouble_s=trouble_s))
+        assert outcome.ok, story(outcome)

@@ -24,7 +24,9 @@ from tests.support.build import (
     ABSENT,
     ARRIVED,
     LEFT,
+    POSTCOPY_BROKEN_THERE,
     RUNS,
+    SHUT_DOWN,
     TARGET,
     at,
     done,
@@ -39,6 +41,7 @@ OFF, BACK, THERE = Kind.AUTOSTART_OFF, Kind.AUTOSTART_BACK, Kind.AUTOSTART_THERE
 AWAY = Problem(Code.LIBVIRT_UNAVAILABLE, "libvirt does not answer")
 LOCKED = Problem(Code.JOB_LOCK_TIMEOUT, "Timed out during operation: cannot acquire lock")
 UNREACHABLE = Problem(Code.DESTINATION_UNREACHABLE, "No route to host")
+BROKE = Problem(Code.CONNECTION_BROKE, "Connection reset by peer")
 NO_ACCESS = Problem(Code.DESTINATION_AUTH, "access denied")
 
 
@@ -344,6 +347,32 @@ class TestAtTheEnd:
         assert step.migration.verdict is verdict
         assert done(step) == [command]
         assert play(step.migration, replied(command[0]), start=51).migration.state is verdict
+
+    @pytest.mark.parametrize(
+        ("here", "there", "command"),
+        [
+            (LEFT, SHUT_DOWN, (THERE, 1)),  # it ended there, and is that host's
+            (LEFT, ARRIVED, (THERE, 1)),
+            (RUNS, ABSENT, (BACK, None)),  # it was moved back since
+            (RUNS, SHUT_DOWN, (BACK, None)),
+            (LEFT, LEFT, None),  # it was moved on since: nobody here knows who has it
+            (LEFT, ABSENT, None),
+        ],
+    )
+    def test_the_flag_is_given_to_the_host_that_has_it_by_then(self, here, there, command) -> None:
+        step = play(under_way(), ev.Left(), returned(None), ev.Looked(here, there), start=1)
+        m = step.migration
+        assert m.verdict is State.SUCCEEDED
+        assert done(step) == ([command] if command else [])
+        told = [c.problem.detail for c in autostart.undone(m)]
+        assert len(told) == (command is None)
+        assert all(detail.endswith("do: virsh autostart web1") for detail in told)
+
+    def test_while_a_half_of_it_may_run_nobody_starts_it(self) -> None:
+        m = play(under_way(), ev.PostcopyBegan(), ev.PostcopyBroke(), returned(BROKE)).migration
+        m = play(m, ev.Looked(SHUT_DOWN, POSTCOPY_BROKEN_THERE), start=9).migration
+        assert (m.state, m.problem.code) == (State.FAILED, Code.POSTCOPY_LOST)
+        assert [c.kind for c in autostart.undone(m)] == [BACK]
 
     @pytest.mark.parametrize("answer", [replied(THERE), replied(THERE, NO_ACCESS)])
     def test_a_restart_takes_it_up_and_knows_the_verdict(self, answer) -> None:
