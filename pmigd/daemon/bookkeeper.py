@@ -61,7 +61,9 @@ class Bookkeeper:
                     raise
         if self._journal.unread:
             contents = await self._journal.load()
+            self._journal.unread = True  # until all of it was taken up
             self._granting.load(contents.leases)
             self._migrations.load(contents)
+            self._journal.unread = False
             self._on_read()
             await self._migrations.write_down()

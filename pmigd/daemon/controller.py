@@ -475,7 +475,13 @@ class Controller:
             if migration.id in self._all:
                 continue
             taken = self._reunited(migration, now)
-            self._enter(taken)
+            try:
+                self._enter(taken)
+            except BaseException:
+                self._all.pop(taken.id)  # not taken up: the next reading must not pass over it
+                if taken.id in (idens := self._open_of.get(taken.domain.uuid, [])):
+                    idens.remove(taken.id)
+                raise
             if taken != migration:
                 self._dirty.add(taken.id)
                 self._announce(migration, taken)

@@ -265,6 +265,25 @@ async def test_before_the_journal_was_read_nothing_is_taken(path: Path) -> None:
     await host.journal.close()
 
 
+async def test_a_journal_that_was_not_taken_up_whole_counts_as_unread(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with life(path) as host:
+        first = await host.submit("web1")
+    host = Host(path)
+    with monkeypatch.context() as mistake:
+        mistake.setattr(host.gate, "settle", lambda _: 1 / 0)
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                await host.bookkeeper.once()
+    assert not host.journal.writable
+    assert not host.controller.loaded
+    await host.bookkeeper.once()
+    assert [m.id for m in host.controller.queued()] == [first.id]
+    await host.controller.stop()
+    await host.journal.close()
+
+
 async def test_a_state_directory_that_appears_late_is_read_when_it_appears(
     path: Path,
 ) -> None:
