@@ -12,8 +12,8 @@ _HEAD: Final = """\
 # The same as virsh
 
 Each row is one combination of options. Two guests of one kind are migrated, one by `virsh migrate`
-with these words, one by pmigd with the same request (`{name}` and the like stand for what differs
-between the two), and then everything that libvirt says about
+with these words, one by pmigd with the same request and `--leave-autostart` (`{name}` and the like
+stand for what differs between the two), and then everything that libvirt says about
 them is compared on both hosts: whether the guest is there, its state and the reason, its live and
 its kept definition, autostart, what is remembered of the finished job, the settings for the next
 one, and its disks, byte by byte. *moved* and *stayed* say what became of both; every cell is a pair

@@ -49,6 +49,7 @@ HYPERVISOR = (
 _STAMP = ".pmigd-lab-root"
 _UNREAD = ("/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/man/*")
 _ARCHIVES = "/var/cache/apt/archives"
+_APT_S = 120  # a question to apt, on a machine that has much else to do
 # How this machine reaches a mirror, and what it believes of one, is its owner's
 # choice; mmdebstrap would not ask.
 _KEPT_APT_OPTIONS = (
@@ -105,7 +106,7 @@ def _only_one(lock: Path, report: Callable[[str], None]) -> Iterator[None]:
 
 def _apt_options() -> list[str]:
     done = subprocess.run(
-        ["apt-config", "dump"], capture_output=True, text=True, check=False, timeout=20
+        ["apt-config", "dump"], capture_output=True, text=True, check=False, timeout=_APT_S
     )
     return [line for line in done.stdout.splitlines() if line.split(" ")[0] in _KEPT_APT_OPTIONS]
 
@@ -117,7 +118,7 @@ def _mirror() -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=20,
+        timeout=_APT_S,
     )
     mirrors = done.stdout.split()
     if not mirrors:

@@ -70,6 +70,7 @@ CAPABILITIES = (
 )
 # systemd's PrivateDevices has these, and what /dev is full of as directories.
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "pts", "shm", "mqueue", "hugepages")
+ASIDE = Path("/run/.lab-dev")
 # Not made read-only with the rest: a strict unit may still write to devices and settings.
 API = ("/dev", "/proc", "/sys")
 
@@ -110,6 +111,7 @@ def _files(wanted: dict[str, Any]) -> None:
     """The view of the file system. Later steps undo parts of earlier ones, as in systemd."""
     _check(_libc.unshare(CLONE_NEWNS), "unshare")
     _mount("", "/", flags=MS_SLAVE | MS_REC)
+    ASIDE.mkdir(exist_ok=True)  # while the host's own /run can still be written to
     for path in _existing((*wanted["read_only"], *wanted["writable"])):
         if not os.path.ismount(path):
             _bind(path, path)
@@ -133,11 +135,9 @@ def _files(wanted: dict[str, Any]) -> None:
 
 def _small_dev() -> None:
     """A /dev with hardly anything in it: what is kept is made ready aside."""
-    aside = Path("/dev/shm/.pmigd-lab-dev")
-    aside.mkdir(exist_ok=True)
-    _mount("tmpfs", str(aside), "tmpfs", data="mode=0755")
+    _mount("tmpfs", str(ASIDE), "tmpfs", data="mode=0755")
     for name in DEVICES:
-        source, target = Path("/dev", name), aside / name
+        source, target = Path("/dev", name), ASIDE / name
         if not source.exists():
             continue
         if stat.S_ISDIR(source.stat().st_mode):
@@ -145,7 +145,7 @@ def _small_dev() -> None:
         else:
             target.touch()
         _bind(str(source), str(target))
-    _bind(str(aside), "/dev")
+    _bind(str(ASIDE), "/dev")
 
 
 def _powers(wanted: dict[str, Any]) -> None:

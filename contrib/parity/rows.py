@@ -73,7 +73,8 @@ class Row:
     @property
     def fields(self) -> dict[str, Any]:
         """The request; what virsh is not told to do is not left to follow the guest."""
-        return {"persistent": False, "undefinesource": False, **self.request}
+        as_virsh = {"persistent": False, "undefinesource": False, "autostart": "leave"}
+        return {**as_virsh, **self.request}
 
     @property
     def pmigctl(self) -> str:
@@ -85,7 +86,8 @@ class Row:
             "--persistent": "--no-persistent",
             "--undefinesource": "--no-undefinesource",
         }
-        return " ".join([*given, *(other for word, other in unless.items() if word not in given)])
+        words = [*given, *(other for word, other in unless.items() if word not in given)]
+        return " ".join([*words, "--leave-autostart"])
 
 
 P2P: Final = "--live --p2p"

@@ -146,6 +146,24 @@ async def pause_postcopy(daemon: Libvirtd, uuid: str, *, by: str) -> None:
         job.fail("post-copy was paused")
 
 
+def autostart_of(daemon: Libvirtd, uuid: str) -> bool | None:
+    """Whether the guest starts with this host; None: nothing is defined that could."""
+    copy = daemon.machine.copies.get(uuid)
+    return copy.autostart if copy is not None and copy.defined else None
+
+
+async def set_autostart(daemon: Libvirtd, uuid: str, *, on: bool) -> bool:
+    """Set the flag if it differs; refused while there is a job. False: no definition."""
+    copy = daemon.machine.copies.get(uuid)
+    if copy is None or not copy.defined:
+        return False
+    if copy.autostart is not on:
+        if copy.job is not None:
+            await _locked()
+        copy.autostart = on
+    return True
+
+
 async def suspend(daemon: Libvirtd, uuid: str, *, pmigd: bool) -> None:
     """Pause a guest, whatever goes on about it: libvirt asks nothing."""
     copy = daemon.active(uuid)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, TypeVar
 
 import libvirt
@@ -241,7 +242,8 @@ class SimulatedHypervisor:
         found = await self._look(
             "examine", name_or_uuid, lambda: domains.lookup(self._daemon, name_or_uuid)
         )
-        return GuestFacts(found.domain, found.view)
+        flag = domains.autostart_of(self._daemon, found.domain.uuid)
+        return GuestFacts(found.domain, found.view, autostart=flag)
 
     async def inspect_here(self, question: Question) -> DestinationFacts | None:
         """This host's answer to what a destination is asked."""
@@ -289,7 +291,8 @@ class SimulatedHypervisor:
     async def inspect_peer(self, target: Target, question: Question) -> DestinationFacts:
         """The destination's answer."""
         host, view = await self.examine_peer(target, question.domain)
-        return DestinationFacts(host, view)
+        flag = domains.autostart_of(self.world.daemons[target.name], question.domain.uuid)
+        return DestinationFacts(host, view, autostart=flag)
 
     # Commands
 
@@ -298,7 +301,7 @@ class SimulatedHypervisor:
         name: str,
         domain: Domain,
         permit: Permit,
-        act: Callable[[], Awaitable[None]],
+        act: Callable[[], Awaitable[object]],
         may: Callable[[View], bool],
     ) -> bool:
         """Act if it `may` be done and is still wanted; the call goes on if nobody waits."""
@@ -318,7 +321,7 @@ class SimulatedHypervisor:
         name: str,
         domain: Domain,
         permit: Permit,
-        act: Callable[[], Awaitable[None]],
+        act: Callable[[], Awaitable[object]],
         may: Callable[[View], bool],
         connection: Connection,
     ) -> bool:
@@ -402,6 +405,23 @@ class SimulatedHypervisor:
             permit,
             lambda: domains.resume(self._daemon, domain.uuid, by="pmigd"),
             _rests,
+        )
+
+    async def autostart_here(self, domain: Domain, on: bool, permit: Permit) -> bool:
+        """Have the guest start with this host, or not."""
+        set_it = partial(domains.set_autostart, self._daemon, domain.uuid, on=on)
+        if domains.autostart_of(self._daemon, domain.uuid) is None:
+            return False
+        return await self._command("autostart", domain, permit, set_it, lambda _: True)
+
+    async def autostart_there(
+        self, target: Target, domain: Domain, on: bool, permit: Permit
+    ) -> bool:
+        """Have the guest start with the destination, or not."""
+        if not permit.wanted:
+            raise NotMade(Problem(Code.CANCELLED, "It is not wanted any more."))
+        return await self._ask_peer(
+            target, lambda peer: domains.set_autostart(peer, domain.uuid, on=on)
         )
 
     async def change(self, domain: Domain, settings: Settings, permit: Permit) -> bool:

@@ -174,18 +174,15 @@ class CallPool:
             raise StillOut(name, for_s)
         call = self._enter(name, function, key, turn, monotonic() + deadline_s)
         failed, overdue = True, False
-        patience = asyncio.timeout(deadline_s)
         try:
-            async with patience:
+            async with asyncio.timeout(deadline_s):
                 value: T = await asyncio.shield(call.future)
             failed = False
         except TimeoutError:
-            if not patience.expired():
-                raise
             if not call.ended:
                 overdue = True
                 raise self._overdue(call, deadline_s) from None
-            # The answer is here; it was the loop that came late.
+            # The answer is here: it was the loop that came late, or the error is the call's own.
             value = await call.future
             failed = False
         finally:

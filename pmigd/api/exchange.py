@@ -104,6 +104,8 @@ async def _whole(request: web.Request) -> bytes:
         return b""  # aiohttp has one empty body for all requests, whose end is told only once
     if isinstance(request.protocol, Inviting):
         await request.protocol.invite()
+    if not request.can_read_body:
+        return b""  # aiohttp's empty body never says that it has ended, once it has been read
     coming = request.app[COMING]
     chunks = 0
     with coming.one() as body:

@@ -14,7 +14,7 @@ from pmigd.cli import exits
 from pmigd.cli.client import migration_path
 from pmigd.cli.errors import CliError, RefusedError, UnreachableError
 from pmigd.cli.feed import Event, Feed, Interrupt, Outage
-from pmigd.cli.migration import Migration, action, sample, summary
+from pmigd.cli.migration import Migration, action, left_undone, sample, summary
 
 if TYPE_CHECKING:
     from pmigd.cli.client import Client
@@ -237,6 +237,9 @@ class Follower:
             and migration.state != "succeeded"
         ):
             self._output.problem(migration.problem)
+        if not self._output.json:
+            for text in left_undone(migration):
+                self._output.note(text)
         if migration.state == "unresolved" and not self._output.json:
             self._output.note(
                 "the outcome is not known; once you have looked at both hosts:"

@@ -255,7 +255,9 @@ def summary(migration: Migration) -> str:
     head = f"{migration.domain}: {migration.state}"
     if migration.state == "succeeded":
         head += f" {migration.route}"
-    return f"{head} {outcome(migration)}".rstrip()
+    text = f"{head} {outcome(migration)}".rstrip()
+    since = migration.result.get("afterwards")
+    return f"{text}. {figures.plain(str(since))}" if since else text
 
 
 def sample(migration: Migration) -> str:
@@ -317,6 +319,14 @@ def _named(entry: JsonObject) -> str:
     """An action by its name; a setting by what was set."""
     name = entry.get("reason") if entry.get("action") == "set" else entry.get("action")
     return figures.plain(str(name or "action"))
+
+
+def left_undone(migration: Migration) -> list[str]:
+    """What is left for a person to do after its end, each with the command that does it."""
+    told = (migration.problem or {}).get("detail")
+    refused = [a.get("problem") for a in migration.actions if a.get("action") == "autostart"]
+    details = [problem.get("detail") for problem in refused if isinstance(problem, dict)]
+    return [figures.plain(str(detail)) for detail in details if detail != told]
 
 
 def short_ids(ids: list[str], *, least: int = 8) -> dict[str, str]:

@@ -124,7 +124,8 @@ _REQUEST: Final[Table] = (
         Group(
             "the guest at its destination",
             "without these its definition follows the guest: a persistent one arrives persistent\n"
-            "and leaves nothing behind, a transient one stays transient.",
+            "and leaves nothing behind, a transient one stays transient. One that starts with its\n"
+            "host (virsh autostart) is to start with the new one.",
         ),
         (
             Option(
@@ -138,6 +139,23 @@ _REQUEST: Final[Table] = (
                 "remove (or leave) its definition on the source after success",
                 "undefinesource",
                 "yes-no",
+            ),
+            Option(
+                ("--autostart",),
+                "let it start (or not start) with the destination's host, and not with this one any"
+                " more",
+                "autostart",
+                "yes-no",
+                excludes="autostart",
+            ),
+            Option(
+                ("--leave-autostart",),
+                "do not touch that, as virsh: it starts with no host any more, or with this one"
+                " although it has left",
+                "autostart",
+                "set",
+                "leave",
+                excludes="autostart",
             ),
             Option(
                 ("--suspend",),

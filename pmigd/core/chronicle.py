@@ -31,11 +31,10 @@ def noted(
     pending: tuple[Logged, ...], before: Migration, event: Event, after: Migration, now: Now
 ) -> tuple[Logged, ...]:
     """`pending` with one step more: `event` made `after` of `before`."""
-    plain = (
-        isinstance(event, Sampled | Ticked) and replace(after, progress=before.progress) == before
-    )
-    if plain and isinstance(event, Ticked):
-        return pending
+    measured = replace(after, progress=before.progress, moved_mono=before.moved_mono)
+    plain = isinstance(event, Sampled | Ticked) and measured == before
+    if plain and after.moved_mono == before.moved_mono:
+        return pending  # nothing has moved since the one before
     if plain and pending and pending[-1].plain and _pass(pending[-1].event) == _pass(event):
         pending = pending[:-1]
     return (*pending, Logged(now, event, plain))[-PENDING_MAX:]

@@ -28,7 +28,11 @@ class Kind(StrEnum):
     SUSPEND = "suspend"
     RESUME = "resume"
     POSTCOPY = "postcopy"
-    PAUSE_POSTCOPY = "pause_postcopy"
+    # Whether the guest starts with a host: off here before it moves, on here again when it did not
+    # move, and on or off (1 or 0) at the destination when it has arrived.
+    AUTOSTART_OFF = "autostart_off"
+    AUTOSTART_BACK = "autostart_back"
+    AUTOSTART_THERE = "autostart_there"
     # Settings of a running migration; the value has the unit of the request's field.
     MAX_DOWNTIME = "max_downtime_ms"
     BANDWIDTH = "bandwidth_mib_s"
@@ -51,6 +55,14 @@ SETTINGS: Final = (
     Kind.POSTCOPY_BANDWIDTH,
     Kind.COMPRESSION_CACHE,
 )
+
+AUTOSTART: Final = (Kind.AUTOSTART_OFF, Kind.AUTOSTART_BACK, Kind.AUTOSTART_THERE)
+
+AT_THE_END: Final = frozenset({Kind.AUTOSTART_BACK, Kind.AUTOSTART_THERE})
+"""Those that a migration is kept open for when its verdict is known already."""
+
+JOURNALLED: Final = CALLS | {Kind.AUTOSTART_OFF}
+"""Those that a later life of pmigd must know of: not carried out without a journal."""
 
 PMIGD: Final = "pmigd"
 POLICY: Final = "policy"
@@ -100,6 +112,8 @@ class Command:
     @property
     def action(self) -> str:
         """What it is called in the record: all settings are "set"."""
+        if self.kind in AUTOSTART:
+            return "autostart"
         return Kind.SET.value if self.kind in SETTINGS else self.kind.value
 
     @property

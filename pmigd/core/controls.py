@@ -8,12 +8,12 @@ from pmigd.core.problem import Code, Problem
 
 def may_abort(migration: Migration) -> Problem | None:
     """Why `migration` cannot be aborted, or None. Aborting twice is not an error."""
-    if migration.state is State.CANCELLED:
+    if migration.verdict is State.CANCELLED:
         return None
     if migration.direction is Direction.INCOMING:
         return Problem(Code.WRONG_STATE, "An incoming migration can only be aborted at its source.")
-    if migration.state.terminal:
-        return Problem(Code.WRONG_STATE, f"The migration has {migration.state} already.")
+    if migration.verdict is not None:
+        return Problem(Code.WRONG_STATE, f"The migration has {migration.verdict} already.")
     if migration.evidence.postcopy and migration.state is not State.UNRESOLVED:
         return Problem(
             Code.WRONG_STATE,

@@ -11,15 +11,29 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
+from pmigd.core import autostart, ledger
 from pmigd.core import events as ev
-from pmigd.core import ledger
-from pmigd.core.commands import CALLS, PMIGD, POLICY, REQUEST, SETTINGS, Command, Kind, Outcome
+from pmigd.core.autostart import Place
+from pmigd.core.commands import (
+    AT_THE_END,
+    AUTOSTART,
+    CALLS,
+    JOURNALLED,
+    PMIGD,
+    POLICY,
+    REQUEST,
+    SETTINGS,
+    Command,
+    Kind,
+    Outcome,
+)
 from pmigd.core.controls import may_abort, may_postcopy, may_suspend
 from pmigd.core.effects import Do, Effect, Look, Prepare, ReadSettings, Wake
 from pmigd.core.model import (
     UNASKED,
     Call,
     Direction,
+    Ending,
     Job,
     Migration,
     Mode,
@@ -36,13 +50,12 @@ from pmigd.core.settings import changed, given
 from pmigd.core.states import may_move
 from pmigd.core.verdict import Outcome as Truth
 from pmigd.core.verdict import (
-    RecoveryStep,
     Verdict,
     judge,
     judge_external,
     judge_offline,
+    keeps_from_recovery,
     outdated,
-    recovery,
     standstill,
 )
 
@@ -105,6 +118,7 @@ def step(migration: Migration, event: ev.Event, now: Now) -> Step:
     if m.open and m.state is not State.QUEUED:
         m, called = ledger.drive(m, now)
         effects = (*effects, *map(Do, called))
+    m = _closed(m, now)
     looks = [effect for effect in effects if isinstance(effect, Look)]
     if looks:
         m = replace(m, look_mono=now.mono + looks[-1].after_s)
@@ -115,10 +129,10 @@ def step(migration: Migration, event: ev.Event, now: Now) -> Step:
 
 
 def withhold(step: Step, problem: Problem, now: Now) -> Step:
-    """`step` without its migrate calls, which are not in the journal and so must not be made."""
+    """`step` without the commands that must not be carried out as long as no journal has them."""
     m, effects = step.migration, list[Effect]()
     for effect in step.effects:
-        if isinstance(effect, Do) and effect.command.kind in CALLS:
+        if isinstance(effect, Do) and effect.command.kind in JOURNALLED:
             after = _answered(m, ev.Answered(effect.command.id, problem, made=False), now)
             m = after.migration
             effects += after.effects
@@ -132,6 +146,8 @@ def withhold(step: Step, problem: Problem, now: Now) -> Step:
 def _step(m: Migration, event: ev.Event, now: Now) -> Step:
     if m.state.terminal:
         return Step(m)
+    if m.ending is not None and (m.verdict is not None or not isinstance(event, _BEFORE_A_CALL)):
+        return _owing(m, event, now)
     if isinstance(event, _FROM_LIBVIRT) and m.call is Call.NOT_MADE and not m.external:
         return Step(m)  # about a job that somebody else has on the domain
     match event:
@@ -209,6 +225,8 @@ def _step(m: Migration, event: ev.Event, now: Now) -> Step:
             assert_never(event)
 
 
+_BEFORE_A_CALL: Final = (ev.AbortAsked, ev.SetAsked)
+"""What may still be asked of a migration that is about to be queued again."""
 _FROM_LIBVIRT: Final = (
     ev.Sampled,
     ev.IterationBegan,
@@ -241,9 +259,18 @@ def _move(m: Migration, state: State) -> Migration:
 
 
 def _end(
-    m: Migration, state: State, problem: Problem | None, now: Now, *, afterwards: str = ""
+    m: Migration,
+    state: State,
+    problem: Problem | None,
+    now: Now,
+    *,
+    afterwards: str = "",
+    place: Place | None = None,
 ) -> Migration:
-    """`m` in a terminal state, with its final figures."""
+    """`m` in a terminal state, or about to be, with its final figures.
+
+    `place` is where the guest is; by default where it is after such an end.
+    """
     last = m.completed or m.progress
     duration_s = max(0.0, now.mono - m.started_mono) if m.started_at else 0.0
     if m.adopted and m.completed is not None:
@@ -264,8 +291,63 @@ def _end(
             downtime_ms=m.completed.downtime_ms,
             downtime_net_ms=m.completed.downtime_net_ms,
         )
-    m = ledger.close(_move(m, state), now)
-    return replace(m, problem=problem, result=figures, finished_at=now.utc)
+    if place is None:
+        place = Place.THERE if state is State.SUCCEEDED else Place.HERE
+    return _closed(_about_to(m, Ending(state, figures), problem, place, now), now)
+
+
+def _about_to(
+    m: Migration, ending: Ending, problem: Problem | None, place: Place, now: Now
+) -> Migration:
+    """`m` whose verdict is known, with what is owed to it before it ends."""
+    m = ledger.close(m, ending.state, now)
+    m = autostart.want_at_the_end(m, ending.state, place, now)
+    return replace(m, ending=ending, problem=problem)
+
+
+def _closed(m: Migration, now: Now) -> Migration:
+    """`m` at its end, once nothing is owed to it any more."""
+    if m.ending is None:
+        return m
+    if m.pending(*AT_THE_END) is not None:
+        return _move(m, State.FINISHING) if m.ending.state.terminal else m
+    state, result = m.ending.state, m.ending.result
+    m = replace(_move(m, state), ending=None)
+    if state is State.QUEUED and (refused := next(autostart.undone(m), None)) is not None:
+        # A second start would take the flag as it is now for the guest's own.
+        return _end(m, State.FAILED, refused.problem, now)
+    if state is State.QUEUED:  # as it was before it was admitted
+        return replace(m, started_at=None, started_mono=0.0, watching=True, unwatched_since=None)
+    return replace(m, result=result, finished_at=now.utc)
+
+
+def _owing(m: Migration, event: ev.Event, now: Now) -> Step:
+    """The verdict is known: only what is owed for it still counts, and no other evidence."""
+    match event:
+        case ev.Answered():
+            command = ledger.get(m, event.id)
+            m, again_s = ledger.settle(m, event, now)
+            m = _explained(m, command)
+            return Step(m, () if again_s is None else (Wake(again_s),))
+        case ev.WatchLost():
+            return Step(replace(m, watching=False))
+        case ev.WatchBack():
+            return Step(ledger.at_once(replace(m, watching=True)))
+        case ev.Restarted():
+            adopted = m.adopted or m.verdict is not None
+            return Step(replace(ledger.restarted(m, now), adopted=adopted))
+        case _:
+            return Step(m)
+
+
+def _explained(m: Migration, command: Command | None) -> Migration:
+    """`m` where a refusal that has just come for a flag says what it means."""
+    if command is None or command.kind not in AUTOSTART or not command.pending:
+        return m
+    after = ledger.get(m, command.id)
+    if after is None or after.outcome is not Outcome.REFUSED or after.problem is None:
+        return m
+    return ledger.amend(m, after.id, autostart.explained(m, after, after.problem))
 
 
 def _mode(m: Migration) -> Mode:
@@ -301,7 +383,7 @@ def _prepared(m: Migration, event: ev.Prepared, now: Now) -> Step:
     )
     # What was set since the looks began is in the request, and so in the call.
     plan = replace(event.plan, request=m.request)
-    m = replace(m, plan=plan, evidence=evidence)
+    m = autostart.want_off(replace(m, plan=plan, evidence=evidence), now)
     return Step(ledger.want(m, Kind.PERFORM, PMIGD, "nothing speaks against it", now))
 
 
@@ -310,14 +392,14 @@ def _prepare_failed(m: Migration, problem: Problem, now: Now) -> Step:
         return Step(m)
     if problem.code in (Code.LIBVIRT_UNAVAILABLE, Code.JOURNAL_UNAVAILABLE):
         # This host is not able to, now; the queue says what it waits for.
-        return Step(_back_to_queue(m))
+        return Step(_back_to_queue(m, now))
     return Step(_end(m, State.FAILED, problem, now))
 
 
-def _back_to_queue(m: Migration) -> Migration:
-    """`m` as it was before it was admitted: nobody called libvirt for it."""
-    m = replace(_move(ledger.uncalled(m), State.QUEUED), started_at=None, started_mono=0.0)
-    return replace(m, watching=True, unwatched_since=None)
+def _back_to_queue(m: Migration, now: Now) -> Migration:
+    """`m` as it was before it was admitted, or about to be: nobody called libvirt for it."""
+    ending = Ending(State.QUEUED)
+    return _closed(_about_to(ledger.uncalled(m), ending, None, Place.HERE, now), now)
 
 
 def _answered(m: Migration, answer: ev.Answered, now: Now) -> Step:
@@ -331,7 +413,11 @@ def _answered(m: Migration, answer: ev.Answered, now: Now) -> Step:
         return _call_returned(m, command, answer, now)
     if command.kind is Kind.RESUME:
         return _look_again(m)
+    if command.kind in AUTOSTART:
+        m = _explained(m, command)
     after = ledger.get(m, command.id)
+    if command.kind is Kind.AUTOSTART_OFF and after is not None and after.problem is not None:
+        return _prepare_failed(m, after.problem, now)
     if command.kind in SETTINGS and after is not None and after.outcome is Outcome.DONE:
         value = Settings(**{command.kind.value: command.value})
         return Step(replace(m, request=changed(m.request, value)), (ReadSettings(),))
@@ -505,21 +591,17 @@ def _still_broken(m: Migration, event: ev.Looked, now: Now) -> Step:
     Only when both ends have just been seen to wait for it: an attempt while the peer is away would
     hold a thread for libvirt's long time-outs and prove nothing.
     """
-    found = recovery(m.call, event.source, event.destination)
+    keeps = keeps_from_recovery(m.call, event.source, event.destination)
     if m.failure is not None and m.state is State.POSTCOPY_PAUSED:
         # The call came back, the first one or one that was to go on with it: say why.
         tried = any(c.kind is Kind.RECOVER and c.made for c in m.commands)
         pause = RECOVER_DELAYS_S[min(m.recoveries, len(RECOVER_DELAYS_S) - 1)] if tried else 0.0
         m = replace(m, failure=None, recover_mono=max(m.recover_mono, now.mono + pause))
-    m = _postcopy_paused(m, now, "" if m.external else found.why)
+    m = _postcopy_paused(m, now, "" if m.external else keeps)
     if m.external:
         return Step(m, (Look(ASK_ON_S),) if m.direction is Direction.INCOMING else ())
     asked = m.pending(Kind.RECOVER) is not None
-    if found.step is RecoveryStep.PAUSE_SOURCE:
-        # Whoever wants it to go on wants this first; it only makes libvirt here notice the break.
-        why = "only the destination has noticed that the post-copy broke"
-        return Step(ledger.want(m, Kind.PAUSE_POSTCOPY, PMIGD, why, now), (Look(ASK_ON_S),))
-    if found.step is not RecoveryStep.RESUME or asked:
+    if keeps or asked:
         return Step(m, (Look(ASK_ON_S),))
     if m.recoveries >= m.request.recover_attempts:
         return Step(m)
@@ -555,7 +637,9 @@ def _act_on(m: Migration, verdict: Verdict, event: ev.Looked, now: Now) -> Step:
     match verdict.outcome:
         case Truth.ARRIVED:
             m = replace(m, completed=m.completed or event.completed)
-            return Step(_end(m, State.SUCCEEDED, None, now, afterwards=verdict.why))
+            place = autostart.place_of(m, event.source, event.destination)
+            ended = _end(m, State.SUCCEEDED, None, now, afterwards=verdict.why, place=place)
+            return Step(ended)
         case Truth.STAYED if verdict.resume_source:
             why = "the migration failed and left the guest paused"
             return Step(ledger.want(m, Kind.RESUME, PMIGD, why, now))
@@ -567,7 +651,10 @@ def _act_on(m: Migration, verdict: Verdict, event: ev.Looked, now: Now) -> Step:
             problem = Problem(verdict.code or Code.GUEST_STOPPED, verdict.why)
             if m.external:
                 m = replace(m, evidence=replace(m.evidence, run_before=event.source.run))
-            return Step(_end(m, State.FAILED, problem, now))
+            # A half of it may still run, until it needs a page that was not sent.
+            lost = verdict.code is Code.POSTCOPY_LOST
+            place = Place.UNKNOWN if lost else Place.HERE
+            return Step(_end(m, State.FAILED, problem, now, place=place))
         case Truth.GOES_ON:
             return _goes_on(m, event, now)
         case Truth.POSTCOPY_PAUSED:
@@ -672,7 +759,7 @@ def _restarted(m: Migration, now: Now) -> Step:
         return Step(m)
     if m.state is State.PREPARING and m.call is Call.NOT_MADE:
         # The intent to call is journalled before the call, so this one was never made.
-        return Step(_back_to_queue(m))
+        return Step(_back_to_queue(ledger.restarted(m, now), now))
     since_start = (now.utc - m.started_at).total_seconds() if m.started_at else 0.0
     m = replace(
         m,
@@ -696,6 +783,8 @@ def _ticked(m: Migration, now: Now) -> Step:
         and now.mono - m.unwatched_since > UNWATCHED_LIMIT_S
         and m.state is not State.UNRESOLVED
     ):
+        if m.state is State.PREPARING and m.call is Call.NOT_MADE:
+            return Step(_back_to_queue(m, now))
         return Step(
             _unresolved(m, Code.LIBVIRT_UNAVAILABLE, "libvirt has not answered for 30 seconds.")
         )

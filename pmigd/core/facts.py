@@ -104,7 +104,8 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class GuestFacts:
-    """A guest at the source. `arriving` is what the destination is asked to start.
+    """A guest at the source. `arriving` is what the destination is asked to start, and
+    `autostart` whether it starts with the source; None: nothing is defined that could.
 
     `resident_bytes` is the memory of the host that it uses now, `block_jobs` the targets of disks
     that have one, `allocated_bytes` what the image of a disk holds, by target.
@@ -114,6 +115,7 @@ class GuestFacts:
     view: View
     definition: Definition | None = None
     arriving: Definition | None = None
+    autostart: bool | None = None
     snapshots: int = 0
     block_jobs: tuple[str, ...] = ()
     resident_bytes: int | None = None
@@ -164,7 +166,8 @@ class ImageFacts:
 class DestinationFacts:
     """What a host's libvirt daemon answers to a question.
 
-    `known_as` is the name that it has a domain of that UUID under, `name_taken_by` the UUID of
+    `known_as` is the name that it has a domain of that UUID under, `autostart` whether that starts
+    with the host (None: it has no definition of it), `name_taken_by` the UUID of
     another domain of that name. `refuses_machine` and `refuses_cpu` are libvirt's words, empty if
     it takes them. `free_hugepages`: (size in KiB, free pages). `lacks` is what it says it has not
     of what the guest names.
@@ -173,6 +176,7 @@ class DestinationFacts:
     host: HostFacts = field(default_factory=HostFacts)
     view: View = UNASKED
     known_as: str = ""
+    autostart: bool | None = None
     name_taken_by: str = ""
     refuses_machine: str = ""
     refuses_cpu: str = ""

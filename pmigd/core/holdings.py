@@ -221,7 +221,7 @@ _PHASE_OF: Final[Mapping[State, Phase]] = {
 def held_of(migration: Migration) -> Held | None:
     """What a migration holds on this host; None when nothing is going on between the hosts."""
     phase = _PHASE_OF.get(migration.state)
-    if phase is None:
+    if phase is None or migration.ending is not None:
         return None
     return Held(
         migration.direction,

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pmigd.core.commands import CALLS, SETTINGS, Command, Kind, Outcome
+from pmigd.core.commands import AT_THE_END, AUTOSTART, CALLS, SETTINGS, Command, Kind, Outcome
 from pmigd.core.events import Answered
 from pmigd.core.model import Call, Migration, Now, State
 from pmigd.core.problem import Code, Problem
@@ -61,6 +61,10 @@ def _passing(problem: Problem) -> bool:
     return problem.code in (Code.LIBVIRT_UNAVAILABLE, Code.JOB_LOCK_TIMEOUT)
 
 
+def _away(problem: Problem) -> bool:
+    return problem.code is Code.LIBVIRT_UNAVAILABLE
+
+
 def _of_this_host(problem: Problem | None) -> bool:
     codes = (Code.LIBVIRT_UNAVAILABLE, Code.JOURNAL_UNAVAILABLE)
     return problem is None or problem.code in codes
@@ -77,6 +81,16 @@ def _not_ready_yet(problem: Problem) -> bool:
 
 def _no(_: Migration) -> str:
     return ""
+
+
+def _until_off(m: Migration) -> str:
+    pending = m.pending(Kind.AUTOSTART_OFF) is not None
+    return "it must not start with this host any more, and still does" if pending else ""
+
+
+def _off_is_out(m: Migration) -> str:
+    out = any(c.calling and c.kind is Kind.AUTOSTART_OFF for c in m.commands)
+    return "libvirt is still at switching it off" if out else ""
 
 
 def _until_memory_travels(m: Migration) -> str:
@@ -116,11 +130,17 @@ def _call_is_out(m: Migration) -> str:
 _LATE: Final = frozenset({State.POSTCOPY, State.POSTCOPY_PAUSED, State.FINISHING})
 _GOES_ON: Final = frozenset({State.POSTCOPY, State.FINISHING})
 
+_ELSEWHERE: Final = CALLS | {Kind.AUTOSTART_THERE}
+"""What does not go over the connection to the local daemon that is watched."""
+
+_WITHOUT_A_JOB: Final = CALLS | frozenset(AUTOSTART)
+"""What is about the guest, whichever job it has or had."""
+
 _SETTING: Final = Rule(_until_memory_travels, _past_transfer, _passing)
 
 RULES: Final[dict[Kind, Rule]] = {
     # Never made twice: after a restart both hosts are asked what became of it instead.
-    Kind.PERFORM: Rule(_no, _no, _never, survives=False),
+    Kind.PERFORM: Rule(_until_off, _no, _never, survives=False),
     Kind.RECOVER: Rule(_call_is_out, _goes_on_again, _never, (2.0, 5.0), survives=False),
     # Safe to repeat. libvirt refuses it in post-copy, where it would lose the guest.
     Kind.ABORT: Rule(_no, _postcopy_began, _retryable),
@@ -131,10 +151,20 @@ RULES: Final[dict[Kind, Rule]] = {
     Kind.POSTCOPY: Rule(
         _until_memory_travels, _past_switch, _not_ready_yet, (0.5, 0.5, 1.0, 2.0, 5.0), tries=12
     ),
-    # Makes the source notice a break that the destination has noticed; nothing else.
-    Kind.PAUSE_POSTCOPY: Rule(_no, _goes_on_again, _passing, (2.0, 5.0), tries=3, survives=False),
     **dict.fromkeys(SETTINGS, _SETTING),
+    # A second try finds what the first has done. What is refused ends the migration before it
+    # began; what was taken is owed for as long as libvirt does not say no; the destination may be
+    # gone for good, so about a minute.
+    Kind.AUTOSTART_OFF: Rule(_no, _no, _away),
+    Kind.AUTOSTART_BACK: Rule(_off_is_out, _no, _passing),
+    Kind.AUTOSTART_THERE: Rule(_no, _no, _retryable, (1.0, 2.0, 5.0), tries=10),
 }
+
+_NOT_FOUND: Final = {
+    Kind.RESUME: "the guest is not paused any more",
+    **dict.fromkeys(AUTOSTART, "no definition of it is there"),
+}
+"""Of what there is no second try when there was nothing to do it to, and why it is of no use."""
 
 
 def get(m: Migration, number: int) -> Command | None:
@@ -170,6 +200,14 @@ def note(m: Migration, kind: Kind, by: str, reason: str, now: Now) -> Migration:
     return _add(m, entry)
 
 
+def leave(m: Migration, kind: Kind, by: str, reason: str, problem: Problem, now: Now) -> Migration:
+    """`m` with an entry for what is not even tried, and why."""
+    entry = Command(
+        0, kind, by, reason, now.utc, outcome=Outcome.REFUSED, problem=problem, ended_at=now.utc
+    )
+    return _add(m, entry)
+
+
 def settle(m: Migration, answer: Answered, now: Now) -> tuple[Migration, float | None]:
     """`m` with what came of a call, and in how many seconds it is tried again (None: it is not)."""
     command = get(m, answer.id)
@@ -184,8 +222,8 @@ def settle(m: Migration, answer: Answered, now: Now) -> tuple[Migration, float |
     if answer.problem is None and answer.found:
         done = replace(command, outcome=Outcome.DONE, ended_at=now.utc, waits="")
         return _put(m, done), None
-    if command.kind is Kind.RESUME and not answer.found:
-        return _put(m, _overtaken(command, "the guest is not paused any more", now)), None
+    if command.kind in _NOT_FOUND and not answer.found:
+        return _put(m, _overtaken(command, _NOT_FOUND[command.kind], now)), None
     if command.kind is Kind.PERFORM and not answer.made:
         why = answer.problem.detail if answer.problem else "it was not called"
         return _put(m, _overtaken(command, why, now)), None
@@ -232,9 +270,9 @@ def drive(m: Migration, now: Now) -> tuple[Migration, tuple[Command, ...]]:
 def _why_not_now(m: Migration, command: Command) -> str:
     if any(c.calling and c.kind is command.kind for c in m.commands):
         return "the one before it has not come back yet"
-    if not m.watching and command.kind not in CALLS:
+    if not m.watching and command.kind not in _ELSEWHERE:
         return AWAY
-    if m.adopted and not m.looked_mono and command.kind not in CALLS:
+    if m.adopted and not m.looked_mono and command.kind not in _WITHOUT_A_JOB:
         # It may have ended meanwhile, and a job that is there now be the guest's next migration.
         return "both hosts are asked first what became of it"
     return RULES[command.kind].waits(m)
@@ -282,16 +320,25 @@ def reopen_abort(m: Migration, now: Now) -> Migration:
     return _put(m, replace(abort, outcome=Outcome.PENDING, ended_at=None))
 
 
-def close(m: Migration, now: Now) -> Migration:
-    """`m` at its end: what is still pending is of no use any more; an abort had its effect."""
+def close(m: Migration, state: State, now: Now) -> Migration:
+    """`m` about to be in `state`: what is still pending is of no use; an abort had its effect.
+
+    What is owed at the end is owed still.
+    """
     for command in m.commands:
-        if not command.pending:
+        if not command.pending or command.kind in AT_THE_END:
             continue
-        if command.kind is Kind.ABORT and m.state is not State.SUCCEEDED:
+        if command.kind is Kind.ABORT and state is not State.SUCCEEDED:
             m = _put(m, replace(command, outcome=Outcome.DONE, ended_at=now.utc, waits=""))
         else:
-            m = _put(m, _overtaken(command, f"the migration has {m.state}", now))
+            m = _put(m, _overtaken(command, f"the migration has {state}", now))
     return m
+
+
+def amend(m: Migration, number: int, problem: Problem) -> Migration:
+    """`m` with other words for why that command was refused."""
+    command = get(m, number)
+    return m if command is None else _put(m, replace(command, problem=problem))
 
 
 def durable(command: Command) -> Command:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, NewType
+from typing import Final, Literal, NewType
 
 from pmigd.core.commands import CALLS, Command, Kind, Outcome
 from pmigd.core.problem import Problem
@@ -111,6 +111,11 @@ class Mode(StrEnum):
     OFFLINE = "offline"
 
 
+Autostart = bool | Literal["leave"] | None
+"""Whether a guest is to start with its new host. None: if it started with the old one; "leave" is
+libvirt's way, which leaves the flag where it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Domain:
     """A guest's identity: libvirt's name and UUID (lower case, with dashes)."""
@@ -157,6 +162,7 @@ class Request:
     offline: bool = False
     persistent: bool | None = None
     undefinesource: bool | None = None
+    autostart: Autostart = None
     suspend: bool = False
     unsafe: bool = False
     start_anyway: bool = False
@@ -208,12 +214,18 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A request made definite for one guest: what libvirt will be asked, in our own words."""
+    """A request made definite for one guest: what libvirt will be asked, in our own words.
+
+    ``autostart_off``: the guest starts with this host, and must not do so any more once it moves.
+    ``autostart_there``: whether it is to start with the destination; None leaves that as it is.
+    """
 
     target: Target
     request: Request
     persist_destination: bool
     undefine_source: bool
+    autostart_off: bool = False
+    autostart_there: bool | None = None
 
 
 class Power(StrEnum):
@@ -445,6 +457,17 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class Ending:
+    """How a migration ends as soon as nothing is owed any more; QUEUED is back to the queue.
+
+    `result` are its final figures, from when that was known.
+    """
+
+    state: State
+    result: Result | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What was seen on the way, for the verdict at the end.
 
@@ -482,7 +505,8 @@ class Migration:
     ``looked_mono`` when one last did.
     ``heard`` counts what libvirt has told, in this life of pmigd, that may change where the guest
     is; ``moved_mono`` is when the figures of its transfer last changed, ``settling_mono`` since
-    when both ends have been seen to be about to settle it.
+    when both ends have been seen to be about to settle it. ``ending``: its verdict is known, and
+    something is owed to it still that no other evidence changes.
     ``recoveries`` counts the attempts of policy. ``timed_out``: the deadline has done its work.
     ``state_since`` is None for a state that it began in. ``asked`` tells one request from another
     however it was changed since (:mod:`pmigd.core.asked`).
@@ -501,6 +525,7 @@ class Migration:
     plan: Plan | None = None
     failure: Problem | None = None
     problem: Problem | None = None
+    ending: Ending | None = None
     evidence: Evidence = field(default_factory=Evidence)
     commands: tuple[Command, ...] = ()
     numbered: int = 0
@@ -534,6 +559,12 @@ class Migration:
     def open(self) -> bool:
         """Not yet in a terminal state."""
         return not self.state.terminal
+
+    @property
+    def verdict(self) -> State | None:
+        """The terminal state that it is in, or that it gets as soon as nothing is owed any more."""
+        state = self.state if self.ending is None else self.ending.state
+        return state if state.terminal else None
 
     @property
     def call(self) -> Call:

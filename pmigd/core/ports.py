@@ -139,9 +139,6 @@ class Hypervisor(Protocol):
     async def start_postcopy(self, domain: Domain, permit: Permit) -> bool:
         """Switch the running migration to post-copy. False: no outgoing migration job (yet)."""
 
-    async def pause_postcopy(self, domain: Domain, permit: Permit) -> bool:
-        """Pause a running post-copy at the source. False: there is none, or it has failed."""
-
     async def suspend(self, domain: Domain, permit: Permit) -> bool:
         """Pause the guest. False: no outgoing migration job: it is not paused for nothing."""
 
@@ -150,6 +147,17 @@ class Hypervisor(Protocol):
 
     async def change(self, domain: Domain, settings: Settings, permit: Permit) -> bool:
         """Change those that are not None. False: no outgoing migration job."""
+
+    async def autostart_here(self, domain: Domain, on: bool, permit: Permit) -> bool:
+        """Have the guest start with this host, or not. False: it has no definition here."""
+
+    async def autostart_there(
+        self, target: Target, domain: Domain, on: bool, permit: Permit
+    ) -> bool:
+        """Have the guest, under whatever name, start with the destination, or not.
+
+        False: it has no definition there.
+        """
 
     async def quiet(self, domain: Domain) -> None:
         """Return when no command for this domain is out any more: before its next migration."""

@@ -48,7 +48,7 @@ _FORMS: Final[dict[str, Callable[[str], None]]] = {
 
 
 DIRECT: Final = Finding(
-    "ends_with_pmigd",
+    "direct_needs_pmigd",
     Level.WARN,
     "With flow direct pmigd itself is between the two hosts: if it is stopped or restarted, the"
     " migration ends, and the guest stays here.",

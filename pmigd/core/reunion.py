@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pmigd.core import ledger
 from pmigd.core.model import Call, Migration, Now, State
 from pmigd.core.problem import Code, Problem
 
@@ -32,4 +33,5 @@ def it_was_ours(known: Migration, found: Migration, now: Now) -> Migration:
 
 
 def _ended(m: Migration, state: State, problem: Problem, now: Now) -> Migration:
-    return replace(m, state=state, problem=problem, finished_at=now.utc, state_since=now.utc)
+    m = ledger.close(replace(m, state=state), state, now)
+    return replace(m, problem=problem, finished_at=now.utc, state_since=now.utc)

@@ -424,48 +424,25 @@ def _incoming(here: View, other: View) -> Verdict:
     return Verdict(Outcome.GOES_ON)
 
 
-class RecoveryStep(StrEnum):
-    """What can be done about a broken post-copy now."""
+def keeps_from_recovery(call: Call, source: View, destination: View) -> str:
+    """Why a broken post-copy cannot be gone on with now, and what helps; empty: it can.
 
-    RESUME = "resume"  # both ends wait for it: the migrate call again, with its resume flag
-    PAUSE_SOURCE = "pause_source"  # only the destination has noticed: libvirt here is told to pause
-    WAIT = "wait"
-    NONE = "none"  # nothing is broken, or nothing can be brought home
-
-
-@dataclass(frozen=True, slots=True)
-class Recovery:
-    """A step, and for WAIT a sentence that says what for and what helps."""
-
-    step: RecoveryStep
-    why: str = ""
-
-
-def recovery(call: Call, source: View, destination: View) -> Recovery:
-    """What brings a broken post-copy home, as far as both ends have just shown it.
-
-    Neither step can end the guest: libvirt resumes only what has failed on both hosts, and its
-    pausing (VIR_DOMAIN_ABORT_JOB_POSTCOPY) stops the stream of pages at the source, nothing else.
+    Both ends were just seen; going on ends no copy, for libvirt resumes only what has failed on
+    both hosts.
     """
     if destination.power is Power.UNKNOWN:
-        return Recovery(RecoveryStep.WAIT, f"The destination does not answer: {destination.detail}")
-    here, there = source.because, destination.because
-    if Because.POSTCOPY_FAILED not in (here, there) or source.gone or destination.gone:
-        return Recovery(RecoveryStep.NONE)
-    if here is Because.POSTCOPY:
-        return Recovery(RecoveryStep.PAUSE_SOURCE)
-    if there is Because.POSTCOPY:
-        return Recovery(
-            RecoveryStep.WAIT,
+        return f"The destination does not answer: {destination.detail}"
+    if destination.because is not Because.POSTCOPY_FAILED:
+        return (
             "Only the source has noticed the break. The destination's QEMU notices it when it next "
             "asks for a page; until then its libvirt lets nobody go on. Resetting the connection "
-            "there makes it notice: see the runbook 'post-copy is paused'.",
+            "there makes it notice: see the runbook 'post-copy is paused'."
         )
-    if here is not there:
-        return Recovery(RecoveryStep.NONE)
+    if source.because is not Because.POSTCOPY_FAILED:
+        return "Only the destination has noticed the break: libvirt here waits for it still."
     if call is Call.MADE:
-        return Recovery(RecoveryStep.WAIT, "libvirt's call that broke has not come back yet.")
-    return Recovery(RecoveryStep.RESUME)
+        return "libvirt's call that broke has not come back yet."
+    return ""
 
 
 def standstill(last: Sample, source: View, destination: View) -> str:

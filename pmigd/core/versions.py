@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pmigd.core.finding import Finding, Level
-from pmigd.core.model import Flow, Postcopy, Request
+from pmigd.core.model import Postcopy, Request
 from pmigd.core.ports import HostFacts
 from pmigd.core.problem import Code, Problem
 
@@ -145,16 +145,6 @@ def too_old(request: Request, source: HostFacts, destination: HostFacts) -> list
                 f"Should post-copy break, it cannot be gone on with. {problem.detail}",
                 "Upgrade libvirt on the destination, or migrate without post-copy.",
                 "postcopy",
-            )
-        )
-    if request.flow is Flow.DIRECT:
-        found.append(
-            Finding(
-                "direct_needs_pmigd",
-                Level.WARN,
-                "A direct migration is driven by pmigd itself: it does not survive pmigd's death.",
-                "Use peer to peer unless the hosts cannot reach each other's libvirt.",
-                "flow",
             )
         )
     return found

@@ -360,7 +360,7 @@ class _Session:
         for migration in migrations.running():
             # Of an unresolved one nothing is held: if the guest is on its way, the peer sees that.
             ours = migration.direction is Direction.OUTGOING and not migration.external
-            known = migration.state is not State.UNRESOLVED
+            known = migration.state is not State.UNRESOLVED and migration.ending is None
             new = migration.id not in self._gate.taking
             if ours and known and new and migration.destination == self.peer:
                 entries.append(_entry(migration, _phase(migration)))

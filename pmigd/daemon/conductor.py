@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol, assert_never
 import structlog
 
 from pmigd.core import events as ev
+from pmigd.core.autostart import Flags
 from pmigd.core.canonical import about
 from pmigd.core.commands import Command, Kind
 from pmigd.core.effects import Do, Effect, Look, Prepare, ReadSettings, Wake
@@ -186,6 +187,7 @@ class Conductor:
             target,
             guest_is_persistent=here.view.persistent,
             guest_is_active=not here.view.gone,
+            flags=Flags(here.autostart, examined.autostart),
         )
         return ev.Prepared(
             plan,
@@ -233,8 +235,12 @@ class Conductor:
                 return await self._resume(migration, permit)
             case Kind.POSTCOPY:
                 return await hypervisor.start_postcopy(domain, permit)
-            case Kind.PAUSE_POSTCOPY:
-                return await hypervisor.pause_postcopy(domain, permit)
+            case Kind.AUTOSTART_OFF | Kind.AUTOSTART_BACK:
+                on = command.kind is Kind.AUTOSTART_BACK
+                return await hypervisor.autostart_here(domain, on, permit)
+            case Kind.AUTOSTART_THERE:
+                there = target_of(migration)
+                return await hypervisor.autostart_there(there, domain, bool(command.value), permit)
             case (
                 Kind.MAX_DOWNTIME
                 | Kind.BANDWIDTH

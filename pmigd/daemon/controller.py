@@ -396,7 +396,7 @@ class Controller:
     async def resolve(self, iden: MigrationId, verdict: State, *, by: str) -> Migration:
         """Close an unresolved one. Raises Refused (wrong_state)."""
         migration = self._all[iden]
-        if migration.state is verdict:
+        if migration.verdict is verdict:
             return migration
         if (problem := may_resolve(migration)) is not None:
             raise Refused(problem)
@@ -749,7 +749,8 @@ class Controller:
     def _settle(self, before: Migration, after: Migration) -> None:
         """Make a step's result the present, and tell everybody who should know."""
         self._all[after.id] = after
-        if after.state is not before.state or after.request is not before.request:
+        told = _placed(after) != _placed(before) or after.request is not before.request
+        if told:
             self._place(after)
         if after.state.terminal and before.open:
             idens = self._open_of[after.domain.uuid]
@@ -763,7 +764,7 @@ class Controller:
                 self._forget_old()
         if after != before:
             self._announce(before, after)
-        if after.state is not before.state or after.request is not before.request:
+        if told:
             self.asker.told(after)
             self.pump()
 
@@ -809,6 +810,11 @@ def _kinds(before: Migration | None, after: Migration) -> Iterable[ChangeKind]:
         yield "action"
     elif before.progress != after.progress:
         yield "progress"
+
+
+def _placed(m: Migration) -> tuple[State, bool]:
+    """What of a migration decides what it holds, here and at its destination."""
+    return m.state, m.ending is not None
 
 
 def _told(m: Migration) -> list[tuple[object, ...]]:

@@ -30,6 +30,8 @@ from pmigd.wire.peer import (
 )
 
 EXPIRE_EVERY_S: Final = 1.0
+LOOKS_A_REPORT: Final = 32
+"""Guests of one report that libvirt here is asked about; a source asks for few at a time."""
 UNHEARD_EVENTS: Final = 1000
 """Events that a peer may leave unread; its next report brings it up to date anyway."""
 
@@ -52,7 +54,7 @@ class Granting:
         limits: Callable[[], Limits],
         is_coming: Callable[[str], bool],
         objections: Callable[[Domain], Awaitable[tuple[PeerFinding, ...]]],
-        changed: Callable[[str], None],
+        changed: Callable[[Iterable[str]], None],
         now: Callable[[], Now],
     ) -> None:
         self.book = Book(account)
@@ -104,7 +106,8 @@ class Granting:
 
     async def report(self, peer: str, report: LeaseReport) -> LeaseAnswers:
         """Make the book equal to what `peer` reports."""
-        leases = [_lease(peer, report, entry) for entry in report.leases]
+        await asyncio.sleep(0)  # a long one has had its turn of the loop to be read
+        leases = self._looked_at([_lease(peer, report, entry) for entry in report.leases])
         refusals = await self._refusals(leases)
         leases = [lease for lease in leases if lease.id not in refusals]
         known = {lease.id: lease.phase for lease in self.book if lease.granted}
@@ -112,13 +115,19 @@ class Granting:
             peer, report.seq, leases, self._now().mono, epoch=report.epoch
         )
         await self._given_back(given_back)
-        for lease in leases:
-            found = self.book.get(lease.id)
-            if found is not None and found.granted and found.phase != known.get(found.id):
-                self._changed(found.domain.uuid)
+        told = (self.book.get(lease.id) for lease in leases)
+        self._changed(
+            [x.domain.uuid for x in told if x and x.granted and x.phase != known.get(x.id)]
+        )
         await self._grant()
         answers = {lease.id: self._told.get(lease.id, _GONE) for lease in leases}
         return LeaseAnswers(leases=answers | refusals)
+
+    def _looked_at(self, leases: list[Lease]) -> list[Lease]:
+        """Without those beyond what can be looked at now: the next report has them again."""
+        fresh = [x.id for x in leases if x.phase.waits and self.book.get(x.id) is None]
+        later = set(fresh[LOOKS_A_REPORT:])
+        return [lease for lease in leases if lease.id not in later]
 
     async def _refusals(self, leases: Iterable[Lease]) -> dict[str, LeaseAnswer]:
         """The answers to those that are new, have not begun, and can never be granted."""
@@ -174,8 +183,7 @@ class Granting:
                 await self._journal.forget_leases(*waiting)
             return
         self._durable.update(lease.id for lease in fresh)
-        for lease in fresh:
-            self._changed(lease.domain.uuid)
+        self._changed([lease.domain.uuid for lease in fresh])
         await self._given_back([x for x in fresh if self.book.get(x.id) is None])
 
     async def _given_back(self, leases: list[Lease]) -> None:
@@ -184,7 +192,7 @@ class Granting:
         for lease in leases:
             self._durable.discard(lease.id)
             self._told.pop(lease.id, None)
-            self._changed(lease.domain.uuid)
+        self._changed([lease.domain.uuid for lease in leases])
         with contextlib.suppress(JournalError):  # the next probe does it
             await self._journal.forget_leases(*(lease.id for lease in leases))
 

@@ -8,7 +8,7 @@ says; what it may do here is ask, report on its own leases, and look.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import Any, Final
 
 import structlog
@@ -88,7 +88,7 @@ class Peering:
             limits=lambda: gate.limits,
             is_coming=self._is_coming,
             objections=self._objections,
-            changed=self._lease_changed,
+            changed=self._leases_changed,
             now=now,
         )
         self.asking = Asking(host, migrations, gate, now=now, first_seq=first_seq)
@@ -228,13 +228,15 @@ class Peering:
         detail = f"{self._host} has '{domain.name}': it is {view.power} there."
         return (PeerFinding(code=code, detail=detail, remedy=code.kind.remedy, problem=code),)
 
-    def _lease_changed(self, uuid: str) -> None:
-        migration = self._migrations.of_domain(uuid)
-        if migration is not None and migration.direction is Direction.INCOMING:
-            self._gate.settle(migration)
-            if self.granting.book.granted_for(uuid) is None:
-                # Its source has ended it. What holds its slot here ends as soon as that is seen.
-                self._in_background(self._migrations.look_at_arrival(migration.domain), "look")
+    def _leases_changed(self, uuids: Iterable[str]) -> None:
+        for uuid in uuids:
+            migration = self._migrations.of_domain(uuid)
+            if migration is not None and migration.direction is Direction.INCOMING:
+                self._gate.settle(migration)
+                if self.granting.book.granted_for(uuid) is None:
+                    # Its source has ended it. What holds its slot here ends once that is seen.
+                    look = self._migrations.look_at_arrival(migration.domain)
+                    self._in_background(look, "look")
         self._migrations.pump()
 
     def _in_background(self, work: Coroutine[Any, Any, None], name: str) -> None:

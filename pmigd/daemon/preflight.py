@@ -8,14 +8,16 @@ before every start, which is ended by what blocks. What they mean is decided in
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
-from pmigd.core import checks
+from pmigd.core import autostart, checks
+from pmigd.core.autostart import Flags
 from pmigd.core.checks import Checked, Destination
 from pmigd.core.facts import DestinationFacts, GuestFacts, HostFacts, Question
 from pmigd.core.finding import Finding, anyway, from_problem
 from pmigd.core.model import Domain, Power, Request, Target
+from pmigd.core.plan import make_plan
 from pmigd.core.ports import Hypervisor
 from pmigd.core.problem import Problem, Refused
 from pmigd.core.versions import too_old
@@ -32,13 +34,15 @@ class Examined:
 
     `unknown_there`: libvirt there has no such domain, not even a definition.
     `silent` is why the destination's pmigd did not answer. That keeps a migration waiting for its
-    lease, and so is a finding of a check; one that has its lease is not ended by it.
+    lease, and so is a finding of a check; one that has its lease is not ended by it. `autostart`:
+    whether the guest starts with the destination; None: that has no definition of it.
     """
 
     findings: list[Finding]
     destination: HostFacts | None = None
     silent: Problem | None = None
     unknown_there: bool = False
+    autostart: bool | None = None
 
     @property
     def all(self) -> list[Finding]:
@@ -95,14 +99,31 @@ async def examine(
         leads = await own_host.where_leads(there.host.hostname)
     destination = Destination(there, source, local, here, control, leads)
     found += checks.check_destination(request, target, guest, question, destination)
+    found += _autostart(request, target, guest, there)
     found += too_old(request, source, there.host)
     unknown = there.view.power is Power.ABSENT and not there.known_as
-    return Examined(_judged(request, found), there.host, silent, unknown)
+    return Examined(_judged(request, found), there.host, silent, unknown, autostart=there.autostart)
 
 
 def _judged(request: Request, found: list[Finding]) -> list[Finding]:
     """What was found, as far as the request lets it keep the guest from starting."""
     return anyway(found) if request.start_anyway else found
+
+
+def _autostart(
+    request: Request, target: Target, guest: GuestFacts | None, there: DestinationFacts
+) -> Iterator[Finding]:
+    if guest is None:
+        return
+    flags, active = Flags(guest.autostart, there.autostart), not guest.view.gone
+    plan = make_plan(
+        request,
+        target,
+        guest_is_persistent=guest.view.persistent,
+        guest_is_active=active,
+        flags=flags,
+    )
+    yield from autostart.check(plan, flags, there.known_as, active=active)
 
 
 async def _there(

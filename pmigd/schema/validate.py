@@ -30,6 +30,9 @@ Path = tuple[str | int, ...]
 Kind = Literal["unknown", "missing", "type", "invalid"]
 T = TypeVar("T")
 
+MAX_ITEMS: Final = 10_000
+"""Items of a list that are looked at for faults: no schema takes more, and each has its price."""
+
 _SHOWN_MAX: Final = 80
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,80}\Z")
 _GOT = re.compile(r", got `[^`]*`\Z")
@@ -53,13 +56,16 @@ class FieldError:
     path: Path = ()
 
 
-def validate(struct_type: type[T], untrusted: object) -> tuple[T | None, list[FieldError]]:
+def validate(
+    struct_type: type[T], untrusted: object, *, is_json: bool = False
+) -> tuple[T | None, list[FieldError]]:
     """Return the struct and no errors, or None and every fault, at most :data:`MAX_ERRORS`.
 
     ``untrusted`` is what a JSON or TOML parser returns: dicts with text keys, lists, text,
-    numbers, booleans, None.  A number must be finite.  Raises nothing for bad input.
+    numbers, booleans, None.  A number must be finite; what ``is_json`` has no others, and need not
+    be walked for them.  Raises nothing for bad input.
     """
-    if _is_finite(untrusted):
+    if is_json or _is_finite(untrusted):
         try:
             return msgspec.convert(untrusted, struct_type), []
         except msgspec.ValidationError as error:
@@ -155,7 +161,7 @@ def _faults(annotation: Any, untrusted: object, path: Path) -> Iterator[FieldErr
             item_type = (*typing.get_args(target), Any)[0]
             children = (
                 fault
-                for index, item in enumerate(untrusted)
+                for index, item in enumerate(untrusted[:MAX_ITEMS])
                 for fault in _faults(item_type, item, (*path, index))
             )
     elif origin is dict and isinstance(untrusted, dict):

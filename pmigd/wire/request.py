@@ -101,8 +101,9 @@ class AutoConvergeRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=Tr
 class MigrationRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
     """Body of ``POST /v1/migrations``.
 
-    ``persistent`` and ``undefinesource`` null follow the guest. ``timeout_s`` and ``on_timeout``
-    null, and ``transport`` null, mean the configured default; 0 seconds is no time limit.
+    ``persistent``, ``undefinesource`` and ``autostart`` null follow the guest. ``timeout_s`` and
+    ``on_timeout`` null, and ``transport`` null, mean the configured default; 0 seconds is no time
+    limit.
     """
 
     domain: Annotated[_Name, Meta(description="Name or UUID of a domain of this host.")]
@@ -127,6 +128,15 @@ class MigrationRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True,
     undefinesource: Annotated[
         bool | None,
         Meta(description="Remove the definition here; null follows the guest."),
+    ] = None
+    autostart: Annotated[
+        bool | Literal["leave"] | None,
+        Meta(
+            description="Whether the guest is to start with the destination's host, and not with"
+            ' this one any more; null: if it starts with this one; "leave": libvirt\'s way, which'
+            " leaves the flag of this host as it is and carries none.",
+            extra={"accepted": 'true, false or "leave", or null'},
+        ),
     ] = None
     suspend: Annotated[bool, Meta(description="Leave the guest paused at the destination.")] = False
     offline: Annotated[
@@ -382,7 +392,7 @@ def asked(untrusted_body: object) -> str:
 def parse(struct_type: type[T], untrusted: object) -> T:
     """`untrusted` as a `struct_type`. Raises Refused with every wrong field."""
     try:
-        value, faults = validate(struct_type, untrusted)
+        value, faults = validate(struct_type, untrusted, is_json=True)
     except RecursionError:
         raise refuse(Code.INVALID_REQUEST, "The body is nested too deeply.") from None
     if value is None:

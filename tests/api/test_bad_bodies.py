@@ -222,6 +222,13 @@ def test_actions_take_no_body_or_an_empty_object_and_nothing_else(
     assert api.ended(slow["id"])["state"] == "cancelled"
 
 
+def test_no_body_is_none_however_often_there_is_none(api: Api, slow: dict[str, Any]) -> None:
+    for _ in range(3):
+        answer = api.ask("POST", f"/v1/migrations/{slow['id']}/abort", b"")
+        assert answer.status == 202
+    assert api.ended(slow["id"])["state"] == "cancelled"
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"as": "lost"}', b'{"verdict": "failed"}', b"[]"])
 def test_a_resolution_must_say_as_what(api: Api, slow: dict[str, Any], body: bytes) -> None:
     answer = api.ask("POST", f"/v1/migrations/{slow['id']}/resolve", body)

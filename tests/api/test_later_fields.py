@@ -23,6 +23,7 @@ NOTHING: dict[str, Any] = {
     "offline": False,
     "persistent": None,
     "undefinesource": None,
+    "autostart": None,
     "suspend": False,
     "unsafe": False,
     "start_anyway": False,

@@ -114,6 +114,7 @@ def test_an_operator_may_not_give_what_is_as_good_as_root(api: Api, hosta: Host)
         "disks_uri": "tcp://hostb:1",
         "graphics_uri": "spice://hostb",
         "listen_address": "0.0.0.0",
+        "tls_destination": "hostb",
         "unsafe": True,
         "start_anyway": True,
     }

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import pmigd
+from pmigd.cli.migration import Migration, summary
 from tests.cli.conftest import PMIGCTL, Running, environment
 from tests.cli.stub import CUT, PROBLEM, RESULT, Stub, event, migration, problem, progress, waits
 
@@ -310,6 +311,22 @@ ACTIONS = {
     "suspend": ("precopy", "pause of the guest requested"),
     "recover": ("postcopy_paused", "recovery requested"),
 }
+
+
+def test_what_has_become_of_a_guest_since_it_arrived_is_said_at_the_end() -> None:
+    since = "It has since ended there: shut off (destroyed)."
+    ended = Migration(migration(1, state="succeeded", result={"afterwards": since}))
+    assert summary(ended).endswith(since)
+    assert "since" not in summary(Migration(migration(1, state="succeeded")))
+
+
+def test_recover_says_what_was_made_of_it(stub: Stub, run: Run) -> None:
+    asked = {"id": 3, "action": "recover", "by": "root", "reason": "", "outcome": "pending"}
+    waiting = {**asked, "waits": "the call before it has not come back yet"}
+    stub.add(migration(1, state="postcopy_paused", actions=[waiting]))
+    assert "recovery requested, but the call before it has" in run("recover", ONE)[1]
+    stub.migrations[ONE] = migration(1, state="postcopy", actions=[{**asked, "outcome": "done"}])
+    assert run("recover", ONE)[1].startswith("web1: nothing to recover, it goes on (postcopy)")
 
 
 @pytest.mark.parametrize("action", ACTIONS)

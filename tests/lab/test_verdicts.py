@@ -154,8 +154,8 @@ def fall_asleep(host, g) -> None:
 def in_postcopy(a, b, guest, *, idle: bool = False, **fields):
     """A guest and its migration with most of its memory still to come."""
     busy = {} if idle else {"dirty_pages_per_tick": 8, "working_set_mib": 8}
-    g = guest(memory_mib=96, fill_mib=60, **({"dirty_pages_per_tick": 1} | busy))
-    limits = {"bandwidth_mib_s": 2, "postcopy_bandwidth_mib_s": 2}
+    g = guest(memory_mib=96, fill_mib=40, **({"dirty_pages_per_tick": 1} | busy))
+    limits = {"bandwidth_mib_s": 3, "postcopy_bandwidth_mib_s": 3}
     m = a.submit(g, postcopy="allowed", **limits, **fields)
     a.wait(m["id"], "precopy", also=lambda m: m["progress"] is not None)
     a.call("POST", f"/v1/migrations/{m['id']}/postcopy", status=202)
@@ -213,24 +213,26 @@ class TestBrokenPostcopy:
         g.heartbeats.wait(5, host="hostb", since=time.monotonic())
         assert g.heartbeats.memory_ok
         (asked,) = [x for x in m["actions"] if x["action"] == "recover"]
-        assert asked["outcome"] == "done"
+        assert asked["outcome"] == "done", json.dumps(m, indent=1)
 
-    def test_that_only_the_destination_has_noticed_is_paused_here_and_goes_on(
+    def test_that_qemu_at_the_source_has_not_noticed_goes_on_when_asked(
         self, lab, a, b, guest
     ) -> None:
+        """libvirt knows it from the destination; its QEMU would wait for TCP's time-outs."""
         g, m = in_postcopy(a, b, guest, recover_attempts=0)
         with deaf(a.host):
             assert lab.link(b.host).reset_connections() > 0
-            until(lambda: "failed" in reason(b.host, g), "the destination to notice", timeout=10)
-            assert reason(a.host, g) == "paused (post-copy)"
-            a.call("POST", f"/v1/migrations/{m['id']}/recover", status=202)
-            m = a.wait(m["id"], "postcopy_paused", timeout=10)
-            until(lambda: "failed" in reason(a.host, g), "the source to notice", timeout=10)
+            a.wait(m["id"], "postcopy_paused", timeout=10)
+            resume = ["virsh", "migrate", "--live", "--p2p", "--postcopy", "--postcopy-resume"]
+            tried = a.host.run([*resume, g.name, b.host.uri_from_peer], check=False)
+            assert "QEMU reports migration is still running" in tried.stderr
+            time.sleep(3)  # QEMU's next try to send is then seconds away
         a.call("POST", f"/v1/migrations/{m['id']}/recover", status=202)
         m = a.end(m["id"], timeout=60)
+        (asked,) = [x for x in m["actions"] if x["action"] == "recover"]
+        assert asked["outcome"] == "done", json.dumps(m, indent=1)
         assert g.where() == [b.host]
         assert g.heartbeats.memory_ok
-        assert "pause_postcopy" in [x["action"] for x in m["actions"]]
 
     def test_whose_source_half_is_gone_is_lost(self, a, b, guest) -> None:
         g, m = in_postcopy(a, b, guest, idle=True)

@@ -4,18 +4,24 @@
 anything that touches it from a foreign thread raises, and blockbuster watches the loop's thread for
 calls that block, libvirt's among them. Both end as tracebacks in the daemon's log, which the tests
 read at their end.
+
+``PMIGD_DIES_BEFORE`` in the environment names a call of the hypervisor, as ``perform`` or
+``autostart_here on``: right before its first it is killed, as by ``kill -9``.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
+import signal
 import sys
 
 import libvirt
 from blockbuster import BlockBuster, BlockBusterFunction
 
 import pmigd.daemon.main
+from pmigd.adapters.libvirt.hypervisor import LocalHypervisor
 from pmigd.daemon.app import App
 
 LOCAL = {"name", "UUIDString", "connect", "c_pointer", "__init__", "__del__"}
@@ -42,8 +48,23 @@ def main() -> int:
         await start(app)
         buster.activate()  # from now on there are clients to keep waiting
 
+    if call := os.environ.get("PMIGD_DIES_BEFORE"):
+        die_before(*call.split())
     App.start = started  # type: ignore[method-assign]
     return pmigd.daemon.main.main()
+
+
+def die_before(name: str, *words: str) -> None:
+    """Be killed right before the first call of that method; "on" has a True among its arguments."""
+    method = getattr(LocalHypervisor, name)
+
+    @functools.wraps(method)
+    def call(*args: object, **kwargs: object) -> object:
+        if not words or True in args:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return method(*args, **kwargs)
+
+    setattr(LocalHypervisor, name, call)
 
 
 if __name__ == "__main__":

@@ -30,17 +30,6 @@ def leaves(domain: libvirt.virDomain) -> bool:
     return job_of(domain) is Job.OUTGOING
 
 
-def sends_pages(domain: libvirt.virDomain) -> bool:
-    """Whether it runs at its destination and its memory follows."""
-    seen, _ = view(domain)
-    return seen.job is Job.OUTGOING and seen.because is Because.POSTCOPY
-
-
-def pause_postcopy(domain: libvirt.virDomain) -> None:
-    """Stop the stream of pages; both QEMUs keep what they have, and wait to go on."""
-    domain.abortJobFlags(libvirt.VIR_DOMAIN_ABORT_JOB_POSTCOPY)
-
-
 def rests(domain: libvirt.virDomain) -> bool:
     """Whether it is paused and nothing goes on about it."""
     seen, _ = view(domain)

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 import libvirt
 from lxml import etree
 
+from pmigd.adapters.libvirt.autostart import flag_of
 from pmigd.adapters.libvirt.definition import definition_of, parse
 from pmigd.adapters.libvirt.failures import words_of
 from pmigd.adapters.libvirt.named import backing_of
@@ -74,6 +75,7 @@ def guest_facts(
         known.view,
         definition=definition,
         arriving=arriving,
+        autostart=look("autostart", lambda: flag_of(domain), None),
         snapshots=look("snapshots", lambda: domain.snapshotNum(0), 0),
         block_jobs=jobs,
         resident_bytes=resident,

@@ -22,7 +22,7 @@ from typing import Final, TypeVar
 
 import libvirt
 
-from pmigd.adapters.libvirt import commands, looks
+from pmigd.adapters.libvirt import autostart, commands, looks
 from pmigd.adapters.libvirt.connection import MainConnection
 from pmigd.adapters.libvirt.connections import Connections
 from pmigd.adapters.libvirt.failures import problem_of
@@ -263,12 +263,6 @@ class LocalHypervisor:
             "start_postcopy", domain, permit, lambda d: d.migrateStartPostCopy(0), commands.leaves
         )
 
-    async def pause_postcopy(self, domain: Domain, permit: Permit) -> bool:
-        """Stop the stream of pages, so that QEMU here notices that the other end is gone."""
-        return await self._command(
-            "pause_postcopy", domain, permit, commands.pause_postcopy, commands.sends_pages
-        )
-
     async def suspend(self, domain: Domain, permit: Permit) -> bool:
         """Pause the guest, but only while it migrates."""
         return await self._command(
@@ -285,6 +279,11 @@ class LocalHypervisor:
         """Change those that are not None, in order; the first refusal ends it."""
         act = partial(commands.set_each, settings=settings)
         return await self._command("change_settings", domain, permit, act, commands.leaves)
+
+    async def autostart_here(self, domain: Domain, on: bool, permit: Permit) -> bool:
+        """Have the guest start with this host, or not."""
+        act = partial(autostart.set_flag, on=on)
+        return await self._command("autostart", domain, permit, act, autostart.has_flag)
 
     async def quiet(self, domain: Domain) -> None:
         """Return when no command for this domain waits or is out any more."""
@@ -307,6 +306,14 @@ class LocalHypervisor:
     async def inspect_peer(self, target: Target, question: Question) -> DestinationFacts:
         """The destination's answer, over one connection."""
         return await self._peers.ask("peer_inspect", target, lambda c: inspect(c, question))
+
+    async def autostart_there(
+        self, target: Target, domain: Domain, on: bool, permit: Permit
+    ) -> bool:
+        """Have the guest start with the destination, or not."""
+        return await self._peers.ask(
+            "peer_autostart", target, lambda c: autostart.set_there(c, domain, permit, on=on)
+        )
 
     async def look_there(
         self, target: Target, domain: Domain, *, completed: Direction | None

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 import libvirt
 
+from pmigd.adapters.libvirt.autostart import flag_of
 from pmigd.adapters.libvirt.definition import parse
 from pmigd.adapters.libvirt.failures import words_of
 from pmigd.adapters.libvirt.named import is_missing, models_lacking, to_look_up
@@ -93,7 +94,11 @@ def _identity(connection: libvirt.virConnect, question: Question) -> dict[str, A
     if same is not None:
         power, because = power_of(*same.state(0)[:2])
         persistent = bool(same.isPersistent())
-        found = {"view": View(power, because, persistent=persistent), "known_as": same.name()}
+        found = {
+            "view": View(power, because, persistent=persistent),
+            "known_as": same.name(),
+            "autostart": flag_of(same),
+        }
     namesake = _lookup(lambda: connection.lookupByName(question.name))
     if namesake is not None and namesake.UUIDString() != question.domain.uuid:
         found["name_taken_by"] = namesake.UUIDString()

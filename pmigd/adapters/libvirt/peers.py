@@ -1,4 +1,4 @@
-"""Other hosts' libvirt daemons, as far as they are asked. Reads only.
+"""Other hosts' libvirt daemons, as far as they are asked. Reads, and sets one flag: autostart.
 
 Each question has a connection of its own and a deadline. A peer that swallows questions takes as
 many threads as `QUESTIONS_EACH` and no more, whatever it is asked.

@@ -32,6 +32,16 @@ OPEN_DEADLINE_S: Final = 15.0
 libvirt should answer after all."""
 
 
+def _stop_the_stream(domain: libvirt.virDomain) -> None:
+    """Make QEMU here notice that a post-copy broke, which libvirt knows from the destination.
+
+    Until it has, libvirt refuses to go on, and its QEMU may wait for TCP's long time-outs. One that
+    has noticed refuses. Nothing is ended by it: both QEMUs keep what they have.
+    """
+    with contextlib.suppress(libvirt.libvirtError):
+        domain.abortJobFlags(libvirt.VIR_DOMAIN_ABORT_JOB_POSTCOPY)
+
+
 class Perform:
     """One migrate call: see :class:`pmigd.core.ports.Ticket`."""
 
@@ -95,6 +105,8 @@ class Perform:
                 domain = connection.lookupByUUIDString(self._domain.uuid)
             except libvirt.libvirtError as error:
                 raise NotMade(problem_of(error)) from error
+            if self._resume:
+                _stop_the_stream(domain)
             if self._plan.request.flow is Flow.P2P:
                 return self._make(lambda: domain.migrateToURI3(self._target, params, flags))
             return self._direct(domain, params, flags)

@@ -16,7 +16,7 @@ import os
 import subprocess
 from pathlib import Path
 from typing import Final
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from pmigd.core.route import LIBVIRT_PORTS
 
@@ -60,7 +60,7 @@ def direct_host(uri: str) -> str | None:
 def own_uri(uri: str) -> str:
     """The peer's URI for a connection of pmigd's own."""
     if is_ssh(uri) and os.access(CLIENT, os.X_OK):
-        return f"{uri}?command={CLIENT}"
+        return f"{uri}?command={quote(str(CLIENT))}"
     return uri
 
 

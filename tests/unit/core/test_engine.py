@@ -515,14 +515,13 @@ class TestPostcopy:
         step = play(step.migration, replied(Kind.PERFORM, BROKE), start=9)
         assert done(step) == [(Kind.RECOVER, None)]
 
-    def test_that_only_the_destination_saw_break_is_paused_here_first(self) -> None:
+    def test_that_only_the_destination_saw_break_is_told_and_asked_about(self) -> None:
         m = play(transferring(), ev.SwitchedOver(), ev.PostcopyBegan()).migration
         step = play(m, ev.Looked(POSTCOPY_HERE, POSTCOPY_BROKEN_THERE), start=40)
         assert step.migration.state is State.POSTCOPY_PAUSED
-        assert done(step) == [(Kind.PAUSE_POSTCOPY, None)]
-        # Asked again and again, it is wanted once.
-        again = play(step.migration, ev.Looked(POSTCOPY_HERE, POSTCOPY_BROKEN_THERE), start=41)
-        assert done(again) == []
+        assert step.migration.problem is not None
+        assert "Only the destination has noticed" in step.migration.problem.detail
+        assert step.effects == (Look(engine.ASK_ON_S),)
 
     def test_that_was_closed_too_early_is_no_precopy_again(self) -> None:
         m = self.broken(5)

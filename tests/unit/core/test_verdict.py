@@ -11,13 +11,12 @@ from pmigd.core.model import UNASKED, Because, Call, Direction, Evidence, Job, P
 from pmigd.core.problem import Code
 from pmigd.core.verdict import (
     Outcome,
-    RecoveryStep,
     Verdict,
     judge,
     judge_external,
     judge_offline,
+    keeps_from_recovery,
     outdated,
-    recovery,
     words_of,
 )
 from tests.support.build import (
@@ -313,27 +312,23 @@ class TestBrokenPostcopy:
 
 class TestRecovery:
     @pytest.mark.parametrize(
-        ("call", "source", "destination", "step"),
+        ("call", "source", "destination", "keeps"),
         [
-            (Call.FAILED, POSTCOPY_BROKEN, POSTCOPY_BROKEN_THERE, RecoveryStep.RESUME),
-            (Call.LOST, POSTCOPY_BROKEN, POSTCOPY_BROKEN_THERE, RecoveryStep.RESUME),
-            (Call.MADE, POSTCOPY_BROKEN, POSTCOPY_BROKEN_THERE, RecoveryStep.WAIT),
-            (Call.FAILED, POSTCOPY_BROKEN, POSTCOPY_THERE, RecoveryStep.WAIT),
-            (Call.MADE, POSTCOPY_BROKEN, POSTCOPY_THERE, RecoveryStep.WAIT),
-            (Call.FAILED, POSTCOPY_BROKEN, SILENT, RecoveryStep.WAIT),
-            (Call.MADE, POSTCOPY_HERE, POSTCOPY_BROKEN_THERE, RecoveryStep.PAUSE_SOURCE),
-            (Call.LOST, POSTCOPY_HERE, POSTCOPY_BROKEN_THERE, RecoveryStep.PAUSE_SOURCE),
-            (Call.MADE, POSTCOPY_HERE, POSTCOPY_THERE, RecoveryStep.NONE),
-            (Call.FAILED, POSTCOPY_BROKEN, ABSENT, RecoveryStep.NONE),
-            (Call.FAILED, POSTCOPY_BROKEN, ARRIVED, RecoveryStep.NONE),
-            (Call.FAILED, CRASHED, POSTCOPY_BROKEN_THERE, RecoveryStep.NONE),
-            (Call.FAILED, RUNS, RUNS, RecoveryStep.NONE),
+            (Call.FAILED, POSTCOPY_BROKEN, POSTCOPY_BROKEN_THERE, ""),
+            (Call.LOST, POSTCOPY_BROKEN, POSTCOPY_BROKEN_THERE, ""),
+            (Call.MADE, POSTCOPY_BROKEN, POSTCOPY_BROKEN_THERE, "has not come back"),
+            (Call.FAILED, POSTCOPY_BROKEN, POSTCOPY_THERE, "Only the source"),
+            (Call.MADE, POSTCOPY_BROKEN, POSTCOPY_THERE, "Only the source"),
+            (Call.FAILED, POSTCOPY_BROKEN, SILENT, "does not answer"),
+            (Call.MADE, POSTCOPY_HERE, POSTCOPY_BROKEN_THERE, "Only the destination"),
         ],
     )
-    def test_is_what_both_ends_allow(self, call, source, destination, step) -> None:
-        found = recovery(call, source, destination)
-        assert found.step is step
-        assert bool(found.why) is (step is RecoveryStep.WAIT)
+    def test_is_possible_when_both_ends_have_noticed_and_nobody_is_at_it(
+        self, call, source, destination, keeps
+    ) -> None:
+        found = keeps_from_recovery(call, source, destination)
+        assert keeps in found
+        assert bool(found) is bool(keeps)
 
 
 class TestLeftoverCopy:

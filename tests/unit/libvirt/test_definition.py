@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from lxml import etree
 
-from pmigd.adapters.libvirt.definition import definition_of
+from pmigd.adapters.libvirt.definition import definition_of, xml_fault
 from pmigd.core.facts import Definition, DiskFacts, HostDevice
 from pmigd.core.named import Named
 
@@ -153,3 +153,28 @@ def test_entities_stay_unread(tmp_path) -> None:
     xml = f"""<!DOCTYPE d [<!ENTITY s SYSTEM "file://{secret}">]>
     <domain><devices><emulator>&s;</emulator></devices></domain>"""
     assert definition_of(xml).emulator == ""
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [
+        "<memory>" + "9" * 400 + "</memory>",
+        "<memory>" + "9" * 5000 + "</memory>",
+        "<memory unit='E'>" + "9" * 19 + "</memory>",
+        "<memory>1e999</memory>",
+        "<memory>-1</memory>",
+        "<memory>inf</memory>",
+        "<memory unit='" + "y" * 5000 + "'>1</memory>",
+        "<memoryBacking><hugepages><page size='" + "9" * 400 + "'/></hugepages></memoryBacking>",
+    ],
+    ids=lambda xml: xml[:30],
+)
+def test_a_size_that_no_machine_has_is_a_fault_and_not_a_crash(memory: str) -> None:
+    fault = xml_fault(f"<domain>{memory}</domain>")
+    assert fault
+    assert len(fault) <= 300
+    assert xml_fault("<domain><memory unit='TiB'>64</memory></domain>") == ""
+
+
+def test_xml_that_is_absurdly_deep_is_a_fault() -> None:
+    assert xml_fault("<a>" * 5000 + "</a>" * 5000)
