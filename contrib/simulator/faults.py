@@ -161,11 +161,11 @@ def _sleep(run: Run, f: Fault) -> _Heal:
     if len(copies) != 1:
         return None
     copy = copies[0]
-    copy.state, copy.reason = ASLEEP, 0
+    copy.state = ASLEEP
 
     def wake() -> None:
         if copy.state == ASLEEP:
-            copy.state, copy.reason = RUNNING, libvirt.VIR_DOMAIN_RUNNING_BOOTED
+            copy.state = RUNNING
             if copy.job is not None:
                 copy.job.changed()
 
