@@ -757,6 +757,7 @@ def _restarted(m: Migration, now: Now) -> Step:
     """What the journal says is compared with what is there; nothing is called a second time."""
     if m.state is State.QUEUED:
         return Step(m)
+    m = durable(m)  # the rest is of the life before, and of its clock
     if m.state is State.PREPARING and m.call is Call.NOT_MADE:
         # The intent to call is journalled before the call, so this one was never made.
         return Step(_back_to_queue(ledger.restarted(m, now), now))
