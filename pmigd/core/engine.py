@@ -335,7 +335,7 @@ def _owing(m: Migration, event: ev.Event, now: Now) -> Step:
             return Step(ledger.at_once(replace(m, watching=True)))
         case ev.Restarted():
             adopted = m.adopted or m.verdict is not None
-            return Step(replace(ledger.restarted(m, now), adopted=adopted))
+            return Step(replace(ledger.restarted(durable(m), now), adopted=adopted))
         case _:
             return Step(m)
 

@@ -385,6 +385,11 @@ class TestAtTheEnd:
         assert m.adopted
         assert m.result.duration_s == pytest.approx(1.2)
 
+    def test_a_restart_knows_nothing_of_a_libvirt_that_was_away_before(self) -> None:
+        m = play(failed(under_way()), replied(BACK, AWAY), ev.WatchLost(), start=4).migration
+        whole = msgspec.json.decode(msgspec.json.encode(m), type=Migration)
+        assert done(play(whole, ev.Restarted(), start=100)) == [(BACK, None)]
+
     def test_with_leave_nothing_is_touched(self) -> None:
         m = under_way(prepared(autostart="leave"), autostart="leave")
         assert arrived(m).migration.state is State.SUCCEEDED
