@@ -49,6 +49,7 @@ class Judge:
         self.unsure |= after.state is State.UNRESOLVED
         if not after.external:
             self.seen.add(after.state)
+            self._boots(host, after)
         problem = f" ({after.problem.code}: {after.problem.detail})" if after.problem else ""
         self.world.note(f"{host}: {self.name(host, after)} is {after.state}{problem}")
         if after.state.terminal and (before is None or before.open):
@@ -121,6 +122,21 @@ class Judge:
             self.world.fault(f"untrue failure: {about} is {m.state}, and the guest has arrived")
         if job is not None and job.source.job is job and not job.stage.over:
             self.world.fault(f"too early: {about} is {m.state}, and libvirt's job goes on")
+
+    def _boots(self, host: str, m: Migration) -> None:
+        """No boot of the source begins a second copy; one whose guest stayed begins it again."""
+        guest = self.world.guests.get(m.domain.uuid)
+        copy = self.world.machines[m.source].copies.get(m.domain.uuid)
+        if guest is None or copy is None or not copy.defined or not guest.autostart:
+            return
+        about = self.name(host, m)
+        job = self.world.moves.get(m.id)
+        there = job.destination if job is not None else None
+        if copy.autostart and there is not None and there.executes:
+            self.world.fault(f"two copies at a boot: {about} has autostart on at its source")
+        stayed = copy.active and not copy.incoming and m.state in (State.FAILED, State.CANCELLED)
+        if stayed and not copy.autostart:
+            self.world.fault(f"no copy at a boot: {about} stayed, and its autostart is off")
 
     def _came(self, m: Migration) -> bool:
         """Somebody else may have brought the guest where this one was to bring it."""

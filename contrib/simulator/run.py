@@ -102,6 +102,7 @@ class Run:
                 spec.dirty_mib_s * MIB,
                 spec.working_set_mib * MIB,
                 spec.persistent,
+                autostart=number % 2 == 0,
             )
             self.guests.append(guest)
             self.world.add(guest, self.names[spec.host])

@@ -43,6 +43,7 @@ class Guest:
     dirty_bytes_per_second: int = 10 * MIB
     working_set_bytes: int = 64 * MIB
     persistent: bool = True
+    autostart: bool = False
     life: int = 0
     ended: str = ""
     """How it came to its end, and nobody has it any more; empty while it lives."""
@@ -192,6 +193,7 @@ class World:
         """A guest that runs on `host`."""
         self.guests[guest.domain.uuid] = guest
         copy = Copy(guest, host, RUNNING, libvirt.VIR_DOMAIN_RUNNING_BOOTED, guest.persistent)
+        copy.autostart = guest.autostart and guest.persistent
         self.machines[host].copies[guest.domain.uuid] = copy
         return copy
 
