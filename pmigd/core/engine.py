@@ -507,6 +507,8 @@ def _sampled(m: Migration, job: Job, sample: Sample | None, now: Now) -> Step:
     if job is Job.OUTGOING and _is_anothers(m):
         return Step(m)
     if job is Job.OUTGOING:
+        # That libvirt has its job is what a look at both ends would have to show, too.
+        m = replace(m, looked_mono=m.looked_mono or now.mono)
         m = ledger.reopen_abort(m, now)
     if job is Job.OUTGOING and m.state is State.UNRESOLVED and not m.evidence.postcopy:
         # A job alone settles nothing about post-copy: libvirt keeps it for a broken one, too.

@@ -187,9 +187,10 @@ class App:
         self._keep("libvirt", self.hypervisor.run)
         await asyncio.gather(self._first_connection(), self.mirror.refresh(), self._open_tracing())
         self._apply_limits()
+        # Before anything is queued it is known whose leases are needed.
+        (await self.peering.prepare(self.config))()
         self._keep("journal", self.bookkeeper.run)
         await self.bookkeeper.first_attempt()
-        (await self.peering.prepare(self.config))()
         try:
             (await self.scraping.prepare(self.config))()
         except (WebConfigRefused, Overdue) as error:  # without it, anybody could read

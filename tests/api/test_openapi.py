@@ -120,7 +120,7 @@ def test_every_answer_of_a_walk_through_all_resources_is_as_described(
         line = next(line for line in response if line.strip())
         matches("GET", "/v1/events", 200, "application/x-ndjson", json.loads(line))
     walked.add(("GET", "/v1/events"))
-    for path in ("domains", "limits", "peers", "status", "openapi.json"):
+    for path in ("diagnose", "domains", "limits", "peers", "status", "openapi.json"):
         walk("GET", f"/v1/{path}")
     for path in ("/healthz", "/readyz", "/metrics"):
         walk("GET", path)

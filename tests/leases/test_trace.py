@@ -18,8 +18,10 @@ from tests.support.collector import Collector, Span
 
 CALLER = "00f067aa0ba902b7"
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
-SHADOW = """from pathlib import Path
-Path(__file__).with_name("imported").touch()
+IMPORTED = "/var/lib/pmigd/imported"
+"""Where pmigd, as its unit lets it, can leave a sign."""
+SHADOW = f"""from pathlib import Path
+Path({IMPORTED!r}).touch()
 raise ImportError("No module named 'opentelemetry'")
 """
 
@@ -31,7 +33,7 @@ def trace_id() -> str:
 
 @pytest.fixture
 def shadow(tmp_path: Path) -> Path:
-    """Before it on the path nobody has OpenTelemetry; a file in it says that somebody tried."""
+    """Before it on the path nobody has OpenTelemetry; IMPORTED says that somebody tried."""
     package = tmp_path / "opentelemetry"
     package.mkdir()
     (package / "__init__.py").write_text(SHADOW)
@@ -175,21 +177,23 @@ class TestWithoutThePackage:
             path = f"{shadow.parent}:{ROOT}"
             a.host.pmigd.restart({"tracing": {"endpoint": endpoint}}, env={"PYTHONPATH": path})
 
+        a.host.path(IMPORTED).unlink(missing_ok=True)
         yield restart
+        a.host.path(IMPORTED).unlink(missing_ok=True)
         a.host.configure_pmigd({})
         a.host.pmigd.restart(env={"PYTHONPATH": ROOT})
 
     def test_and_without_an_endpoint_nobody_looks_for_it(self, restart, a, guest, shadow) -> None:
         restart("")
         a.end(a.submit(guest())["id"])
-        assert not (shadow / "imported").exists()
+        assert not a.host.path(IMPORTED).exists()
 
     def test_it_is_said_and_the_callers_trace_still_reaches_the_destination(
         self, restart, a, guest, shadow, collector, trace_id
     ) -> None:
         length = len(a.host.pmigd.log())
         restart(collector.endpoint)
-        assert (shadow / "imported").exists()
+        assert a.host.path(IMPORTED).exists()
         fresh = [json.loads(line) for line in a.host.pmigd.log()[length:].splitlines()]
         (said,) = [line for line in fresh if line["event"] == "no spans are made"]
         assert said["level"] == "error"

@@ -188,7 +188,3 @@ class TestVersions:
         assert problem is None or "needs libvirt >= 11.4.0 on destination" in problem.detail
         found = too_old(Request("a", "b", postcopy=Postcopy.ALLOWED), self.OLD, there)
         assert [f.code for f in found] == ["postcopy_cannot_recover"] * crashes
-
-    def test_warns_that_a_direct_migration_dies_with_pmigd(self) -> None:
-        (finding,) = too_old(Request("a", "b", flow=Flow.DIRECT), self.OLD, self.OLD)
-        assert finding.level == "warn"

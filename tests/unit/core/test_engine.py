@@ -228,6 +228,9 @@ class TestAbort:
         # What became of it is asked first: a job that is there may be the guest's next migration.
         assert (done(step), looks(step)) == ([], [0.0])
         assert done(play(step.migration, ev.Looked(RUNS, ABSENT), start=61)) == []
+        assert done(play(step.migration, ev.Sampled(Job.NONE, None), start=61)) == []
+        runs = ev.Sampled(Job.OUTGOING, None)
+        assert done(play(step.migration, runs, start=61)) == [(Kind.ABORT, None)]
         step = play(step.migration, ev.Looked(MIGRATING, INCOMING), start=61)
         assert done(step) == [(Kind.ABORT, None)]
         m = play(step.migration, replied(Kind.ABORT), start=61).migration
