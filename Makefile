@@ -4,7 +4,7 @@ PYTHON = $(VENV)/bin/python
 PYTEST = $(PYTHON) -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help deps testdeps test unit simulate lint format docs demo lab dashboards bench matrix lock clean
+.PHONY: help deps testdeps test long unit simulate lint format docs demo lab dashboards bench matrix lock clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -19,8 +19,11 @@ testdeps:
 test: testdeps lint  ## everything, real hypervisors included (root)
 	PMIGD_TEST_ALL=1 $(PYTEST) --numprocesses 3
 
+long: testdeps  ## what takes too long for make test: more of the same kinds (root, nothing else running)
+	PMIGD_TEST_ALL=1 PMIGD_QUIET=1 $(PYTEST) -m long
+
 unit: deps  ## the tests that need no hypervisor and no root
-	$(PYTEST) -m "not hypervisor and not systemd"
+	$(PYTEST) -m "not hypervisor and not systemd and not long"
 
 simulate: deps  ## many seeds in the simulated world: SEED=1 COUNT=1000 MINUTES=0 JOBS=2
 	@$(PYTHON) -m contrib.simulator --seed $(or $(SEED),1) --count $(or $(COUNT),1000) \

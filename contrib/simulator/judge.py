@@ -134,7 +134,9 @@ class Judge:
         there = job.destination if job is not None else None
         if copy.autostart and there is not None and there.executes:
             self.world.fault(f"two copies at a boot: {about} has autostart on at its source")
-        stayed = copy.active and not copy.incoming and m.state in (State.FAILED, State.CANCELLED)
+        lost = m.problem is not None and m.problem.code is Code.POSTCOPY_LOST
+        over = m.state in (State.FAILED, State.CANCELLED) and not lost
+        stayed = copy.active and not copy.incoming and over
         if stayed and not copy.autostart:
             self.world.fault(f"no copy at a boot: {about} stayed, and its autostart is off")
 

@@ -139,6 +139,7 @@ def dead(pmig: Pmig) -> None:
 
 
 class TestKilled:
+    @pytest.mark.long
     def test_before_it_is_switched_off(self, a, b, starts) -> None:
         g = starts()
         dies_before(a, "autostart_here")
@@ -151,6 +152,7 @@ class TestKilled:
         assert (flag(a.host, g), flag(b.host, g)) == (None, True)
         assert g.where() == [b.host]
 
+    @pytest.mark.long
     def test_before_libvirt_is_called(self, a, b, starts) -> None:
         g = starts()
         dies_before(a, "perform")

@@ -78,6 +78,7 @@ def abort_a_third(a, iden: str) -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_another_guest_is_submitted_migrated_and_aborted_as_if_they_were_not_there(
     a, slow, guest

@@ -120,6 +120,7 @@ class TestAsleep:
         assert m["problem"]["code"] == "guest_asleep" or "asleep" in m["problem"]["detail"]
         assert "pmsuspended" in reason(a.host, g)
 
+    @pytest.mark.long
     def test_that_fell_asleep_on_the_way_is_told_and_can_be_got_out_of_it(
         self, a, b, guest
     ) -> None:
@@ -186,6 +187,7 @@ def deaf(host):
 
 
 class TestBrokenPostcopy:
+    @pytest.mark.long
     def test_that_only_the_source_has_noticed_says_what_it_waits_for(
         self, lab, a, b, guest
     ) -> None:
@@ -215,6 +217,7 @@ class TestBrokenPostcopy:
         (asked,) = [x for x in m["actions"] if x["action"] == "recover"]
         assert asked["outcome"] == "done", json.dumps(m, indent=1)
 
+    @pytest.mark.long
     def test_that_qemu_at_the_source_has_not_noticed_goes_on_when_asked(
         self, lab, a, b, guest
     ) -> None:
@@ -259,6 +262,7 @@ class TestBrokenPostcopy:
         assert [x["id"] for x in listed] == [m["id"]], json.dumps(listed, indent=1)
 
 
+@pytest.mark.long
 def test_all_sent_and_the_destination_silent_is_told(a, b, slow) -> None:
     g = slow(fill_mib=8)
     m = in_finishing(a, b, g)

@@ -46,6 +46,7 @@ def half_made(a, b, g) -> dict:
     pytest.fail("libvirtd cleaned up every time")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)  # what is about to be cleaned up is given 40 s before it is told
 def test_is_told_at_the_destination_and_holds_nothing_there(a, b, guest) -> None:
     g = guest(fill_mib=20)

@@ -151,8 +151,23 @@ def _attack(daemon: Besieged, pki: Pki, door: str, what: str, connections: int) 
             }
 
 
-@pytest.mark.parametrize("what", list(ATTACKS))
-@pytest.mark.parametrize("door", DOORS)
+SHORT: Final = {
+    ("metrics", "compressed zeroes"),
+    ("socket", "a megabyte of compressed zeroes"),
+    ("peers", "chunks of one byte"),
+    ("socket", "a million numbers"),
+    ("metrics", "slow heads"),
+    ("metrics", "readers that never read"),
+}
+"""Each kind once: with all of them at all doors nobody beside them gets a processor."""
+CASES: Final = [
+    pytest.param(door, what, marks=() if (door, what) in SHORT else pytest.mark.long)
+    for door in DOORS
+    for what in ATTACKS
+]
+
+
+@pytest.mark.parametrize(("door", "what"), CASES)
 def test_the_loop_stays_in_time(
     besieged: Besieged, peace: Seen, pki: Pki, door: str, what: str
 ) -> None:
