@@ -15,9 +15,8 @@ deps:  ## install what is needed: Debian packages and a virtual environment
 testdeps:
 	@contrib/install-deps $(VENV) tests
 
-# The tests wait more than they compute: three processes keep two cores busy.
 test: testdeps lint  ## everything, real hypervisors included (root)
-	PMIGD_TEST_ALL=1 $(PYTEST) --numprocesses 3
+	@contrib/run-tests $(PYTHON)
 
 long: testdeps  ## what takes too long for make test: more of the same kinds (root, nothing else running)
 	PMIGD_TEST_ALL=1 PMIGD_QUIET=1 $(PYTEST) -m long
