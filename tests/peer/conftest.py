@@ -180,7 +180,7 @@ class Serving:
         self, context: ssl.SSLContext | None, source: str = "127.0.0.1"
     ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         """A connection, with TLS or without."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             reader, writer = await asyncio.open_connection(
                 "127.0.0.1", self.port, ssl=context, local_addr=(source, 0)
             )
@@ -191,7 +191,7 @@ class Serving:
 
     async def intruded(self, why: str, times: int = 1) -> None:
         """Wait until so many were refused for that reason, and for no other."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while self.behind.intruders[why] < times:
                 await asyncio.sleep(0.01)
         assert self.behind.intruders == {why: times}
@@ -201,7 +201,7 @@ async def heard(reader: asyncio.StreamReader) -> bytes:
     """Everything until the connection ends, however it does."""
     said = b""
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while data := await reader.read(1 << 16):
                 said += data
     except (ConnectionError, ssl.SSLError):

@@ -11,6 +11,8 @@ import pytest
 from pmigd.adapters.peer.tls import PkiFiles
 from tests.support.certificates import Authority
 
+pytestmark = pytest.mark.timeout(400)  # each starts a daemon, beside all other tests
+
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:

@@ -91,7 +91,7 @@ class Daemon:
                 env={**os.environ, "NOTIFY_SOCKET": ""},
                 pass_fds=[sock.fileno() for sock in passed],
             )
-        until(lambda: '"ready"' in self.log(), "the start", timeout=20, evidence=self.log)
+        until(lambda: '"ready"' in self.log(), "the start", timeout=90, evidence=self.log)
 
     def log(self) -> str:
         return self._log.read_text()
@@ -99,7 +99,7 @@ class Daemon:
     def run(self, *options: str) -> subprocess.CompletedProcess[str]:
         """Run pmigd where it must end by itself."""
         command = [sys.executable, "-m", "pmigd.daemon.main", "--config", str(self.config)]
-        return subprocess.run([*command, *options], capture_output=True, text=True, timeout=20)
+        return subprocess.run([*command, *options], capture_output=True, text=True, timeout=90)
 
     def write(self, text: str) -> None:
         """Put another file in its place, and wait until the daemon has looked at it."""

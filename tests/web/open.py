@@ -48,11 +48,11 @@ class Open(Daemon):
     def connect(self, door: str) -> socket.socket:
         if door == "socket":
             sock = socket.socket(socket.AF_UNIX)
-            sock.settimeout(20)
+            sock.settimeout(60)
             sock.connect(str(self.socket))
             return sock
         port = self.ports[0] if door == "metrics" else self.peer_port
-        sock = socket.create_connection(("127.0.0.1", port), timeout=20)
+        sock = socket.create_connection(("127.0.0.1", port), timeout=90)
         if door == "metrics":
             return sock
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -24,6 +24,8 @@ import pytest
 from tests.web.conftest import Pki
 from tests.web.open import Open, request
 
+pytestmark = pytest.mark.timeout(400)  # each starts a daemon, beside all other tests
+
 ATTACK_S: Final = 1.0
 TURN_S: Final = 0.05
 SPIKE_S: Final = 0.1

@@ -19,6 +19,8 @@ from contrib.lab.deadlines import until
 from tests.web.conftest import Pki
 from tests.web.open import Open, request
 
+pytestmark = pytest.mark.timeout(400)  # each starts a daemon, beside all other tests
+
 DOORS: Final = ("socket", "metrics", "peers")
 ZEROES: Final = zlib.compress(bytes(1 << 20))
 
@@ -166,7 +168,7 @@ def test_an_address_that_is_in_use_is_said_and_opened_when_it_is_free(
         assert "metrics.listen" in told["remedy"]
         # Who can be served is.
         assert daemon.say("peers", request("GET", "/peer/hello"))[0] == 200
-    until(lambda: daemon.status()["doors_shut"] == {}, "the address", timeout=20)
+    until(lambda: daemon.status()["doors_shut"] == {}, "the address", timeout=90)
     daemon.ports = (port, daemon.ports[1])
     assert daemon.say("metrics", request("GET", "/-/healthy"))[0] == 200
     daemon.stop()
@@ -216,7 +218,7 @@ def test_a_reload_that_is_asked_for_at_a_start_or_a_stop_harms_neither(fresh: Op
     over.set()
     asking.join()
     assert daemon.status()["doors_shut"] == {}
-    until(lambda: '"configuration reloaded"' in daemon.log(), "it, after the start", timeout=20)
+    until(lambda: '"configuration reloaded"' in daemon.log(), "it, after the start", timeout=90)
     ready = daemon.log().index('"ready"')
     assert daemon.log().index('"configuration reloaded"') > ready
     daemon.process.send_signal(signal.SIGTERM)

@@ -27,6 +27,8 @@ from pmigd.api.door import HANDSHAKE_DEADLINE_S
 from tests.support.certificates import Pair
 from tests.web.conftest import PASSWORD, Daemon, Pki, free_port, hashed
 
+pytestmark = pytest.mark.timeout(400)  # each starts a daemon, beside all other tests
+
 PATHS: Final = ("/", "/metrics", "/-/healthy", "/nothing")
 SCRAPED_S: Final = 30.0
 

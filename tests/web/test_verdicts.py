@@ -11,6 +11,8 @@ import pytest
 from pmigd.adapters.web import WebConfigRefused, read
 from tests.web.conftest import Daemon, Pki, hashed
 
+pytestmark = pytest.mark.timeout(400)  # each starts a daemon, beside all other tests
+
 PAIR: Final = "tls_server_config: {cert_file: server.pem, key_file: server.key"
 HASH: Final = hashed("x", 4)
 
