@@ -100,7 +100,9 @@ def test_an_image_is_seen_wherever_it_lies(a, b, guest, undo, directory) -> None
 
 def test_what_its_unit_hides_from_it_it_says_and_does_not_block(a, b, guest, undo, volume) -> None:
     if sys.executable.startswith("/tmp/"):
-        pytest.skip("pmigd itself is below /tmp here, and could not be started where that is hidden")
+        pytest.skip(
+            "pmigd itself is below /tmp here, and could not be started where that is hidden"
+        )
     for host in (a.host, b.host):
         undo.enter_context(shared(host, "/tmp"))
     a.host.path("/tmp/disc.iso").write_bytes(bytes(1 << 16))
