@@ -315,7 +315,8 @@ def reopen_abort(m: Migration, now: Now) -> Migration:
     abort = m.abort
     if abort is None or abort.ended_at is None or abort.pending or _postcopy_began(m):
         return m
-    if (now.utc - abort.ended_at).total_seconds() < ACCEPTED_S:
+    # A clock that was set back says nothing; telling libvirt once more is harmless.
+    if 0 <= (now.utc - abort.ended_at).total_seconds() < ACCEPTED_S:
         return m
     return _put(m, replace(abort, outcome=Outcome.PENDING, ended_at=None))
 

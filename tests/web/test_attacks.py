@@ -180,7 +180,7 @@ def test_the_loop_stays_in_time(
         f" {seen.healthy_s * 1000:.0f} ms (in peace {peace.healthy_s * 1000:.0f}),"
         f" {seen.grown_mib:.0f} MiB more, {seen.became}"
     )
-    assert longest < SPIKE_S
+    assert longest < (TURN_S if QUIET else SPIKE_S)
     assert max(others, default=0.0) < TURN_S
     assert not QUIET or seen.healthy_s < HEALTHY_S
     assert seen.grown_mib < GROWN_MIB

@@ -239,6 +239,9 @@ class TestAbort:
         # libvirt took it, and its job goes on: it is owed again.
         assert done(play(m, goes_on, start=70)) == [(Kind.ABORT, None)]
         assert done(play(m, ev.Sampled(Job.OUTGOING, sample()), start=70)) == [(Kind.ABORT, None)]
+        # The clock was set back an hour meanwhile: it is not owed an hour later.
+        set_back = replace(at(70), utc=at(70 - 3600).utc)
+        assert done(engine.step(m, goes_on, set_back)) == [(Kind.ABORT, None)]
 
 
 class TestCommands:
