@@ -5,6 +5,7 @@ Shows, and passes a person's wish to abort on to the daemon. Leaving never stops
 
 from __future__ import annotations
 
+import select
 import sys
 import time
 from datetime import UTC, datetime
@@ -280,7 +281,7 @@ class Follower:
         )
         while True:
             print(f"\n{question}", end="", file=sys.stderr, flush=True)
-            answer = sys.stdin.readline()
+            answer = _line()
             if not answer:  # end of input: nobody is there any more
                 return False
             match answer.strip().lower():
@@ -302,3 +303,14 @@ class Follower:
             self._output.problem(error.problem)
         else:
             self._output.note("abort requested")
+
+
+def _line() -> str:
+    """A line from the terminal; "" at the end of input.
+
+    A signal that comes right before a blocking read is handled only after the next line, so what
+    is waited for is that there is something to read, and not for long at a time.
+    """
+    while not select.select([sys.stdin], [], [], 0.2)[0]:
+        continue
+    return sys.stdin.readline()

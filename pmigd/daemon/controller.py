@@ -503,12 +503,15 @@ class Controller:
         return meanwhile_begun(migration, known, now)
 
     async def write_down(self) -> None:
-        """Write again what could not be written. Raises JournalError."""
-        await self._journal.probe()
+        """Write again what could not be written. Raises JournalError.
+
+        Only then is the journal one that can be written again: whoever goes by that may end pmigd.
+        """
         # A step that is being written is newer than what is known here until it has been.
         dirty = [self._all[x] for x in self._dirty if x in self._all]
         for first in range(0, len(dirty), WRITTEN_AT_ONCE):
             await self._write_again(dirty[first : first + WRITTEN_AT_ONCE])
+        await self._journal.probe()
 
     async def _write_again(self, dirty: list[Migration]) -> None:
         # What has gone on meanwhile was written by its own step, or is still to be written.

@@ -268,7 +268,7 @@ def migration_view(m: model.Migration, waiting: model.Waiting | None) -> Migrati
         waiting_for=_waiting_view(waiting) if waiting else None,
         progress=_progress_view(m.progress) if m.progress else None,
         result=_result_view(m.result) if m.result else None,
-        actions=tuple(map(_action_view, filter(_is_news, m.commands))),
+        actions=tuple(_action_view(c) for c in m.commands if _is_news(c, m)),
         adopted=m.adopted,
         created_at=m.created_at,
         started_at=m.started_at,
@@ -279,10 +279,12 @@ def migration_view(m: model.Migration, waiting: model.Waiting | None) -> Migrati
     )
 
 
-def _is_news(c: Command) -> bool:
-    """Whether it is more than the request itself being carried out."""
-    as_asked = c.kind is Kind.PERFORM or c.by == REQUEST
-    return not as_asked or c.outcome is Outcome.REFUSED or bool(c.pending and c.waits)
+def _is_news(c: Command, m: model.Migration) -> bool:
+    """Whether it is more than the request being carried out, and its end being told twice."""
+    if c.kind is not Kind.PERFORM and c.by != REQUEST:
+        return True
+    told = c.kind is Kind.PERFORM and m.state in (model.State.FAILED, model.State.CANCELLED)
+    return (c.outcome is Outcome.REFUSED and not told) or bool(c.pending and c.waits)
 
 
 def _action_view(c: Command) -> Action:

@@ -143,8 +143,8 @@ def test_progress_of_disks_is_apart_from_that_of_memory_which_follows(a, b, gues
     assert first["disk_remaining_bytes"] > 0
     assert first["memory_total_bytes"] == first["memory_processed_bytes"] == 0
     assert first["memory_bytes_per_second"] is None
-    assert first["bytes_per_second"] == first["disk_bytes_per_second"] > MIB
-    assert 0 < first["eta_s"] < 30
+    assert first["bytes_per_second"] == first["disk_bytes_per_second"] > 0
+    assert first["eta_s"] > 0
     progress(lambda p: p["disk_processed_bytes"] > first["disk_processed_bytes"])
     then = progress(lambda p: p["memory_processed_bytes"] > 0 and p["memory_bytes_per_second"])
     assert then["disk_remaining_bytes"] == 0

@@ -567,6 +567,30 @@ async def test_while_the_disk_is_silent_an_abort_is_done_and_written_later(
         assert {m.state for m in host.controller.all()} == {State.CANCELLED}
 
 
+async def test_it_counts_as_written_again_when_all_of_it_is_and_not_before(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pmigd.adapters.journal.journal.WRITE_DEADLINE_S", 0.2)
+    async with life(path) as host:
+        m = await host.submit("web1")
+        slow = _Slow(host.journal)
+        await slow.begin()
+        await host.end(m.id)
+        slow.end()
+        while host.journal._overdue:
+            await asyncio.sleep(0.01)
+        said, write = [], host.journal.write
+
+        async def seen(*entries: Entry) -> None:
+            await write(*entries)
+            said.append(host.journal.writable)
+
+        monkeypatch.setattr(host.journal, "write", seen)
+        await host.bookkeeper.once()
+        assert said == [False]
+        assert host.journal.writable
+
+
 async def test_what_is_written_again_is_never_older_than_what_is_being_written(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
