@@ -1,4 +1,4 @@
-"""How the metrics are served over TCP: TLS, passwords and headers of the web configuration file.
+"""How the metrics are served over TCP: TLS and passwords of the web configuration file.
 
 The file and its certificates are looked at every second and read again when they changed. What
 cannot be used is said, and what was read before stays in force.
@@ -38,11 +38,6 @@ class Scraping:
         self.pool = CallPool("passwords", 1)
         self._passwords = web.Passwords(self.pool)
         self.guard = Guard(metrics.scrape_refused, event="scraper refused", plain=True)
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """What every answer has besides."""
-        return self._current.headers
 
     async def admits(
         self, credentials: tuple[str, str] | None, certificate: Mapping[str, Any]
