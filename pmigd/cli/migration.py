@@ -11,6 +11,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from pmigd.cli import figures, resources
+from pmigd.core.pace import outpaced
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -30,7 +31,6 @@ TERMINAL_STATES: Final = ("succeeded", "failed", "cancelled")
 STATES: Final = (*OPEN_STATES, *TERMINAL_STATES)
 
 _BEFORE_THE_PAUSE: Final = ("preparing", "precopy", "finishing")
-AS_FAST: Final = 0.95
 
 
 class Migration:
@@ -151,15 +151,12 @@ class Migration:
     def outpaced(self) -> bool:
         """Whether the guest writes its memory as fast as it is sent, so that no end is in sight.
 
-        A matter of this moment: it may write less soon, be slowed down, or be sent faster. Nearly
-        as fast is as fast: a guest that writes all of its working set in each pass writes in a pass
-        what is sent in it, and the two rates, as QEMU measures them, are now and then in turn the
-        higher one.
+        A matter of this moment: it may write less soon, be slowed down, or be sent faster.
         """
         sent, written = (
             _number(self.progress, f"{kind}_bytes_per_second") for kind in ("memory", "dirty")
         )
-        return self.state == "precopy" and 0 < written >= AS_FAST * sent
+        return self.state == "precopy" and outpaced(sent, written)
 
     def waiting(self, now: datetime | None = None) -> str | None:
         """What it waits for, in one phrase, with ``now`` for how long already; or None."""

@@ -8,10 +8,8 @@ key, the value and what would be accepted.
 import contextlib
 import copy
 import itertools
-import os
 import re
 import socket
-import stat
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +19,8 @@ import msgspec
 
 from pmigd.config.rules import violations
 from pmigd.config.schema import LATER_KEYS, Config, PeerSection
-from pmigd.core.ownership import ownership_fault
 from pmigd.core.printable import printable
+from pmigd.schema.files import FileUnusable, decoded, read_trusted
 from pmigd.schema.validate import (
     FieldError,
     accepted_by,
@@ -92,15 +90,11 @@ def check(
     """
     where = DEFAULT_PATH if path is None else path
     try:
-        untrusted = _read(where)
-    except FileNotFoundError:
-        if path is not None:
-            return None, [_about_file(where, "there is no such file")]
+        untrusted = read_trusted(where, MAX_FILE_BYTES)
+    except FileUnusable as fault:
+        if path is not None or not fault.missing:
+            return None, [_about_file(where, str(fault))]
         untrusted = b""
-    except OSError as error:
-        return None, [_about_file(where, f"cannot be read: {error.strerror}")]
-    except ValueError as error:
-        return None, [_about_file(where, str(error))]
     return check_text(untrusted, str(where), host_name=host_name)
 
 
@@ -138,31 +132,11 @@ def format_finding(finding: Finding) -> str:
     return ": ".join(part for part in (where, what, finding.message) if part) + accepted
 
 
-def _read(path: Path) -> bytes:
-    # Not blocking: a FIFO in the file's place must not hang the daemon's start.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("is not a regular file")
-        # It says who is an administrator and where libvirtd connects to as root.
-        if fault := ownership_fault(status.st_mode, status.st_uid, os.geteuid()):
-            raise ValueError(fault)
-        with open(descriptor, "rb", closefd=False) as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    finally:
-        os.close(descriptor)
-    if len(content) > MAX_FILE_BYTES:
-        raise ValueError(f"is larger than {MAX_FILE_BYTES} bytes")
-    return content
-
-
 def _parse(untrusted: bytes, file: str) -> dict[str, Any] | Finding:
     try:
-        document = tomllib.loads(untrusted.decode())
-    except UnicodeDecodeError as error:
-        line = untrusted[: error.start].count(b"\n") + 1
-        return Finding(file, "", "", "", "is not UTF-8 text", line)
+        document = tomllib.loads(decoded(untrusted))
+    except FileUnusable as fault:
+        return Finding(file, "", "", "", str(fault), fault.line)
     except tomllib.TOMLDecodeError as error:
         text = str(error)
         place = _LINE.search(text)

@@ -18,7 +18,6 @@ from msgspec import Meta
 from pmigd.core.uri import (
     ListenAddress,
     LocalUri,
-    MigrateUri,
     PeerUri,
     PmigdUrl,
     UriPattern,
@@ -27,7 +26,6 @@ from pmigd.core.uri import (
     parse_configured_peer,
     parse_listen_address,
     parse_local_uri,
-    parse_migrate_uri,
     parse_pmigd_url,
     parse_uri_pattern,
 )
@@ -338,11 +336,6 @@ class PeerSection(_Section, frozen=True, kw_only=True):
     def peer_uri(self) -> PeerUri | LocalUri:
         """``uri``, parsed."""
         return parse_configured_peer(self.uri)
-
-    @property
-    def data_uri(self) -> MigrateUri | None:
-        """``migrate_uri``, parsed; None where libvirt is to choose."""
-        return parse_migrate_uri(self.migrate_uri) if self.migrate_uri else None
 
     @property
     def pmigd_url(self) -> PmigdUrl | None:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final, Literal, NewType
 
 from pmigd.core.commands import CALLS, Command, Kind, Outcome
+from pmigd.core.pace import outpaced
 from pmigd.core.problem import Problem
 from pmigd.core.trace import Trace
 
@@ -306,10 +307,6 @@ DISK_RATE_SPAN_S: Final = 5.0
 """Over how long the rate of disks is taken: under a bandwidth limit QEMU copies them in bursts."""
 
 
-AS_FAST: Final = 0.95
-"""From this share of the rate at which memory is sent a guest writes it as fast as it is sent."""
-
-
 @dataclass(frozen=True, slots=True)
 class Sample:
     """Job statistics at one moment. Bytes and bytes per second; None where libvirt is silent.
@@ -363,14 +360,12 @@ class Sample:
     def eta_s(self) -> float | None:
         """Seconds until what is known to remain is sent at the present rates; None: not in sight.
 
-        While disks are copied that is the end of the disks. Memory that is written nearly as fast
-        as it is sent has no end in sight: of two rates that are the same QEMU measures now the one,
-        now the other a little higher.
+        While disks are copied that is the end of the disks.
         """
         left = []
         if self.memory_total_bytes:
-            sent, dirtied = self.memory_bytes_per_second or 0, self.dirty_bytes_per_second or 0
-            net = sent - dirtied if dirtied < AS_FAST * sent else 0
+            sent, written = self.memory_bytes_per_second or 0, self.dirty_bytes_per_second or 0
+            net = 0 if outpaced(sent, written) else sent - written
             left.append((self.memory_remaining_bytes, net))
         if self.disk_remaining_bytes:
             left.append((self.disk_remaining_bytes, self.disk_bytes_per_second or 0))

@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pmigd.cli import figures
-from pmigd.cli import migration as cli
 from pmigd.cli.migration import Migration, short_ids
-from pmigd.core.model import AS_FAST
 from tests.cli.stub import migration, progress
 
 
@@ -92,11 +90,6 @@ def test_a_guest_that_writes_as_fast_as_it_is_sent_never_arrives(
     changes: dict[str, object], eta: str
 ) -> None:
     assert Migration(migration(progress=progress(**changes))).eta() == eta
-
-
-def test_that_is_as_fast_for_the_client_as_for_the_daemon() -> None:
-    """The client, which starts without the core, has the figure again."""
-    assert cli.AS_FAST == AS_FAST
 
 
 def test_in_post_copy_the_pause_is_over_and_nothing_outpaces_it() -> None:

@@ -71,7 +71,6 @@ def configure(
     lines = _Lines(stream, unsent if journald is None else lambda: None)
     # What both kinds of loggers pass; the threshold of stdlib loggers is logging's own.
     both: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
         add_log_level,
         _Named(count),
         recent,

@@ -6,7 +6,6 @@ served as it says. Such a file is refused: ciphers, curves and headers are not c
 
 from __future__ import annotations
 
-import os
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from msgspec import Meta
 
 from pmigd.adapters.pem import PkiUnusable, load_authorities, load_pair
 from pmigd.adapters.web.document import Lines, NotYaml, parse
-from pmigd.core.ownership import ownership_fault
+from pmigd.schema.files import FileUnusable, decoded, read_trusted
 from pmigd.schema.validate import FieldError, show, validate
 from pmigd.schema.validate import Path as KeyPath
 
@@ -139,9 +138,8 @@ def read(path: Path) -> WebConfig:
     """Read the file and the certificates that it names. Raises WebConfigRefused; blocks."""
     stamps = stamps_of((path,))
     try:
-        text = _text(path)
-        document, lines = parse(text)
-    except NotYaml as error:
+        document, lines = parse(decoded(read_trusted(path, MAX_FILE_BYTES)))
+    except (FileUnusable, NotYaml) as error:
         raise WebConfigRefused(path, [Fault("", str(error), line=error.line)], stamps) from error
     document = _without_nulls(document)
     said, errors = validate(_File, document)
@@ -182,25 +180,6 @@ def _stamp(file: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
-
-def _text(path: Path) -> str:
-    try:
-        # Not blocking: a FIFO in the file's place must not hang the daemon's start.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
-            if fault := ownership_fault(found.st_mode, found.st_uid, os.geteuid()):
-                raise NotYaml(fault)  # it says who may read here
-            content = file.read(MAX_FILE_BYTES + 1) or b""
-    except OSError as error:
-        raise NotYaml(f"cannot be read: {error.strerror}") from error
-    if len(content) > MAX_FILE_BYTES:
-        raise NotYaml(f"is larger than {MAX_FILE_BYTES} bytes")
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise NotYaml("is not UTF-8 text", content[: error.start].count(b"\n") + 1) from error
 
 
 def _without_nulls(document: Any) -> Any:
