@@ -14,11 +14,11 @@ from pmigd.api.peerbackend import Intrusion
 from pmigd.api.problems import Handler, problem_answer
 from pmigd.core.problem import Code, Problem
 
-Verdict = Literal["in", "password", "certificate", "busy"]
+Admittance = Literal["in", "password", "certificate", "busy"]
 """Whether a request is let in, or what keeps it out: its password, its certificate, or that too
 many passwords wait for their check."""
 
-_ANSWERS: Final[dict[Verdict, tuple[Problem, dict[str, str]]]] = {
+_ANSWERS: Final[dict[Admittance, tuple[Problem, dict[str, str]]]] = {
     "password": (
         Problem(Code.NOT_AUTHENTICATED, "A user and the right password are needed."),
         {"WWW-Authenticate": "Basic"},
@@ -39,7 +39,7 @@ class Scrapers(Protocol):
 
     async def admits(
         self, credentials: tuple[str, str] | None, certificate: Mapping[str, Any]
-    ) -> Verdict:
+    ) -> Admittance:
         """Whether a request is let in. `credentials` are user and password, if they were given;
         `certificate` is what TLS verified, empty if nothing."""
 

@@ -22,7 +22,8 @@ from pmigd.config.schema import LATER_KEYS, Config, PeerSection
 from pmigd.core.printable import printable
 from pmigd.schema.files import FileUnusable, decoded, read_trusted
 from pmigd.schema.validate import (
-    FieldError,
+    FieldFault,
+    KeyPath,
     accepted_by,
     field_path,
     show,
@@ -40,11 +41,10 @@ MAX_DEPTH: Final = 16
 
 _LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)\Z")
 _PASSWORD = re.compile(r"(?<=[^:/\s]):[^/@\s]*@")
-_KeyPath = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ConfigFinding:
     """One thing that keeps a config from being used.
 
     ``key`` is the dotted path, "" where the file as a whole is meant; ``value`` is the value as
@@ -63,7 +63,7 @@ class Finding:
 class ConfigRefused(Exception):  # noqa: N818 - it says what happened, as UriRefused does
     """The config is not usable; ``findings`` holds every reason, at least one."""
 
-    def __init__(self, findings: list[Finding]) -> None:
+    def __init__(self, findings: list[ConfigFinding]) -> None:
         super().__init__("\n".join(format_finding(finding) for finding in findings))
         self.findings: Final = tuple(findings)
 
@@ -81,7 +81,7 @@ def load(path: Path | None = None, *, host_name: str | None = None) -> Config:
 
 def check(
     path: Path | None = None, *, host_name: str | None = None
-) -> tuple[Config | None, list[Finding]]:
+) -> tuple[Config | None, list[ConfigFinding]]:
     """Return the config and no findings, or None and every finding.
 
     ``path`` None means :data:`DEFAULT_PATH`, which may be missing (all defaults); a path that is
@@ -100,15 +100,15 @@ def check(
 
 def check_text(
     untrusted: bytes, file: str, *, host_name: str | None = None
-) -> tuple[Config | None, list[Finding]]:
+) -> tuple[Config | None, list[ConfigFinding]]:
     """As :func:`check`, for a file's contents; ``file`` is its name in the findings."""
     document = _parse(untrusted, file)
-    if isinstance(document, Finding):
+    if isinstance(document, ConfigFinding):
         return None, [document]
     config, errors = validate(Config, document)
     findings = [_finding(file, document, error) for error in errors]
     # A bad value must not hide what is wrong with the good ones: the rules run on what is left.
-    removed: dict[_KeyPath, set[int]] = {}
+    removed: dict[KeyPath, set[int]] = {}
     sound = config if config is not None else _without(document, errors, removed)
     if sound is not None:
         named = _with_name(sound, host_name)
@@ -116,13 +116,13 @@ def check_text(
             accepted = broken.accepted or _accepted_at(broken.path)
             key = field_path(_original(broken.path, removed))
             value = _quoted(broken.value)
-            findings.append(Finding(file, key, value, accepted, broken.message))
+            findings.append(ConfigFinding(file, key, value, accepted, broken.message))
         if config is not None and not findings:
             return named, []
     return None, findings
 
 
-def format_finding(finding: Finding) -> str:
+def format_finding(finding: ConfigFinding) -> str:
     """One line for ``pmigd --check``: ``FILE:LINE: KEY = VALUE: MESSAGE; accepted: …``."""
     where = finding.file if finding.line is None else f"{finding.file}:{finding.line}"
     what = finding.key
@@ -132,17 +132,17 @@ def format_finding(finding: Finding) -> str:
     return ": ".join(part for part in (where, what, finding.message) if part) + accepted
 
 
-def _parse(untrusted: bytes, file: str) -> dict[str, Any] | Finding:
+def _parse(untrusted: bytes, file: str) -> dict[str, Any] | ConfigFinding:
     try:
         document = tomllib.loads(decoded(untrusted))
     except FileUnusable as fault:
-        return Finding(file, "", "", "", str(fault), fault.line)
+        return ConfigFinding(file, "", "", "", str(fault), fault.line)
     except tomllib.TOMLDecodeError as error:
         text = str(error)
         place = _LINE.search(text)
         line = int(place[1]) if place and place[1] else untrusted.rstrip().count(b"\n") + 1
         reason = printable(_LINE.sub("", text))
-        return Finding(file, "", "", "", f"is not valid TOML: {reason}", line)
+        return ConfigFinding(file, "", "", "", f"is not valid TOML: {reason}", line)
     except RecursionError:
         return _about_file(Path(file), "is nested too deeply")
     return document if _is_shallow(document) else _about_file(Path(file), "is nested too deeply")
@@ -162,26 +162,26 @@ def _is_shallow(document: dict[str, Any]) -> bool:
     return True
 
 
-def _about_file(path: Path, message: str) -> Finding:
-    return Finding(str(path), "", "", "", message)
+def _about_file(path: Path, message: str) -> ConfigFinding:
+    return ConfigFinding(str(path), "", "", "", message)
 
 
-def _finding(file: str, document: dict[str, Any], error: FieldError) -> Finding:
+def _finding(file: str, document: dict[str, Any], error: FieldFault) -> ConfigFinding:
     value = _value_at(document, error.path)
     if error.kind == "unknown":
         if _is_later(error.path):
             message = "is not supported by this release"
-            return Finding(file, error.field, _quoted(value), "", message)
+            return ConfigFinding(file, error.field, _quoted(value), "", message)
         message = error.message.replace("is not known", "is not a known key")
         accepted = f"one of {error.accepted}"
-        return Finding(file, error.field, _quoted(value), accepted, message)
+        return ConfigFinding(file, error.field, _quoted(value), accepted, message)
     if error.kind == "missing":
-        return Finding(file, error.field, "", error.accepted, "is required")
+        return ConfigFinding(file, error.field, "", error.accepted, "is required")
     message = f"is {_kind(value)}" if error.kind == "type" else "is not accepted"
     accepted = _accepted_at(error.path) or error.accepted
     if not accepted:
         message = error.message
-    return Finding(file, error.field, _quoted(value), accepted, message)
+    return ConfigFinding(file, error.field, _quoted(value), accepted, message)
 
 
 def _quoted(value: object) -> str:
@@ -203,7 +203,7 @@ def _kind(value: object) -> str:
     return "a date or time"
 
 
-def _is_later(path: _KeyPath) -> bool:
+def _is_later(path: KeyPath) -> bool:
     return any(
         len(path) == len(later)
         and all(wanted in {"*", step} for wanted, step in zip(later, path, strict=True))
@@ -211,7 +211,7 @@ def _is_later(path: _KeyPath) -> bool:
     )
 
 
-def _value_at(document: dict[str, Any], path: _KeyPath) -> object:
+def _value_at(document: dict[str, Any], path: KeyPath) -> object:
     value: Any = document
     for step in path:
         try:
@@ -221,7 +221,7 @@ def _value_at(document: dict[str, Any], path: _KeyPath) -> object:
     return value
 
 
-def _accepted_at(path: _KeyPath) -> str:
+def _accepted_at(path: KeyPath) -> str:
     """What the schema says about the field at or above this place."""
     annotation: Any = Config
     accepted = ""
@@ -243,7 +243,7 @@ def _accepted_at(path: _KeyPath) -> str:
 
 
 def _without(
-    document: dict[str, Any], errors: list[FieldError], removed: dict[_KeyPath, set[int]]
+    document: dict[str, Any], errors: list[FieldFault], removed: dict[KeyPath, set[int]]
 ) -> Config | None:
     """The config that the sound part of the document makes; None if none can be made of it.
 
@@ -266,7 +266,7 @@ def _without(
     return None
 
 
-def _original(path: _KeyPath, removed: dict[_KeyPath, set[int]]) -> _KeyPath:
+def _original(path: KeyPath, removed: dict[KeyPath, set[int]]) -> KeyPath:
     """The path of a list's item as the file counts it, removed items included."""
     if not path or not isinstance(path[-1], int):
         return path
@@ -275,7 +275,7 @@ def _original(path: _KeyPath, removed: dict[_KeyPath, set[int]]) -> _KeyPath:
     return (*path[:-1], next(itertools.islice(kept, path[-1], None)))
 
 
-def _removal_order(path: _KeyPath) -> list[tuple[int, str]]:
+def _removal_order(path: KeyPath) -> list[tuple[int, str]]:
     """Later list items sort after earlier ones, so that removing them moves nothing to come."""
     return [(step, "") if isinstance(step, int) else (-1, step) for step in path]
 

@@ -17,7 +17,7 @@ from pmigd.adapters import web
 from pmigd.adapters.metrics import Metrics
 from pmigd.adapters.pool import CallPool, Overdue
 from pmigd.api.guard import Guard
-from pmigd.api.scrapers import Verdict
+from pmigd.api.scrapers import Admittance
 from pmigd.config.schema import Config
 
 LOOK_EVERY_S: Final = 1.0
@@ -41,7 +41,7 @@ class Scraping:
 
     async def admits(
         self, credentials: tuple[str, str] | None, certificate: Mapping[str, Any]
-    ) -> Verdict:
+    ) -> Admittance:
         """Whether a request is let in."""
         now = self._current
         if now.names is not None and now.names.isdisjoint(_names(certificate)):

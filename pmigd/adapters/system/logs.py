@@ -138,7 +138,7 @@ class _Named:
         return event
 
 
-class Recent:
+class RecentLines:
     """Keeps the last warnings and errors, for a support bundle: few, short, without secrets."""
 
     KEPT: Final = 100
@@ -172,7 +172,7 @@ class Recent:
         self._lines.clear()
 
 
-recent: Final = Recent()
+recent: Final = RecentLines()
 """Of this process, as the log is."""
 
 

@@ -17,10 +17,9 @@ import msgspec
 from msgspec import Meta
 
 from pmigd.adapters.pem import PkiUnusable, load_authorities, load_pair
-from pmigd.adapters.web.document import Lines, NotYaml, parse
+from pmigd.adapters.web.document import Lines, NotYaml, parse_yaml
 from pmigd.schema.files import FileUnusable, decoded, read_trusted
-from pmigd.schema.validate import FieldError, show, validate
-from pmigd.schema.validate import Path as KeyPath
+from pmigd.schema.validate import FieldFault, KeyPath, show, validate
 
 MAX_FILE_BYTES: Final = 1024 * 1024
 MAX_COST: Final = 15
@@ -94,7 +93,7 @@ class _File(_Table, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class WebFault:
     """One thing that keeps the file from being used; the fields are those of a config's finding."""
 
     key: str
@@ -111,7 +110,7 @@ Stamps = dict[Path, tuple[int, ...] | None]
 class WebConfigRefused(Exception):  # noqa: N818 - it says what happened
     """The file is not usable; `faults` has every reason, `stamps` what it was decided by."""
 
-    def __init__(self, path: Path, faults: list[Fault], stamps: Stamps) -> None:
+    def __init__(self, path: Path, faults: list[WebFault], stamps: Stamps) -> None:
         first = faults[0]
         where = f"{path}:{first.line}" if first.line else str(path)
         super().__init__(": ".join(part for part in (where, first.key, first.message) if part))
@@ -138,9 +137,9 @@ def read(path: Path) -> WebConfig:
     """Read the file and the certificates that it names. Raises WebConfigRefused; blocks."""
     stamps = stamps_of((path,))
     try:
-        document, lines = parse(decoded(read_trusted(path, MAX_FILE_BYTES)))
+        document, lines = parse_yaml(decoded(read_trusted(path, MAX_FILE_BYTES)))
     except (FileUnusable, NotYaml) as error:
-        raise WebConfigRefused(path, [Fault("", str(error), line=error.line)], stamps) from error
+        raise WebConfigRefused(path, [WebFault("", str(error), line=error.line)], stamps) from error
     document = _without_nulls(document)
     said, errors = validate(_File, document)
     if said is None:
@@ -156,7 +155,7 @@ def read(path: Path) -> WebConfig:
         try:
             context, ends = _context(tls, directory)
         except PkiUnusable as error:
-            faults.append(Fault("tls_server_config", str(error)))
+            faults.append(WebFault("tls_server_config", str(error)))
     if faults:
         raise WebConfigRefused(path, faults, stamps)
     sans = tls.client_allowed_sans
@@ -193,17 +192,17 @@ def _without_nulls(document: Any) -> Any:
     return document
 
 
-def _fault(error: FieldError, document: Any, lines: Lines) -> Fault:
+def _fault(error: FieldFault, document: Any, lines: Lines) -> WebFault:
     line = lines.get(error.path)
     if instead := _NOT_CHOSEN_HERE.get(error.path):
-        return Fault(error.field, f"is not supported: remove it; {instead}", line=line)
+        return WebFault(error.field, f"is not supported: remove it; {instead}", line=line)
     if error.kind == "unknown":
         message = error.message.replace("is not known", "is not a known key")
         accepted = f"one of {error.accepted}" if error.accepted else ""
-        return Fault(error.field, message, "", accepted, line)
+        return WebFault(error.field, message, "", accepted, line)
     secret = error.path[:1] == ("basic_auth_users",)
     value = "" if secret else show(_at(document, error.path))
-    return Fault(error.field, "is not accepted", value, error.accepted, line)
+    return WebFault(error.field, "is not accepted", value, error.accepted, line)
 
 
 def _at(document: Any, path: KeyPath) -> Any:
@@ -212,10 +211,10 @@ def _at(document: Any, path: KeyPath) -> Any:
     return document
 
 
-def _tls_faults(tls: _Tls) -> Iterator[Fault]:
-    def at(key: str, message: str, value: object = None, accepted: str = "") -> Fault:
+def _tls_faults(tls: _Tls) -> Iterator[WebFault]:
+    def at(key: str, message: str, value: object = None, accepted: str = "") -> WebFault:
         shown = "" if value is None else show(value)
-        return Fault(f"tls_server_config.{key}", message, shown, accepted)
+        return WebFault(f"tls_server_config.{key}", message, shown, accepted)
 
     if not tls.wanted:
         return
