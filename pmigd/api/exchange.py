@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from pmigd.core.problem import Code, refuse
-from pmigd.wire.request import BODY_LIMIT_BYTES
+from pmigd.core.request import BODY_LIMIT_BYTES
 
 BODY_DEADLINE_S: Final = 10.0
 MAX_CHUNKS: Final = 4096

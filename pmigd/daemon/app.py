@@ -66,7 +66,7 @@ from pmigd.daemon.textfile import Textfile
 from pmigd.daemon.watcher import Watcher
 from pmigd.wire import host as wire
 from pmigd.wire.host import Peer
-from pmigd.wire.request import Defaults, parse_request
+from pmigd.wire.request import parse_request
 
 if TYPE_CHECKING:
     from pmigd.adapters.tracing import Tracing
@@ -295,15 +295,7 @@ class App:
 
     def parse_request(self, untrusted_body: object) -> Request:
         """A migration request with the configured defaults."""
-        given = self.config.migration
-        defaults = Defaults(
-            transport=given.transport,
-            tls=given.tls,
-            timeout_s=given.timeout_s,
-            on_timeout=given.on_timeout,
-            recover_attempts=given.recover_attempts,
-        )
-        return parse_request(untrusted_body, defaults)
+        return parse_request(untrusted_body, self.config.defaults)
 
     async def submit(
         self,

@@ -100,7 +100,7 @@ SETS = [
     (
         "--postcopy-bandwidth 100",
         {"postcopy_bandwidth_mib_s": 100},
-        "postcopy bandwidth 100 MiB/s",
+        "post-copy bandwidth 100 MiB/s",
     ),
     (
         "--compression-cache 67108864",
