@@ -11,7 +11,6 @@ property gives the parsed value.  Only values that passed ``pmigd.config.load`` 
 their properties.
 """
 
-from dataclasses import replace
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -495,7 +494,7 @@ class TracingSection(_Section, frozen=True, kw_only=True):
 
 def _default_of(row: Row, key: Configured) -> tuple[str, Any, Any]:
     extra = {"unit": key.unit} if key.unit else None
-    kind = bounded(replace(row, type=key.type or row.type))
+    kind = bounded(row._replace(type=key.type or row.type))
     default = row.default if key.default is None else key.default
     return row.name, Annotated[kind, Meta(description=key.says, extra=extra)], default
 
