@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, get_origin
 
@@ -68,11 +67,11 @@ def _arguments(row: Row) -> Iterator[Argument]:
 
 def _how(row: Row, option: Option) -> dict[str, Any]:
     """What argparse is to do with an option of a field."""
-    value = option.value
     if row.is_object:
         return {"action": "store_const", "const": {}}
-    if value is not None:
-        return {"action": "store_const", "const": value.value if isinstance(value, Enum) else value}
+    if option.value:
+        value = int(option.value) if row.is_number else option.value
+        return {"action": "store_const", "const": value}
     if row.is_number:
         read = partial(_number, unit=row.about.unit, whole=row.type is int)
         return {"type": read, "metavar": option.metavar or row.about.unit.metavar}
@@ -198,11 +197,7 @@ def add_route(parser: argparse.ArgumentParser) -> None:
 
 def body(args: argparse.Namespace, table: Table) -> JsonObject:
     """A whole request: the guest, where to, and the fields that were given."""
-    return {
-        "domain": args.domain,
-        "destination": args.destination,
-        **fields(args, table),
-    }
+    return {"domain": args.domain, "destination": args.destination, **fields(args, table)}
 
 
 def fields(args: argparse.Namespace, table: Table) -> JsonObject:

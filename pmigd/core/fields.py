@@ -123,19 +123,24 @@ class Group(NamedTuple):
 
 
 class Option(NamedTuple):
-    """An option of pmigctl that fills the field: "--name [--alias] [METAVAR]: its help".
+    """An option of pmigctl that fills a field, as its row writes it.
 
-    `value` is what the field becomes if the option takes none; without it the field's type says
-    what the option takes. An object is switched on, and what else is in it stays.
+    That is "--name[=VALUE] [--alias] [METAVAR]: its help". VALUE is what the field becomes if the
+    option takes none itself; without it the field's type says what the option takes. An object is
+    switched on, and what else is in it stays.
     """
 
     text: str
-    value: object = None
 
     @property
     def flags(self) -> tuple[str, ...]:
         """Its names, the chief one first."""
-        return tuple(word for word in self._head if word.startswith("--"))
+        return tuple(word.partition("=")[0] for word in self._head if word.startswith("--"))
+
+    @property
+    def value(self) -> str:
+        """What the field becomes; "" is what is given."""
+        return self._head[0].partition("=")[2]
 
     @property
     def metavar(self) -> str:
@@ -224,13 +229,12 @@ class Field(NamedTuple):
     change: Change = Change()
 
 
-def about(says: str, *options: str | Option, **facts: Any) -> dict[str, Field]:
+def about(says: str, *options: str, **facts: Any) -> dict[str, Field]:
     """The metadata of a dataclass field that is a row, with the other `facts` of :class:`Field`."""
-    named = tuple(one if isinstance(one, Option) else Option(one) for one in options)
-    return {"row": Field(says, named, **facts)}
+    return {"row": Field(says, tuple(map(Option, options)), **facts)}
 
 
-def row(default: T, says: str, *options: str | Option, **facts: Any) -> T:
+def row(default: T, says: str, *options: str, **facts: Any) -> T:
     """A dataclass field that is a row, with its default."""
     made: T = dataclasses.field(default=default, metadata=about(says, *options, **facts))
     return made

@@ -25,7 +25,6 @@ from pmigd.core.fields import (
     Configured,
     Group,
     Needs,
-    Option,
     Row,
     Text,
     about,
@@ -92,10 +91,7 @@ _NAME: Final = Text(
     "a name or UUID without control characters or '/'",
 )
 _PEER: Final = Text(
-    "DESTINATION",
-    1024,
-    _PRINTABLE,
-    "the name of a peer, or a URI that the configuration allows",
+    "DESTINATION", 1024, _PRINTABLE, "the name of a peer, or a URI that the configuration allows"
 )
 _DISK: Final = Text("DISK", 64, r"^[A-Za-z0-9_-]{1,64}(?![\s\S])", "a disk's target, as vda")
 _MEMORY_URI: Final = Text("URI", 1024, _PRINTABLE, _NO_BLANKS, "tcp rdma unix")
@@ -105,7 +101,6 @@ _ADDRESS: Final = Text("ADDRESS", 1024, _PRINTABLE, _NO_BLANKS, "host")
 _HOST: Final = Text("NAME", 1024, _PRINTABLE, _NO_BLANKS, "host")
 _XML: Final = Text("FILE", BODY_LIMIT_BYTES)
 
-_ROUTE: Final = Group("what goes where", "the guest and its destination.")
 _TRAVEL: Final = Group("how the guest travels", "live and peer-to-peer unless told otherwise.")
 _THERE: Final = Group(
     "the guest at its destination",
@@ -125,8 +120,7 @@ _BUSY: Final = Group(
 )
 _NETWORK: Final = Group("how much of the network", "0 is as much as there is.")
 _COMPRESSION: Final = Group(
-    "compression",
-    "pays where the wire is slower than the processors. Any of these switches it on.",
+    "compression", "pays where the wire is slower than the processors. Any of these switches it on."
 )
 _ADDRESSES: Final = Group(
     "addresses and encryption",
@@ -232,18 +226,9 @@ class Request:
     Bandwidths 0 are unlimited, ``timeout_s`` 0 is none, ``parallel_connections`` 0 is one stream.
     """
 
-    domain: str = field(
-        metadata=about(
-            "Name or UUID of a domain of this host.",
-            group=_ROUTE,
-            text=_NAME,
-        )
-    )
+    domain: str = field(metadata=about("Name or UUID of a domain of this host.", text=_NAME))
     destination: str = field(
-        metadata=about(
-            "A configured peer's name, or a URI that is allowed.",
-            text=_PEER,
-        )
+        metadata=about("A configured peer's name, or a URI that is allowed.", text=_PEER)
     )
     live: bool = row(
         True,
@@ -262,40 +247,28 @@ class Request:
     flow: Flow = row(
         Flow.P2P,
         "Who is in control: the two libvirt daemons, or pmigd between them.",
-        Option(
-            "--p2p: the source's libvirt talks to the destination's by itself, and goes on"
-            " whatever becomes of pmigd (the default)",
-            Flow.P2P,
-        ),
-        Option(
-            "--direct: pmigd leads through it between the two, for hosts whose libvirts cannot"
-            " reach each other; unlike --p2p it needs pmigd until the end",
-            Flow.DIRECT,
-        ),
+        "--p2p=p2p: the source's libvirt talks to the destination's by itself, and goes on"
+        " whatever becomes of pmigd (the default)",
+        "--direct=direct: pmigd leads through it between the two, for hosts whose libvirts cannot"
+        " reach each other; unlike --p2p it needs pmigd until the end",
         flag={Flow.P2P: "VIR_MIGRATE_PEER2PEER"},
     )
     transport: Transport = row(
         Transport.NATIVE,
         "How memory travels; null is the configured default.",
-        Option(
-            "--tunnelled --tunneled: send the guest through libvirt's own connection instead of a"
-            " second one: slower, but needs no other port",
-            Transport.TUNNELLED,
-        ),
+        "--tunnelled=tunnelled --tunneled: send the guest through libvirt's own connection instead"
+        " of a second one: slower, but needs no other port",
         flag={Transport.TUNNELLED: "VIR_MIGRATE_TUNNELLED"},
         configured=Configured(
             'How memory travels: "native" is QEMU to QEMU, fast and in the clear; "tunnelled" goes'
-            " through the two libvirtds, slower, as safe as the peer's uri.",
+            " through the two libvirtds, slower, as safe as the peer's uri."
         ),
     )
     parallel_connections: int = row(
         0,
         "Streams for memory; null or 0 is one stream.",
-        Option(
-            "--parallel: copy memory over several connections at once, where one cannot fill the"
-            " wire: 2, as QEMU does by itself, unless --parallel-connections says otherwise",
-            2,
-        ),
+        "--parallel=2: copy memory over several connections at once, where one cannot fill the"
+        " wire: 2, as QEMU does by itself, unless --parallel-connections says otherwise",
         "--parallel-connections: over this many connections; each costs a core on both hosts while"
         " it is busy",
         together=True,
@@ -338,11 +311,8 @@ class Request:
         " this host as it is and carries none.",
         "--autostart: let it start (or not start) with the destination's host, and not with this"
         " one any more",
-        Option(
-            "--leave-autostart: do not touch that, as virsh: it starts with no host any more, or"
-            " with this one although it has left",
-            "leave",
-        ),
+        "--leave-autostart=leave: do not touch that, as virsh: it starts with no host any more, or"
+        " with this one although it has left",
         accepted='true, false or "leave", or null',
     )
     suspend: bool = row(
@@ -380,14 +350,8 @@ class Request:
     copy_storage: CopyStorage = row(
         CopyStorage.NONE,
         "Copy disks that are not shared: whole, or above a shared backing image.",
-        Option(
-            "--copy-storage-all: copy its disks that are not shared, whole",
-            CopyStorage.ALL,
-        ),
-        Option(
-            "--copy-storage-inc: copy only what lies above the backing file, which both hosts have",
-            CopyStorage.INC,
-        ),
+        "--copy-storage-all=all: copy its disks that are not shared, whole",
+        "--copy-storage-inc=inc: copy only what lies above the backing file, which both hosts have",
         group=_DISKS,
         flag={
             CopyStorage.ALL: "VIR_MIGRATE_NON_SHARED_DISK",
@@ -474,16 +438,11 @@ class Request:
     postcopy: Postcopy = row(
         Postcopy.NEVER,
         "Whether the guest may move before all of its memory did.",
-        Option(
-            "--postcopy: allow to run it at the destination before all of its memory is there:"
-            " always finishes, but a broken network then stops the guest. Begin it with pmigctl"
-            " postcopy or a timeout",
-            Postcopy.ALLOWED,
-        ),
-        Option(
-            "--postcopy-after-precopy: switch over by itself once all memory was sent one time",
-            Postcopy.AFTER_PRECOPY,
-        ),
+        "--postcopy=allowed: allow to run it at the destination before all of its memory is there:"
+        " always finishes, but a broken network then stops the guest. Begin it with pmigctl"
+        " postcopy or a timeout",
+        "--postcopy-after-precopy=after_precopy: switch over by itself once all memory was sent"
+        " one time",
         together=True,
         flag={
             Postcopy.ALLOWED: "VIR_MIGRATE_POSTCOPY",
@@ -517,22 +476,16 @@ class Request:
             type=int,
         ),
         change=Change(
-            "--timeout: do what --on-timeout said when it has run for S seconds in all; 0 is never",
+            "--timeout: do what --on-timeout said when it has run for S seconds in all; 0 is never"
         ),
     )
     on_timeout: OnTimeout = row(
         OnTimeout.ABORT,
         "What then happens; null is the configured default.",
-        Option(
-            "--timeout-suspend: at the timeout pause the guest so that the copy can finish"
-            " (--on-timeout suspend)",
-            OnTimeout.SUSPEND,
-        ),
-        Option(
-            "--timeout-postcopy: at the timeout switch over to post-copy, which --postcopy has to"
-            " allow (--on-timeout postcopy)",
-            OnTimeout.POSTCOPY,
-        ),
+        "--timeout-suspend=suspend: at the timeout pause the guest so that the copy can finish"
+        " (--on-timeout suspend)",
+        "--timeout-postcopy=postcopy: at the timeout switch over to post-copy, which --postcopy"
+        " has to allow (--on-timeout postcopy)",
         "--on-timeout: abort: the guest stays here; suspend: it is paused until it has moved;"
         " postcopy: it runs there at once; continue: only say so",
         configured=Configured(

@@ -63,9 +63,7 @@ class NoBody(Body, kw_only=True, frozen=True):
     """Body of an action that has nothing to say; it may be left out."""
 
 
-LATER_FIELDS: Final[dict[str, tuple[Any, ...]]] = {
-    "policy": (),
-}
+LATER_FIELDS: Final[dict[str, tuple[Any, ...]]] = {"policy": ()}
 """Fields of later releases, each with the values besides null that ask for nothing."""
 
 
