@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from pmigd.adapters.system.network import leads_here
 from pmigd.adapters.system.peercred import Accounts
 from pmigd.adapters.system.sdnotify import Notifier
 from pmigd.adapters.system.uuid7 import Uuid7Sequence
+from pmigd.adapters.tasks import Tasks
 from pmigd.adapters.web import WebConfigRefused
 from pmigd.api.apps import make_app, make_metrics_app
 from pmigd.api.peers import make_peer_app
@@ -84,7 +85,6 @@ TRACING_DEADLINE_S: Final = 10.0
 ACCOUNTS_DEADLINE_S: Final = 5.0
 CERTIFICATES_EVERY_S: Final = 60.0
 RESOLVE_DEADLINE_S: Final = 0.8
-RESTART_PAUSE_S: Final = 1.0
 NAME_THREADS: Final = 16
 """For questions about users and addresses; a directory that is away may hold some of them."""
 
@@ -113,7 +113,7 @@ class App:
         self.doors = Doors(self._names, environment.passed)
         self._reloading = Reloading(self, self._names)
         self._started_at = self._clock.utc_now()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = Tasks("daemon")
         self._connected = asyncio.Event()
         self._lags: deque[float] = deque(maxlen=round(LAGS_KEPT_S / LAG_PROBE_S))
         self._before_reading: InForce | None = None
@@ -184,34 +184,34 @@ class App:
         Raises SocketUnusable or OSError when a listener cannot be had. A libvirt daemon or a
         journal that cannot be had is not an error: they are waited for, and said to be missing.
         """
-        self._keep("libvirt", self.hypervisor.run)
+        self._tasks.keep("libvirt", self.hypervisor.run)
         await asyncio.gather(self._first_connection(), self.mirror.refresh(), self._open_tracing())
         self._apply_limits()
         # Before anything is queued it is known whose leases are needed.
         (await self.peering.prepare(self.config))()
-        self._keep("journal", self.bookkeeper.run)
+        self._tasks.keep("journal", self.bookkeeper.run)
         await self.bookkeeper.first_attempt()
         try:
             (await self.scraping.prepare(self.config))()
         except (WebConfigRefused, Overdue) as error:  # without it, anybody could read
             raise OSError(str(error)) from error
         self.textfile.configure(self.config)
-        self._keep("sample", self.watcher.sample)
-        self._keep("scan", self.watcher.scan)
-        self._keep("tick", lambda: self.migrations.tick(TICK_S))
-        self._keep("lag", self._probe_lag)
-        self._keep("limits", self.mirror.run)
-        self._keep("leases", self.peering.granting.run)
-        self._keep("web config", self.scraping.run)
-        self._keep("certificates", self._watch_certificates)
-        self._keep("textfile", self.textfile.run)
+        self._tasks.keep("sample", self.watcher.sample)
+        self._tasks.keep("scan", self.watcher.scan)
+        self._tasks.keep("tick", lambda: self.migrations.tick(TICK_S))
+        self._tasks.keep("lag", self._probe_lag)
+        self._tasks.keep("limits", self.mirror.run)
+        self._tasks.keep("leases", self.peering.granting.run)
+        self._tasks.keep("web config", self.scraping.run)
+        self._tasks.keep("certificates", self._watch_certificates)
+        self._tasks.keep("textfile", self.textfile.run)
         await self._listen()
-        self._keep("doors", self.doors.run)
+        self._tasks.keep("doors", self.doors.run)
         if self._environment.watchdog_s is not None:
             every_s = self._environment.watchdog_s
-            self._keep("watchdog", lambda: self._pet_watchdog(every_s))
+            self._tasks.keep("watchdog", lambda: self._pet_watchdog(every_s))
         self._environment.notifier.ready(self._summary())
-        self._keep("reload", self._reloading.run)
+        self._tasks.keep("reload", self._reloading.run)
         log.info("ready", version=__version__, host=self.config.daemon.name)
 
     async def stop(self) -> None:
@@ -227,9 +227,7 @@ class App:
                 destination=migration.destination,
                 remedy="the guest stays here: submit it again when pmigd has started",
             )
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.stop()
         await self.peering.stop()
         await self.migrations.stop()
         await self.textfile.stop()
@@ -554,22 +552,6 @@ class App:
                 passed="metrics",
             ),
         )
-
-    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks.append(asyncio.get_running_loop().create_task(work, name=name))
-
-    def _keep(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run a background task for as long as the daemon lives, whatever happens in it."""
-
-        async def again() -> None:
-            while True:
-                try:
-                    await work()
-                except Exception:
-                    log.exception("background task failed", task=name)
-                await asyncio.sleep(RESTART_PAUSE_S)
-
-        self._spawn(name, again())
 
     def _target(self, request: Request, role: Role) -> Target:
         check_role(request, role)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Final, Protocol
@@ -18,6 +18,7 @@ from typing import Final, Protocol
 import structlog
 
 from pmigd.adapters.journal import Contents, Entry, Journal, JournalError
+from pmigd.adapters.tasks import Tasks
 from pmigd.api.hub import Change, ChangeKind, Hub
 from pmigd.core import engine, ledger
 from pmigd.core import events as ev
@@ -120,9 +121,7 @@ class _Actor:
     """What is going on about one migration."""
 
     events: asyncio.Queue[ev.Event]
-    task: asyncio.Task[None] | None = None
     conductor: Conductor | None = None
-    waiters: list[asyncio.Future[None]] = field(default_factory=list)
 
 
 class Controller:
@@ -162,6 +161,7 @@ class Controller:
         self._keys: dict[str, asyncio.Lock] = {}
         self._ended_at: dict[str, float] = {}
         self._left_behind: dict[str, int] = {}
+        self._tasks = Tasks("migrations")
         self._actors: dict[MigrationId, _Actor] = {}
         self._dirty: set[MigrationId] = set()
         self._writing: set[MigrationId] = set()
@@ -540,13 +540,10 @@ class Controller:
     async def stop(self) -> None:
         """Leave everything as it is in libvirt and in the journal; nothing is aborted."""
         self._stopping = True
-        tasks = [actor.task for actor in self._actors.values() if actor.task is not None]
         for actor in self._actors.values():
             if actor.conductor is not None:
                 actor.conductor.stop()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.stop()
         self.hub.close()
 
     # Below: how it is done.
@@ -637,10 +634,7 @@ class Controller:
         actor = self._actors.get(iden)
         if actor is None:
             actor = self._actors[iden] = _Actor(asyncio.Queue())
-            name = f"migration-{iden}"
-            actor.task = asyncio.get_running_loop().create_task(
-                self._supervise(iden, actor), name=name
-            )
+            self._tasks.begin(f"migration-{iden}", partial(self._supervise, iden, actor))
         return actor
 
     async def _supervise(self, iden: MigrationId, actor: _Actor) -> None:
@@ -796,9 +790,7 @@ class Controller:
             if key is not None and self._by_key.get(key) == migration.id:
                 del self._by_key[key]
         kept = [migration.id for migration in old if not migration.external]
-        self._prune = asyncio.get_running_loop().create_task(
-            self._prune_journal(kept), name="prune"
-        )
+        self._tasks.begin("prune", partial(self._prune_journal, kept))
 
     async def _prune_journal(self, forgotten: list[MigrationId]) -> None:
         with contextlib.suppress(JournalError):  # the next probe does it

@@ -23,6 +23,7 @@ from pmigd.adapters.system.listenfds import ListenDescriptorsUnusable, passed_so
 from pmigd.adapters.system.network import resolves
 from pmigd.adapters.system.sdnotify import Notifier, watchdog_interval_s
 from pmigd.adapters.system.unixsocket import SocketUnusable
+from pmigd.adapters.tasks import awaited, hear
 from pmigd.config.load import ConfigRefused, format_finding
 from pmigd.config.schema import Config
 from pmigd.daemon.app import App, Environment
@@ -126,6 +127,7 @@ def _unresolved(config: Config) -> Iterator[str]:
 
 async def _serve(path: Path | None, config: Config) -> int:
     loop = asyncio.get_running_loop()
+    hear(loop)
     stop = asyncio.Event()
     try:
         environment = Environment(
@@ -148,8 +150,8 @@ async def _serve(path: Path | None, config: Config) -> int:
         else None,
     )
     _take_signals(stop, lambda: app.reload(lambda: load(path)))
-    starting = loop.create_task(app.start(), name="start")
-    stopping = loop.create_task(stop.wait(), name="stop")
+    starting = awaited("start", app.start())
+    stopping = awaited("stop", stop.wait())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     try:
         if not starting.done():

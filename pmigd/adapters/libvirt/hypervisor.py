@@ -33,6 +33,7 @@ from pmigd.adapters.libvirt.peers import PeerDaemons
 from pmigd.adapters.libvirt.perform import Perform
 from pmigd.adapters.libvirt.translate import Notice
 from pmigd.adapters.pool import CallPool, Observer, Overdue, StillOut, Turn, Withdrawn
+from pmigd.adapters.tasks import Tasks
 from pmigd.core.facts import DestinationFacts, GuestFacts, Question
 from pmigd.core.model import Direction, Domain, Job, Plan, Power, Sample, Target, View
 from pmigd.core.ports import DomainFacts, HostFacts, NotMade, OwnHost, Permit, Settings, Ticket
@@ -70,6 +71,7 @@ class LocalHypervisor:
         self.own_host = own_host
         self._utc_now = utc_now
         self._tell = connection_changed
+        self._tasks = Tasks("hypervisor")
         self._opening: asyncio.Task[None] | None = None
         self._main = MainConnection(
             uri, notify=notify, changed=self._changed, utc_now=utc_now, observe=observe
@@ -119,8 +121,7 @@ class LocalHypervisor:
 
     def _changed(self, there: bool) -> None:
         if there and (self._opening is None or self._opening.done()):
-            loop = asyncio.get_running_loop()
-            self._opening = loop.create_task(self._open_for_commands(), name="open")
+            self._opening = self._tasks.begun("open", self._open_for_commands)
         self._tell(there)
 
     async def _open_for_commands(self) -> None:

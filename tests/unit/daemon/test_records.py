@@ -210,7 +210,8 @@ async def test_a_key_that_was_forgotten_is_free_again_and_the_journal_has_forgot
         for number in range(PRUNE_EVERY):
             m = await host.submit(f"new{number}")
             await host.end(m.id)
-        await host.controller._prune
+        async with asyncio.timeout(20):
+            await asyncio.gather(*host.controller._tasks._tasks)
         kept = {m.id for m in host.controller.all()}
         assert full_of_old_ones[0].id not in kept
         fresh = await host.submit("old0", key="key0")
