@@ -30,7 +30,6 @@ from pmigd.wire.request import (
     NoBody,
     ResolveRequest,
     SettingsRequest,
-    asked,
     parse,
 )
 
@@ -44,17 +43,12 @@ DESCRIPTION: Final = web.AppKey("description", dict[str, Any])
 
 async def submit(request: web.Request) -> web.Response:
     """POST /v1/migrations."""
-    backend = request.app[BACKEND]
-    body = await body_of(request)
-    wanted = backend.parse_request(body)
-    key = given(request).get(KEY.name)
     traces = given(request).get(TRACEPARENT.name, [])
-    migration = await backend.submit(
-        wanted,
+    migration = await request.app[BACKEND].requests.submit(
+        await body_of(request),
         role=request[ROLE],
         by=request[USER],
-        key=key,
-        asked=asked(body) if key is not None else "",
+        key=given(request).get(KEY.name),
         caller=traces[0] if len(traces) == 1 else None,
     )
     return answer(_view(request, migration), 202, Location=f"/v1/migrations/{migration.id}")
@@ -62,9 +56,8 @@ async def submit(request: web.Request) -> web.Response:
 
 async def check(request: web.Request) -> web.Response:
     """POST /v1/check: everything that speaks against a migration, and nothing is started."""
-    backend = request.app[BACKEND]
-    wanted = backend.parse_request(await body_of(request))
-    return answer(check_view(await backend.check(wanted, role=request[ROLE])))
+    requests = request.app[BACKEND].requests
+    return answer(check_view(await requests.check(await body_of(request), role=request[ROLE])))
 
 
 async def listing(request: web.Request) -> web.Response:
@@ -198,7 +191,7 @@ async def events(request: web.Request) -> web.StreamResponse:
 
 async def domains(request: web.Request) -> web.Response:
     """GET /v1/domains."""
-    found = await request.app[BACKEND].domains()
+    found = await request.app[BACKEND].answers.domains()
     items = [
         {
             "name": facts.domain.name,
@@ -213,22 +206,22 @@ async def domains(request: web.Request) -> web.Response:
 
 async def peers(request: web.Request) -> web.Response:
     """GET /v1/peers."""
-    return answer(Peers(tuple(await request.app[BACKEND].peers())))
+    return answer(Peers(tuple(await request.app[BACKEND].answers.peers())))
 
 
 async def limits(request: web.Request) -> web.Response:
     """GET /v1/limits."""
-    return answer(request.app[BACKEND].limits())
+    return answer(request.app[BACKEND].answers.limits())
 
 
 async def status(request: web.Request) -> web.Response:
     """GET /v1/status."""
-    return answer(request.app[BACKEND].status())
+    return answer(request.app[BACKEND].answers.status())
 
 
 async def diagnose(request: web.Request) -> web.Response:
     """GET /v1/diagnose."""
-    return answer(await request.app[BACKEND].diagnose())
+    return answer(await request.app[BACKEND].answers.diagnose())
 
 
 async def openapi(request: web.Request) -> web.Response:
@@ -243,13 +236,13 @@ async def healthz(_request: web.Request) -> web.Response:
 
 async def readyz(request: web.Request) -> web.Response:
     """GET /readyz: libvirt is connected, the journal was read and can be written."""
-    missing = request.app[BACKEND].readiness()
+    missing = request.app[BACKEND].answers.readiness()
     return answer({"ready": not missing, **missing}, 503 if missing else 200)
 
 
 async def metrics(request: web.Request) -> web.Response:
     """GET /metrics: from memory; libvirt is not asked. Compressed for who takes that."""
-    body, content_type = request.app[BACKEND].render_metrics(request.headers.get("Accept", ""))
+    body, content_type = request.app[BACKEND].counts.render(request.headers.get("Accept", ""))
     # On the loop, where it is soon done, and never in asyncio's own threads.
     whole = len(body)
     response = web.Response(

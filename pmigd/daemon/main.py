@@ -31,7 +31,6 @@ from pmigd.daemon.configuration import certificate_findings, check, load
 
 EXIT_CONFIG: Final = 2
 EXIT_LISTEN: Final = 1
-STOP_DEADLINE_S: Final = 4.0
 TURNED_AWAY_MAX: Final = 4096
 RESOLVE_DEADLINE_S: Final = 5.0
 
@@ -162,11 +161,7 @@ async def _serve(path: Path | None, config: Config) -> int:
         log.error("cannot start", detail=str(error))
         return EXIT_LISTEN
     await stopping
-    try:
-        async with asyncio.timeout(STOP_DEADLINE_S):
-            await app.stop()
-    except TimeoutError:
-        log.error("stopped without waiting any longer", after_s=STOP_DEADLINE_S)
+    await app.stop()
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, *_MEANINGLESS):
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_IGN)  # the loop's end would give them back their effect
