@@ -120,7 +120,7 @@ class _Alone:
 class _Actor:
     """What is going on about one migration."""
 
-    events: asyncio.Queue[ev.Event]
+    events: asyncio.Queue[ev.Event | _Applied]
     conductor: Conductor | None = None
 
 
@@ -424,7 +424,7 @@ class Controller:
         actor = self._actor(iden)
         done = asyncio.get_running_loop().create_future()
         actor.events.put_nowait(event)
-        actor.events.put_nowait(_Applied(done))  # type: ignore[arg-type]  # a mark in the queue
+        actor.events.put_nowait(_Applied(done))  # a mark in the queue
         await done
 
     def begin_external(
