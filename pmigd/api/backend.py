@@ -32,6 +32,10 @@ class Migrations(Protocol):
     def waiting_of(self, iden: MigrationId) -> Waiting | None:
         """What one migration waits for; None if it does not wait."""
 
+
+class Controls(Protocol):
+    """What people want of one that there is: :class:`pmigd.daemon.controls.Controls`."""
+
     async def abort(self, iden: MigrationId, *, by: str, reason: str) -> Migration:
         """Ask for an abort. Refused: wrong_state."""
 
@@ -127,6 +131,7 @@ class Backend:
     """The daemon behind the API."""
 
     migrations: Migrations
+    controls: Controls
     requests: Requests
     callers: Callers
     answers: Answers

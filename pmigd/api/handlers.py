@@ -106,31 +106,32 @@ async def abort(request: web.Request) -> web.Response:
     """POST /v1/migrations/{id}/abort."""
     migration = find(request)
     parse(NoBody, await body_of(request, empty={}))
-    migrations = request.app[BACKEND].migrations
     user = request[USER]
-    aborted = await migrations.abort(migration.id, by=user, reason=f"asked for by {user}")
+    aborted = await request.app[BACKEND].controls.abort(
+        migration.id, by=user, reason=f"asked for by {user}"
+    )
     return answer(_view(request, aborted), 200 if aborted.state.terminal else 202)
 
 
 async def suspend(request: web.Request) -> web.Response:
     """POST /v1/migrations/{id}/suspend."""
-    return await _control(request, request.app[BACKEND].migrations.suspend)
+    return await _control(request, request.app[BACKEND].controls.suspend)
 
 
 async def postcopy(request: web.Request) -> web.Response:
     """POST /v1/migrations/{id}/postcopy."""
-    return await _control(request, request.app[BACKEND].migrations.postcopy)
+    return await _control(request, request.app[BACKEND].controls.postcopy)
 
 
 async def recover(request: web.Request) -> web.Response:
     """POST /v1/migrations/{id}/recover."""
-    return await _control(request, request.app[BACKEND].migrations.recover)
+    return await _control(request, request.app[BACKEND].controls.recover)
 
 
 async def settings(request: web.Request) -> web.Response:
     """GET /v1/migrations/{id}/settings."""
     migration = find(request)
-    found = await request.app[BACKEND].migrations.settings(migration.id)
+    found = await request.app[BACKEND].controls.settings(migration.id)
     return answer(
         Settings(
             max_downtime_ms=found.max_downtime_ms,
@@ -149,7 +150,7 @@ async def change(request: web.Request) -> web.Response:
     wanted = parse(SettingsRequest, await body_of(request))
     if wanted == SettingsRequest():
         raise refuse(Code.INVALID_REQUEST, "The body must name at least one setting.")
-    changed = await request.app[BACKEND].migrations.change(
+    changed = await request.app[BACKEND].controls.change(
         migration.id,
         ports.Settings(
             max_downtime_ms=wanted.max_downtime_ms,
@@ -174,8 +175,9 @@ async def resolve(request: web.Request) -> web.Response:
     """POST /v1/migrations/{id}/resolve."""
     migration = find(request)
     wanted = parse(ResolveRequest, await body_of(request))
-    migrations = request.app[BACKEND].migrations
-    resolved = await migrations.resolve(migration.id, State(wanted.verdict), by=request[USER])
+    resolved = await request.app[BACKEND].controls.resolve(
+        migration.id, State(wanted.verdict), by=request[USER]
+    )
     return answer(_view(request, resolved))
 
 

@@ -20,6 +20,7 @@ from pmigd.daemon.diagnosis import diagnose
 from pmigd.daemon.doors import Doors
 from pmigd.daemon.figures import Figures, counts
 from pmigd.daemon.gate import Gate
+from pmigd.daemon.intake import Intake
 from pmigd.daemon.peering import Peering
 from pmigd.wire import host as wire
 
@@ -33,6 +34,7 @@ class Answers:
     journal: Journal
     gate: Gate
     migrations: Controller
+    intake: Intake
     peering: Peering
     doors: Doors
     figures: Figures
@@ -69,7 +71,7 @@ class Answers:
             },
             "limits": {
                 "max_outgoing": config.limits.max_outgoing,
-                "queue_max": self.migrations.queue_max,
+                "queue_max": self.intake.queue_max,
                 "held_outgoing": account.used(Resource.OUTGOING_SLOT),
                 "max_incoming": config.limits.max_incoming,
                 "held_incoming": account.used(Resource.INCOMING_SLOT),

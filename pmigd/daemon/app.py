@@ -37,9 +37,11 @@ from pmigd.daemon.answers import Answers
 from pmigd.daemon.bookkeeper import Bookkeeper
 from pmigd.daemon.callers import Callers
 from pmigd.daemon.controller import Controller
+from pmigd.daemon.controls import Controls
 from pmigd.daemon.doors import Doors
 from pmigd.daemon.figures import Figures
 from pmigd.daemon.gate import Gate
+from pmigd.daemon.intake import Intake
 from pmigd.daemon.limiting import Limiting
 from pmigd.daemon.ownhost import OwnHost
 from pmigd.daemon.peering import Peering
@@ -134,12 +136,12 @@ class App:
             self.hypervisor,
             self.journal,
             self.gate,
-            queue_max=config.limits.queue_max,
             now=self._now,
             new_id=lambda: str(ids.next(self._clock.unix_ms(), os.urandom(10))),
             on_change=self._changed,
             begin_trace=self._spans.begin,
         )
+        self.intake = Intake(self.migrations, self.hypervisor, queue_max=config.limits.queue_max)
         self.watcher = Watcher(self.hypervisor, self.migrations)
         self.peering = Peering(
             config.daemon.name,
@@ -155,7 +157,9 @@ class App:
         self._bookkeeper = Bookkeeper(
             self.journal, self.migrations, self.peering.granting, self._journal_read
         )
-        self.limiting = Limiting(self.mirror, self.gate, self.migrations, self.peering.granting)
+        self.limiting = Limiting(
+            self.mirror, self.gate, self.migrations, self.intake, self.peering.granting
+        )
 
     def _make_faces(self, config: Config) -> None:
         """What people, systemd and Prometheus see."""
@@ -198,11 +202,12 @@ class App:
         )
         self.backend = Backend(
             migrations=self.migrations,
+            controls=Controls(self.migrations, self.hypervisor),
             requests=Requests(
                 in_force,
                 self._names,
                 self.hypervisor,
-                self.migrations,
+                self.intake,
                 self.peering.asking.examine,
             ),
             callers=self._callers,
@@ -212,6 +217,7 @@ class App:
                 self.journal,
                 self.gate,
                 self.migrations,
+                self.intake,
                 self.peering,
                 self.doors,
                 self.figures,

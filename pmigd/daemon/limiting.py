@@ -12,6 +12,7 @@ from pmigd.core.limits import Allowance, admission_limits
 from pmigd.daemon.controller import Controller
 from pmigd.daemon.gate import Gate
 from pmigd.daemon.granting import Granting
+from pmigd.daemon.intake import Intake
 
 
 @dataclass(eq=False)
@@ -21,6 +22,7 @@ class Limiting:
     mirror: Limits
     gate: Gate
     migrations: Controller
+    intake: Intake
     granting: Granting
     allowance: Allowance = field(default_factory=Allowance)
     _before_reading: InForce | None = None
@@ -39,7 +41,7 @@ class Limiting:
         self.mirror.configure(
             LimitSource(limits.source), Path(limits.libvirtd_conf) if limits.libvirtd_conf else None
         )
-        self.migrations.queue_max = limits.queue_max
+        self.intake.queue_max = limits.queue_max
         self.gate.window = limits.max_outgoing
         self.apply()
 

@@ -22,7 +22,7 @@ from pmigd.core.request_check import check_request, check_role
 from pmigd.core.roles import Role
 from pmigd.core.trace import Trace
 from pmigd.core.uri import PeerUri
-from pmigd.daemon.controller import Controller
+from pmigd.daemon.intake import Intake
 from pmigd.daemon.preflight import AskPmigd, check
 from pmigd.wire.request import Defaults, asked, parse_request
 
@@ -38,7 +38,7 @@ class Requests:
     config: Callable[[], Config]
     names: CallPool
     hypervisor: Hypervisor
-    migrations: Controller
+    intake: Intake
     ask_pmigd: AskPmigd
 
     async def submit(
@@ -53,7 +53,7 @@ class Requests:
         """Queue a migration for `by`. With a known `key` the first one is returned again.
 
         Raises Refused: every wrong field, what `role` may not ask for, where it cannot go, or as
-        :meth:`pmigd.daemon.controller.Controller.submit`.
+        :meth:`pmigd.daemon.intake.Intake.submit`.
         """
         request, target = await self._understood(untrusted_body, role)
         if (problem := blocking(check_request(request), Code.CONFLICT)) is not None:
@@ -62,9 +62,7 @@ class Requests:
             raise Refused(problem)
         # What a key stands for is what was asked for, whatever is configured.
         same = asked(untrusted_body) if key is not None else ""
-        return await self.migrations.submit(
-            request, target, by=by, key=key, asked=same, caller=caller
-        )
+        return await self.intake.submit(request, target, by=by, key=key, asked=same, caller=caller)
 
     async def check(self, untrusted_body: object, *, role: Role) -> Checked:
         """Everything that speaks against a migration. Refused: what may not even be asked."""
