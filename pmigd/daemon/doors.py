@@ -29,7 +29,7 @@ from pmigd.api.door import Door
 from pmigd.api.guard import Guard
 from pmigd.api.peers import make_peer_app
 from pmigd.config.schema import ApiSection, Config
-from pmigd.core.uri import ListenAddress
+from pmigd.core.address import ListenAddress
 from pmigd.daemon.peering import Peering
 from pmigd.daemon.scraping import Scraping
 
