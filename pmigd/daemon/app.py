@@ -101,6 +101,7 @@ class App:
         self._make_this_host(config, libvirt)
         self._make_migrations(config)
         self._make_faces(config)
+        self._make_backend()
 
     def _make_this_host(self, config: Config, libvirt: type[LocalHypervisor]) -> None:
         """What pmigd looks at and writes to."""
@@ -187,7 +188,13 @@ class App:
             ),
             prepares=(self._scraping.prepare, self.peering.prepare),
         )
-        in_force = lambda: self.reloading.config  # noqa: E731 - what all of them are given
+
+    def _make_backend(self) -> None:
+        """What answers the clients."""
+
+        def in_force() -> Config:
+            return self.reloading.config
+
         pools = (self._names, self.mirror.pool, self._scraping.pool, self._textfile.pool)
         self.figures = Figures(
             in_force,
@@ -274,7 +281,10 @@ class App:
         log.info("ready", version=__version__, host=config.daemon.name)
 
     def _to_be_stopped(self) -> None:
-        """In this order backwards: who looks and acts first, and at last what all of them use."""
+        """In this order backwards: who looks and acts first, and at last what all of them use.
+
+        What has not been started yet has nothing to stop.
+        """
         push = self._stack.push
         push("passwords", self._scraping.stop)
         push("names", self._names.stop)
