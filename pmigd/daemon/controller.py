@@ -127,7 +127,6 @@ class Controller(Register):
         self.asker: Asker = _Alone()
         self._hypervisor = hypervisor
         self._gate = gate
-        self.now = now
         self.new_id = new_id
         self.begin_trace = begin_trace
         self.records = Records(journal, self._all.get)

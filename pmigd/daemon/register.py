@@ -21,7 +21,7 @@ class Register:
     """All migrations that are kept."""
 
     def __init__(self, now: Callable[[], Now]) -> None:
-        self._now = now
+        self.now = now
         self._all: dict[MigrationId, Migration] = {}
         self._open_of: dict[str, list[MigrationId]] = {}
         """By the domain's UUID, the one that events are about first; "" is of those not known."""
@@ -59,7 +59,7 @@ class Register:
     def ended_within(self, uuid: str, seconds: float) -> bool:
         """Whether a migration of the domain ended just now: late events are still about it."""
         ended = self._ended_at.get(uuid)
-        return ended is not None and self._now().mono - ended < seconds
+        return ended is not None and self.now().mono - ended < seconds
 
     def is_left_behind(self, uuid: str, run: int) -> bool:
         """Whether that run of a domain is only what a migration, which is over, has left here."""
@@ -113,7 +113,7 @@ class Register:
         idens.remove(migration.id)
         if not idens:
             del self._open_of[migration.domain.uuid]
-        self._ended_at[migration.domain.uuid] = self._now().mono
+        self._ended_at[migration.domain.uuid] = self.now().mono
         self._note_left_behind(migration)
         self._closed_since_prune += 1
 
@@ -126,7 +126,7 @@ class Register:
     def _forget_old(self) -> list[Migration]:
         """Keep memory from growing without end: those that it has forgotten."""
         self._closed_since_prune = 0
-        now = self._now().mono
+        now = self.now().mono
         self._ended_at = {u: at for u, at in self._ended_at.items() if now - at < FORGET_AFTER_S}
         closed = sorted((iden for iden, m in self._all.items() if not m.open), reverse=True)
         old = [self._all.pop(iden) for iden in closed[KEEP_CLOSED:]]

@@ -30,35 +30,19 @@ from pmigd.core.verdict import (
 
 LOOK_DELAYS_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0)
 """Pauses between questions to both ends; the last one repeats while nothing is settled."""
-
-
 ASK_ON_S: Final = 5.0
 """The pause between questions about an unresolved migration."""
-
-
 LOOKS_UNTIL_UNRESOLVED: Final = 4
 """Unclear answers in a row before a migration is called unresolved (about 2 s and the asking)."""
-
-
 SETTLES_S: Final = 40.0
 """How long libvirt is given to clean up by itself: its keepalive takes 30 s to miss a peer."""
-
-
 STILL_S: Final = 30.0
 """After how long without any change in its figures a transfer is said to stand still."""
-
-
 RECOVER_DELAYS_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Pauses before a broken post-copy is gone on with by itself; the last one repeats."""
-
-
 CALL_GRACE_S: Final = 5.0
 """How long a call that may have been made just before a crash is given to show its job."""
-
-
 _ANSWER_LOST: Final = frozenset({Code.CONNECTION_BROKE, Code.LIBVIRT_UNAVAILABLE, Code.INTERNAL})
-
-
 _ON_THE_WIRE: Final = frozenset({State.PREPARING, State.PRECOPY, State.POSTCOPY, State.FINISHING})
 
 

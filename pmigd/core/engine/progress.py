@@ -36,12 +36,8 @@ from pmigd.core.problem import Code
 
 BREAK_GRACE_S: Final = 2.0
 """How soon after post-copy broke our own call comes back, if both hosts have noticed."""
-
-
 UNWATCHED_LIMIT_S: Final = 30.0
 """How long libvirt may be away before its running migrations are called unresolved."""
-
-
 UNSEEN_S: Final = 30.0
 """After how long without any look at it an open migration that nobody's call speaks for is looked
 at: whatever was lost on the way, none is waited for for ever."""

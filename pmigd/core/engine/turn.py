@@ -124,8 +124,6 @@ def _step(m: Migration, event: ev.Event, now: Now) -> Step:
 
 _BEFORE_A_CALL: Final = (ev.AbortAsked, ev.SetAsked)
 """What may still be asked of a migration that is about to be queued again."""
-
-
 _TELLING: Final = (
     ev.Answered,
     ev.SwitchedOver,
