@@ -8,17 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from pmigd.core.address import UriRefused, check_host
 from pmigd.core.conflicts import find_conflicts
 from pmigd.core.finding import Finding, Level
 from pmigd.core.problem import Code, FieldError, refuse
 from pmigd.core.request import FIELDS, Flow, Request
 from pmigd.core.roles import Role
-from pmigd.core.uri import (
-    UriRefused,
-    check_data_uri,
-    check_graphics_uri,
-    check_host,
-)
+from pmigd.core.uri import check_data_uri, check_graphics_uri
 
 ADMIN_FIELDS: Final = tuple(row.name for row in FIELDS if row.about.admin)
 """Each of these is as good as root: it says where a guest's memory, disks or console go, whose
