@@ -39,7 +39,7 @@ def document() -> dict[str, Any]:
         "paths": paths,
         "components": {"schemas": components},
     }
-    # What is called Json in the code, to tell it from what the core decides with, is so for all here.
+    # A struct is called Json where the core has its name; readers of this know only the one.
     encoded = msgspec.json.encode(described).replace(b'Json"', b'"')
     plain: dict[str, Any] = msgspec.json.decode(encoded)
     return plain

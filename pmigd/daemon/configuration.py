@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pmigd.adapters import web
-from pmigd.adapters.peer.proofs import CertificateRole, PkiFault, faults
+from pmigd.adapters.peer.proofs import PkiRole, PkiFault, faults
 from pmigd.adapters.peer.tls import PkiFiles
 from pmigd.adapters.system.network import leads_here
 from pmigd.config import load as files
@@ -55,7 +55,7 @@ def pki_files(config: Config) -> PkiFiles:
 
 def certificate_faults(config: Config) -> list[PkiFault]:
     """What keeps other hosts' pmigd from believing this one; blocks on the files and resolver."""
-    roles: tuple[CertificateRole, ...] = ("server",) if config.peer.address is not None else ()
+    roles: tuple[PkiRole, ...] = ("server",) if config.peer.address is not None else ()
     if any(peer.pmigd_url for peer in config.peers.values()):
         roles += ("client",)
     if not roles:

@@ -17,14 +17,14 @@ from pmigd.adapters.peer.tls import PkiFiles
 from pmigd.adapters.pem import PkiUnusable, load_authorities, load_pair
 from pmigd.adapters.x509 import expires
 
-CertificateRole = Literal["server", "client"]
-Field = Literal["ca", "cert", "key", "client_cert", "client_key"]
+PkiRole = Literal["server", "client"]
+PkiField = Literal["ca", "cert", "key", "client_cert", "client_key"]
 
-_PAIR: Final[Mapping[CertificateRole, tuple[Field, Field]]] = {
+_PAIR: Final[Mapping[PkiRole, tuple[PkiField, PkiField]]] = {
     "server": ("cert", "key"),
     "client": ("client_cert", "client_key"),
 }
-_USE: Final[Mapping[CertificateRole, str]] = {"server": "serverAuth", "client": "clientAuth"}
+_USE: Final[Mapping[PkiRole, str]] = {"server": "serverAuth", "client": "clientAuth"}
 _STEPS: Final = 10
 """More than a handshake has."""
 
@@ -33,7 +33,7 @@ _STEPS: Final = 10
 class PkiFault:
     """What is wrong with one file of [peer], and what would be accepted."""
 
-    field: Field
+    field: PkiField
     file: Path
     message: str
     accepted: str
@@ -41,7 +41,7 @@ class PkiFault:
 
 def faults(
     files: PkiFiles,
-    roles: tuple[CertificateRole, ...],
+    roles: tuple[PkiRole, ...],
     host: str,
     *,
     is_here: Callable[[str], bool],
@@ -59,7 +59,7 @@ def faults(
 
 
 def _faults_of(
-    role: CertificateRole,
+    role: PkiRole,
     files: PkiFiles,
     verifier: ssl.SSLContext,
     host: str,
@@ -115,7 +115,7 @@ def _authorities(ca: Path) -> ssl.SSLContext | PkiFault:
     return context
 
 
-def _unreadable(field: Field, file: Path, begins: str, what: str) -> PkiFault | None:
+def _unreadable(field: PkiField, file: Path, begins: str, what: str) -> PkiFault | None:
     accepted = f"a file (PEM) that pmigd can read, with {what}"
     try:
         content = file.read_bytes()
@@ -126,9 +126,7 @@ def _unreadable(field: Field, file: Path, begins: str, what: str) -> PkiFault | 
     return None
 
 
-def _shown(
-    role: CertificateRole, cert: Path, key: Path, authorities: ssl.SSLContext
-) -> Mapping[str, Any]:
+def _shown(role: PkiRole, cert: Path, key: Path, authorities: ssl.SSLContext) -> Mapping[str, Any]:
     """What a verifier sees of a certificate that it accepts. Raises PkiUnusable, SSLError."""
     shows = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if role == "server" else ssl.PROTOCOL_TLS_CLIENT)
     load_pair(shows, cert, key)
@@ -177,7 +175,11 @@ class _Side:
 
 
 def _about(
-    role: CertificateRole, field: Field, cert: Path, ca: Path, error: ssl.SSLCertVerificationError
+    role: PkiRole,
+    field: PkiField,
+    cert: Path,
+    ca: Path,
+    error: ssl.SSLCertVerificationError,
 ) -> PkiFault:
     """OpenSSL's verdict in words; its numbers are those of X509_V_ERR_* and do not change."""
     now = "a certificate that is valid now"
