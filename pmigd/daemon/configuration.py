@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pmigd.adapters import web
-from pmigd.adapters.peer.proofs import PkiRole, PkiFault, faults
+from pmigd.adapters.peer.proofs import PkiFault, PkiRole, faults
 from pmigd.adapters.peer.tls import PkiFiles
 from pmigd.adapters.system.network import leads_here
 from pmigd.config import load as files
