@@ -160,19 +160,20 @@ LOST: Final = _kind(
     "autostart_lost",
     Level.WARN,
     "The guest starts with its host now, and after the move with none.",
-    "Let it arrive persistent with 'autostart' left out, or start it by other means after a boot.",
+    "Let it arrive persistent, without 'autostart': 'leave'; or start it by other means after a "
+    "boot.",
 )
 SECOND_COPY: Final = _kind(
     "autostart_second_copy",
     Level.WARN,
     "The guest's definition stays here and starts with this host: a second copy at its next boot.",
-    "Leave 'autostart' out, and it is switched off here.",
+    "Leave 'autostart': 'leave' out, and it is switched off here.",
 )
 FOLLOWS: Final = _kind(
     "autostart",
     Level.INFO,
     "What becomes of it that the guest starts with its host.",
-    "Nothing to do; 'autostart' in the request says otherwise.",
+    "Nothing to do; to have it otherwise give 'autostart'.",
 )
 KINDS: Final = (THERE, LOST, SECOND_COPY, FOLLOWS)
 

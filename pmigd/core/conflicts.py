@@ -71,28 +71,28 @@ CONFLICTS: Final[tuple[Conflict, ...]] = (
         "transport",
         lambda r: _tunnelled(r) and r.flow is Flow.DIRECT,
         "Only a peer-to-peer migration can be tunnelled.",
-        "Leave 'direct' or 'tunnelled' out.",
+        "Leave 'flow': 'direct' or 'transport': 'tunnelled' out.",
     ),
     _conflict(
         "tunnelled_postcopy",
         "postcopy",
         lambda r: _tunnelled(r) and _postcopy(r),
         "Post-copy needs a stream in both directions, which a tunnel is not.",
-        "Use the native transport.",
+        "Leave 'transport': 'tunnelled' out.",
     ),
     _conflict(
         "tunnelled_offline",
         "transport",
         lambda r: _tunnelled(r) and r.offline,
         "An offline migration sends no memory that could be tunnelled.",
-        "Leave 'tunnelled' out.",
+        "Leave 'transport': 'tunnelled' out.",
     ),
     _conflict(
         "tunnelled_storage",
         "copy_storage",
         lambda r: _tunnelled(r) and _copies(r),
         "Disks cannot be copied through a tunnel.",
-        "Use the native transport, or shared storage.",
+        "Leave 'transport': 'tunnelled' out, or use shared storage.",
     ),
     _conflict(
         "tunnelled_migrate_uri",
@@ -120,7 +120,7 @@ CONFLICTS: Final[tuple[Conflict, ...]] = (
         "parallel_connections",
         lambda r: _tunnelled(r) and r.parallel_connections > 0,
         "A tunnel is one stream; QEMU refuses several when the transfer begins.",
-        "Use the native transport, or one connection.",
+        "Leave 'transport': 'tunnelled' out, or use one connection.",
     ),
     _conflict(
         "tunnelled_tls",
@@ -134,7 +134,7 @@ CONFLICTS: Final[tuple[Conflict, ...]] = (
         "zerocopy",
         lambda r: _tunnelled(r) and r.zerocopy,
         "Zero-copy hands memory to the network card; a tunnel copies it.",
-        "Use the native transport.",
+        "Leave 'transport': 'tunnelled' out.",
     ),
     # Post-copy
     _conflict(
@@ -163,7 +163,7 @@ CONFLICTS: Final[tuple[Conflict, ...]] = (
         "postcopy_bandwidth_mib_s",
         lambda r: r.postcopy_bandwidth_mib_s > 0 and not _postcopy(r),
         "A bandwidth for post-copy means nothing without post-copy.",
-        "Allow post-copy, or leave it out.",
+        "Add 'postcopy': 'allowed', or leave it out.",
     ),
     # Definitions
     _conflict(
@@ -171,7 +171,7 @@ CONFLICTS: Final[tuple[Conflict, ...]] = (
         "persistent_xml",
         lambda r: r.persistent_xml is not None and r.persistent is False,
         "A guest that is not to be persistent has no use for a persistent definition.",
-        "Leave 'persistent_xml' out, or 'persistent'.",
+        "Leave 'persistent_xml' or 'persistent': false out.",
     ),
     # Offline
     _conflict(
@@ -186,7 +186,7 @@ CONFLICTS: Final[tuple[Conflict, ...]] = (
         "persistent",
         lambda r: r.offline and r.persistent is False,
         "An offline migration leaves a definition at the destination, that is all it does.",
-        "Leave 'persistent' out or make it true.",
+        "Leave 'persistent': false out.",
     ),
     _conflict(
         "offline_storage",
@@ -211,7 +211,7 @@ CONFLICTS: Final[tuple[Conflict, ...]] = (
             and r.timeout_s > 0
         ),
         "An offline migration has no running guest to pause or to switch over.",
-        "Use on_timeout=abort.",
+        "Use 'on_timeout': 'abort'.",
     ),
     # Storage
     _conflict(
@@ -219,14 +219,14 @@ CONFLICTS: Final[tuple[Conflict, ...]] = (
         "migrate_disks",
         lambda r: bool(r.migrate_disks) and not _copies(r),
         "Naming disks copies none; libvirt 9.0 ignores it silently.",
-        "Add 'copy_storage': 'all' or 'inc'.",
+        "Add 'copy_storage': 'all' or 'copy_storage': 'inc'.",
     ),
     _conflict(
         "zeroes_without_copy",
         "migrate_disks_detect_zeroes",
         lambda r: bool(r.migrate_disks_detect_zeroes) and not _copies(r),
         "Zeroes are looked for only in disks that are copied.",
-        "Add 'copy_storage': 'all' or 'inc'.",
+        "Add 'copy_storage': 'all' or 'copy_storage': 'inc'.",
     ),
     _conflict(
         "target_zero_without_copy",
@@ -240,7 +240,7 @@ CONFLICTS: Final[tuple[Conflict, ...]] = (
         "copy_storage_synchronous_writes",
         lambda r: r.copy_storage_synchronous_writes and not _copies(r),
         "Synchronous writes are about disks that are copied.",
-        "Add 'copy_storage': 'all' or 'inc'.",
+        "Add 'copy_storage': 'all' or 'copy_storage': 'inc'.",
     ),
     _conflict(
         "disks_port_and_uri",
@@ -334,7 +334,7 @@ CONFLICTS: Final[tuple[Conflict, ...]] = (
         "compression",
         lambda r: r.parallel_connections > 0 and r.compression is not None and not _methods(r),
         "Compression of parallel connections needs its method named.",
-        "Add 'methods': ['zstd'] or ['zlib'].",
+        "Name zstd or zlib in 'compression.methods'.",
     ),
     _conflict(
         "parallel_compression_method",
@@ -355,7 +355,7 @@ CONFLICTS: Final[tuple[Conflict, ...]] = (
         "compression",
         lambda r: r.parallel_connections > 0 and len(_methods(r)) > 1,
         "Parallel connections take one method.",
-        "Name one.",
+        "Name one in 'compression.methods'.",
     ),
     _conflict(
         "compression_method_twice",
@@ -369,28 +369,28 @@ CONFLICTS: Final[tuple[Conflict, ...]] = (
         "compression",
         lambda r: _tuned_without(r, "mt", "mt_level", "mt_threads", "mt_dthreads"),
         "Values for the method mt are given, but not the method.",
-        "Add 'mt' to 'methods'.",
+        "Name mt in 'compression.methods'.",
     ),
     _conflict(
         "xbzrle_values_without_method",
         "compression",
         lambda r: _tuned_without(r, "xbzrle", "xbzrle_cache_bytes"),
         "A cache for the method xbzrle is given, but not the method.",
-        "Add 'xbzrle' to 'methods'.",
+        "Name xbzrle in 'compression.methods'.",
     ),
     _conflict(
         "zlib_values_without_method",
         "compression",
         lambda r: _tuned_without(r, "zlib", "zlib_level"),
         "A level for the method zlib is given, but not the method.",
-        "Add 'zlib' to 'methods'.",
+        "Name zlib in 'compression.methods'.",
     ),
     _conflict(
         "zstd_values_without_method",
         "compression",
         lambda r: _tuned_without(r, "zstd", "zstd_level"),
         "A level for the method zstd is given, but not the method.",
-        "Add 'zstd' to 'methods'.",
+        "Name zstd in 'compression.methods'.",
     ),
     _conflict(
         "rdma_without_uri",

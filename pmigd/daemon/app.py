@@ -63,6 +63,7 @@ from pmigd.daemon.preflight import check
 from pmigd.daemon.reloading import Reloading, Take
 from pmigd.daemon.scraping import Scraping
 from pmigd.daemon.textfile import Textfile
+from pmigd.daemon.versions import Versions
 from pmigd.daemon.watcher import Watcher
 from pmigd.wire import host as wire
 from pmigd.wire.host import Peer
@@ -134,6 +135,7 @@ class App:
             own_host=self._own_host,
             observe=self.metrics.libvirt_call,
         )
+        self._versions = Versions(self.hypervisor, self._clock.monotonic)
         self.mirror = Limits(
             read_conf=libvirtconf.read,
             now=self._now,
@@ -380,7 +382,9 @@ class App:
 
     async def peers(self) -> list[Peer]:
         """The configured peers, and whether their pmigd answer now."""
-        daemons = await self.peering.asking.meet()
+        daemons, versions = await asyncio.gather(
+            self.peering.asking.meet(), self._versions.of(self._targets().values())
+        )
         return [
             Peer(
                 name=name,
@@ -390,6 +394,7 @@ class App:
                 queued=len(self.gate.queue.to(name)),
                 running=sum(m.destination == name for m in self.migrations.running()),
                 given=counts(x for x in self.peering.granting.book if x.source == name),
+                **self._versions.told(versions.get(name)),
             )
             for name, peer in sorted(self.config.peers.items())
         ]
