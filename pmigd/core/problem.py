@@ -44,7 +44,11 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What is fixed for one problem code."""
+    """What is fixed for one problem code.
+
+    `retryable`: the same request, unchanged, may succeed later, and nobody has to do anything for
+    it first. Not what people wanted, nor what is still open: there a retry is refused or harmful.
+    """
 
     title: str
     fault: Fault
@@ -581,21 +585,21 @@ KINDS: dict[Code, Kind] = {
         Reason.PREPARE,
     ),
     Code.PORT_IN_USE: Kind(
-        "A port that the guest listens on is taken at the destination",
+        "A port that is needed is taken at the destination",
         _D,
         409,
         False,
-        "End what listens there, or give the guest another port.",
+        "End what listens there, or choose another port.",
         Reason.PREPARE,
     ),
     Code.CANCELLED: Kind(
-        "Cancelled on request", _N, 409, True, "Nothing to do: the guest runs on at the source."
+        "Cancelled on request", _N, 409, False, "Nothing to do: the guest runs on at the source."
     ),
     Code.ABORTED_ELSEWHERE: Kind(
         "Somebody else aborted the job",
         _N,
         409,
-        True,
+        False,
         "Nothing to do: the guest runs on at the source. It was not pmigd that aborted it.",
     ),
     Code.TIMEOUT: Kind(
@@ -626,7 +630,7 @@ KINDS: dict[Code, Kind] = {
         "Post-copy is interrupted: the guest's memory is on two hosts",
         _D,
         502,
-        True,
+        False,
         "Touch neither copy. Restore the network, then resume the post-copy.",
         Reason.PEER_LOST,
     ),
@@ -660,7 +664,7 @@ KINDS: dict[Code, Kind] = {
         "The migration stands still",
         _S,
         504,
-        True,
+        False,
         "'pmigctl abort ID'. If it stays open after that, 'pmigctl suspend ID' makes libvirt let "
         "go of it, and pmigd lets the guest run on.",
         Reason.STALLED,
@@ -672,7 +676,7 @@ KINDS: dict[Code, Kind] = {
         "The destination does not say whether it runs the guest",
         _D,
         502,
-        True,
+        False,
         "Touch neither copy. Reach the destination; pmigd asks on and settles it by itself.",
         Reason.PEER_LOST,
     ),
