@@ -21,6 +21,7 @@ pytestmark = pytest.mark.hypervisor
 
 HERE = "/var/lib/libvirt/only-here"
 SECRET = "0a81f5b2-8403-7b23-c8d6-21ccc2f80d6f"
+POOL = "/var/lib/libvirt/named"
 LUKS = "/run/lab/named-luks.img"
 TOP = "/run/lab/named-top.qcow2"
 NETWORK = "<network><name>inner</name><bridge name='vbinner'/></network>"
@@ -80,8 +81,9 @@ def backing(hosts: Hosts) -> None:
 
 def volume(hosts: Hosts) -> None:
     for host in (hosts.a.host, hosts.b.host):
-        host.run(["mkdir", "-p", "/var/lib/libvirt/named"])
-        host.virsh("pool-create-as", "named", "dir", "--target", "/var/lib/libvirt/named")
+        host.run(["mkdir", "-p", POOL])
+        hosts.undo.callback(host.run, ["rm", "-rf", POOL])
+        host.virsh("pool-create-as", "named", "dir", "--target", POOL)
         hosts.undo.callback(host.virsh, "pool-destroy", "named")
     hosts.a.host.virsh("vol-create-as", "named", "v", "1M")
 
@@ -93,15 +95,16 @@ def idle_network(hosts: Hosts) -> None:
 
 
 def pool(hosts: Hosts) -> None:
-    hosts.a.host.run(["mkdir", "-p", "/var/lib/libvirt/named"])
-    hosts.a.host.virsh("pool-create-as", "named", "dir", "--target", "/var/lib/libvirt/named")
+    hosts.a.host.run(["mkdir", "-p", POOL])
+    hosts.undo.callback(hosts.a.host.run, ["rm", "-rf", POOL])
+    hosts.a.host.virsh("pool-create-as", "named", "dir", "--target", POOL)
     hosts.undo.callback(hosts.a.host.virsh, "pool-destroy", "named")
     hosts.a.host.virsh("vol-create-as", "named", "v", "1M")
 
 
 def idle_pool(hosts: Hosts) -> None:
     pool(hosts)
-    hosts.b.host.virsh("pool-define-as", "named", "dir", "--target", "/var/lib/libvirt/named")
+    hosts.b.host.virsh("pool-define-as", "named", "dir", "--target", POOL)
     hosts.undo.callback(hosts.b.host.virsh, "pool-undefine", "named")
 
 
@@ -205,7 +208,7 @@ CASES = {
     ),
     "folder of what a port wrote": Case(
         "directory_missing",
-        "migration_failed",
+        "file_missing",
         f"<serial type='pty'><log file='{HERE}/folder/log'/></serial>",
         before=lambda hosts: hosts.here(":"),
     ),
@@ -223,7 +226,7 @@ CASES = {
     ),
     "firmware configuration": Case(
         "file_missing",
-        "migration_failed",
+        "file_missing",
         features_xml=f"<sysinfo type='fwcfg'><entry name='opt/lab/x' file='{HERE}/x'/></sysinfo>",
         before=lambda hosts: hosts.here("echo x > x"),
     ),

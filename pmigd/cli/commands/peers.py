@@ -13,7 +13,6 @@ from pmigd.cli import exits, resources
 from pmigd.cli.cells import Cell, Column
 from pmigd.cli.command import Command
 from pmigd.cli.output import one_line
-from pmigd.cli.words import in_options
 
 if TYPE_CHECKING:
     import argparse
@@ -102,6 +101,8 @@ def _advice(peer: JsonObject) -> list[str]:
 
 def _known_defects(peers: list[JsonObject]) -> list[str]:
     """Each once, with the peers that guests cannot be sent to without it, and what to do."""
+    from pmigd.cli.words import in_options
+
     told: dict[tuple[str, str], list[str]] = {}
     for peer in peers:
         defects = peer.get("defects")
