@@ -186,8 +186,8 @@ DEFECTS: Final[tuple[Defect, ...]] = (
             "disks_port_kept",
             Level.WARN,
             "disks_port",
-            "The destination's libvirt never releases a port for disks that it was given: the "
-            "next migration with the same one is refused until it is restarted.",
+            "The destination's libvirt never releases a port for disks that it was given, and may "
+            "refuse it to later migrations until it is restarted.",
             "Leave 'disks_port' out, or upgrade libvirt on the destination to {fixed}.",
         ),
         Side.DESTINATION,

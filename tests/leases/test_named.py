@@ -51,7 +51,7 @@ class Hosts:
 
 
 def secret(hosts: Hosts) -> None:
-    make = "qemu-img create -q --object secret,id=s,data=abc -f luks -o key-secret=s"
+    make = "qemu-img create -q --object secret,id=s,data=abc -f luks -o key-secret=s,iter-time=10"
     hosts.a.host.run(["sh", "-ec", f"{make} {LUKS} 1M"])
     xml = f"<secret private='yes'><uuid>{SECRET}</uuid><usage type='volume'><volume>v</volume>"
     hosts.a.host.virsh("secret-define", "/dev/stdin", input=f"{xml}</usage></secret>")

@@ -87,7 +87,8 @@ def _usb_place(source: etree._Element) -> Iterator[str]:
     """Where it is plugged in, if that alone says which it is."""
     address = source.find("address")
     if address is not None and source.find("vendor") is None and _mandatory(source):
-        bus, device = (int(address.get(name, "0"), 0) for name in ("bus", "device"))
+        numbers = (address.get(name, "0") for name in ("bus", "device"))
+        bus, device = (int(n, 16 if n.startswith("0x") else 10) for n in numbers)
         yield f"/dev/bus/usb/{bus:03}/{device:03}"
 
 
