@@ -163,7 +163,7 @@ KINDS: Final[dict[str, NamedKind]] = {
         Asked.LIBVIRT,
         "The destination has no storage pool '{name}'.",
     ),
-    # Measured: "storage pool 'x' is not active".
+    # Measured: "storage pool 'x' containing volume 'y' is not active".
     "active_pool": NamedKind(
         _kind(
             "pool_inactive",
