@@ -12,7 +12,6 @@ from typing import Final
 from pmigd.cli import options
 
 _FIELD: Final = re.compile(r"'([a-z][a-z_.]*)'(?:: ('?)([^\s',]+)\2)?")
-_SWITCHED: Final = {"true": True, "false": False}
 
 
 def in_options(text: str) -> str:
@@ -22,16 +21,14 @@ def in_options(text: str) -> str:
 
 def _said(found: re.Match[str]) -> str:
     field, value = found[1], found[3]
-    filling = [option for option in options.rows(options.CHECK) if option.field == field]
-    given = [option for option in filling if option.kind != "set"]
+    filling = [option for option in options.arguments(options.CHECK) if option.field == field]
+    valued = [option for option in filling if "action" not in option.how]
     if value is None and filling:
         # One that takes a value stands for all of them.
-        return " or ".join(option.flags[0] for option in given[:1] or filling)
+        return " or ".join(option.flags[0] for option in valued[:1] or filling)
     for option in filling:
-        if option.kind == "set" and option.value == _SWITCHED.get(value, value):
+        if option.how.get("const") == value:
             return option.flags[0]
-    for option in given:
-        if option.kind != "yes-no":
-            return f"{option.flags[0]} {value}"
-        return option.flags[0] if value == "true" else f"--no-{option.flags[0][2:]}"
-    return found[0]
+        if option not in valued and value in ("true", "false"):
+            return option.flags[0] if value == "true" else f"--no-{option.flags[0][2:]}"
+    return f"{valued[0].flags[0]} {value}" if valued else str(found[0])

@@ -14,10 +14,11 @@ from enum import StrEnum
 from typing import Final
 
 from pmigd.core.facts import HostFacts
+from pmigd.core.fields import Version
 from pmigd.core.finding import Finding, FindingKind, Level, Origin
 from pmigd.core.model import CopyStorage, Postcopy, Request
 from pmigd.core.problem import Code, Problem
-from pmigd.core.versions import Version, parse, text
+from pmigd.core.versions import parse, text
 
 
 class Side(StrEnum):

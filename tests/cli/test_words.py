@@ -38,7 +38,7 @@ def test_fields_are_said_as_options(said: str, understood: str) -> None:
 
 @pytest.mark.parametrize("kind", FINDINGS.values(), ids=lambda kind: kind.code)
 def test_no_remedy_leaves_a_field_unsaid(kind) -> None:
-    fields = {option.field for option in options.rows(options.CHECK)}
+    fields = {option.field for option in options.arguments(options.CHECK)}
     assert not fields & set(re.findall(r"'([a-z_.]+)'", in_options(kind.remedy)))
 
 
