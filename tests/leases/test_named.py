@@ -202,7 +202,7 @@ CASES = {
     ),
     "pool that is not active": Case(
         "pool_inactive",
-        "pool_missing",
+        "refused_by_libvirt",
         DISK.format("volume", "raw", "<source pool='named' volume='v'/>"),
         before=idle_pool,
     ),

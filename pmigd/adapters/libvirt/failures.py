@@ -23,7 +23,8 @@ _BY_CODE: Final[dict[int, Code]] = {
     libvirt.VIR_ERR_NO_SUPPORT: Code.UNSUPPORTED_BY_LIBVIRT,
     libvirt.VIR_ERR_OPERATION_UNSUPPORTED: Code.UNSUPPORTED_BY_LIBVIRT,
     libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED: Code.UNSUPPORTED_BY_LIBVIRT,
-    libvirt.VIR_ERR_CONFIG_UNSUPPORTED: Code.UNSUPPORTED_BY_LIBVIRT,
+    # Of a guest's definition, and not for want of a version: "storage pool ... is not active".
+    libvirt.VIR_ERR_CONFIG_UNSUPPORTED: Code.REFUSED_BY_LIBVIRT,
     libvirt.VIR_ERR_OPERATION_INVALID: Code.REFUSED_BY_LIBVIRT,
     libvirt.VIR_ERR_INVALID_ARG: Code.REFUSED_BY_LIBVIRT,
     libvirt.VIR_ERR_OVERFLOW: Code.REFUSED_BY_LIBVIRT,
@@ -78,10 +79,9 @@ _BY_CODE_AND_DOMAIN: Final[dict[tuple[int, int], Code]] = {
     # "referenced filter 'x' is missing" is an internal error of the filters' driver.
     (libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_FROM_NWFILTER): Code.FILTER_MISSING,
     (libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_FROM_SECRET): Code.SECRET_MISSING,
-    # "network 'x' is not active", "storage pool 'x' containing volume 'y' is not active"
+    # "network 'x' is not active", "storage pool 'x' is not active"
     (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_FROM_NETWORK): Code.NETWORK_MISSING,
     (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_FROM_STORAGE): Code.POOL_MISSING,
-    (libvirt.VIR_ERR_CONFIG_UNSUPPORTED, libvirt.VIR_FROM_STORAGE): Code.POOL_MISSING,
 }
 """For codes that say nothing, whose it is says enough."""
 

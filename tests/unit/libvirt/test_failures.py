@@ -52,8 +52,10 @@ NO_FILE = "unable to stat: /x: No such file or directory"
             "network_missing",
         ),
         ((libvirt.VIR_ERR_OPERATION_INVALID, STORAGE, "pool is not active"), "pool_missing"),
-        ((libvirt.VIR_ERR_CONFIG_UNSUPPORTED, STORAGE, "pool is not active"), "pool_missing"),
-        ((libvirt.VIR_ERR_CONFIG_UNSUPPORTED, QEMU, "no"), "unsupported_by_libvirt"),
+        (
+            (libvirt.VIR_ERR_CONFIG_UNSUPPORTED, libvirt.VIR_FROM_DOMAIN, "pool is not active"),
+            "refused_by_libvirt",
+        ),
         ((libvirt.VIR_ERR_OPERATION_INVALID, QEMU, "blocked"), "refused_by_libvirt"),
         ((libvirt.VIR_ERR_HOOK_SCRIPT_FAILED, QEMU, "no"), "refused_by_destination"),
         ((libvirt.VIR_ERR_XML_ERROR, QEMU, "no"), "refused_by_libvirt"),
