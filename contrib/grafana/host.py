@@ -102,15 +102,7 @@ def _chosen(name: str) -> str:
 _DIRTY: Final = _chosen("memory_dirty_bytes_per_second")
 _RATE: Final = _chosen("memory_transfer_bytes_per_second")
 _REMAINING: Final = _chosen("memory_remaining_bytes")
-_COLORS: Final = {
-    "starting": GREY,
-    "precopy": BLUE,
-    "switchover": ORANGE,
-    "postcopy": PURPLE,
-    "postcopy_paused": RED,
-    "finishing": GREEN,
-    "aborting": ORANGE,
-}
+_COLORS: Final = {"switchover": ORANGE, "aborting": ORANGE} | migrations.COLORS
 _NUMBERED: Final = tuple(enumerate(PHASES, start=1))
 # A guest has one row, so its phase is made a number: its place in the list.
 _PHASE: Final = " or ".join(

@@ -8,6 +8,7 @@ from pmigd.cli import figures
 from pmigd.cli.cells import Cell, Column, Gauge
 from pmigd.cli.migration import Migration, outcome, short_ids
 from pmigd.cli.output import one_line, role
+from pmigd.core.states import STUCK, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,9 +51,6 @@ _COLUMNS: Final = (
 
 _LONGEST_BAR: Final = 24
 
-TROUBLE: Final = ("unresolved", "postcopy_paused")
-"""The states in which a guest needs a person."""
-
 
 def plain_rows(migrations: Sequence[Migration], now: datetime) -> list[list[str]]:
     """A row for each, as wide as it is, for readers that cannot ask again, such as scripts."""
@@ -88,7 +86,7 @@ def _row(m: Migration, now: datetime) -> list[AnyCell]:
     # What came in is always others' doing, and the arrow says it.
     state = f"{m.state} (external)" if m.external and m.peer.startswith("->") else m.state
     look = role(m.state)
-    if m.state in TROUBLE:
+    if m.state in STUCK:
         return [m.domain, Cell(f"{state} {m.peer}: {_problem(m, 'remedy')}", look)]
     head: list[AnyCell] = [m.domain, Cell(state, look), m.peer]
     if (sentence := _sentence(m, now)) is not None:
@@ -115,7 +113,7 @@ def _sentence(m: Migration, now: datetime) -> str | None:
     """What there is to say where figures say nothing: why it waits, or how it ended."""
     if not m.terminal:
         return _without_article(m.waiting(now)) or m.owed_words(now) or None
-    parts = [outcome(m), _problem(m, "detail") if m.state == "failed" else ""]
+    parts = [outcome(m), _problem(m, "detail") if m.state == State.FAILED else ""]
     if m.raw.get("finished_at"):
         parts.append(f"{figures.age(m.raw['finished_at'], now)} ago")
     return "; ".join(part for part in parts if part)

@@ -1,8 +1,8 @@
 """A migration as the daemon describes it, read for showing.
 
 Only reads: a missing or unknown field is shown as unknown, never an error, because a newer daemon
-may say more and an external migration may say less. Nothing is decided here; whether a state is
-final is the contract's list, not a guess.
+may say more and an external migration may say less. Nothing is decided here; what a state means is
+in :mod:`pmigd.core.states`.
 """
 
 from __future__ import annotations
@@ -11,25 +11,20 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from pmigd.cli import figures, resources
+from pmigd.core.states import State
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from pmigd.cli.errors import JsonObject
 
-OPEN_STATES: Final = (
-    "queued",
-    "preparing",
-    "precopy",
-    "postcopy",
-    "postcopy_paused",
-    "finishing",
-    "unresolved",
-)
-TERMINAL_STATES: Final = ("succeeded", "failed", "cancelled")
+OPEN_STATES: Final = tuple(state.value for state in State if not state.terminal)
+TERMINAL_STATES: Final = tuple(state.value for state in State if state.terminal)
 STATES: Final = (*OPEN_STATES, *TERMINAL_STATES)
 
-_BEFORE_THE_PAUSE: Final = ("preparing", "precopy", "finishing")
+_BEFORE_THE_PAUSE: Final = frozenset(
+    state for state in State if state.holds_slot and not state.about.in_postcopy
+)
 AS_FAST: Final = 0.95
 
 
@@ -120,7 +115,7 @@ class Migration:
         From what remains, not from what was sent: a busy guest is sent several times over. 0-100,
         rounded down, so that 100 % is never shown before nothing remains.
         """
-        if self.state == "succeeded":
+        if self.state == State.SUCCEEDED:
             return 100
         total, left = self._now("total_bytes"), self._now("remaining_bytes")
         return max(0, min(100, int(100 * (total - left) / total))) if total > 0 else None
@@ -236,9 +231,9 @@ def outcome(migration: Migration) -> str:
     result = migration.result
     parts: list[str] = []
     if (seconds := result.get("duration_s")) is not None:
-        link = "in" if migration.state == "succeeded" else "after"
+        link = "in" if migration.state == State.SUCCEEDED else "after"
         parts.append(f"{link} {figures.by_unit('duration_s', seconds)}")
-    if migration.state == "succeeded" and result.get("downtime_ms") is not None:
+    if migration.state == State.SUCCEEDED and result.get("downtime_ms") is not None:
         parts.append(f"downtime {figures.by_unit('downtime_ms', result['downtime_ms'])}")
     if result.get("transferred_bytes") is not None:
         sent = figures.by_unit("transferred_bytes", result["transferred_bytes"])
@@ -253,7 +248,7 @@ def outcome(migration: Migration) -> str:
 def summary(migration: Migration) -> str:
     """How it ended (or where it stands), in one line."""
     head = f"{migration.domain}: {migration.state}"
-    if migration.state == "succeeded":
+    if migration.state == State.SUCCEEDED:
         head += f" {migration.route}"
     text = f"{head} {outcome(migration)}".rstrip()
     since = migration.result.get("afterwards")

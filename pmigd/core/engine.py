@@ -169,7 +169,7 @@ def _step(m: Migration, event: ev.Event, now: Now) -> Step:
             return _iteration(m, iteration, now)
         case ev.SwitchedOver():
             m = replace(m, evidence=replace(m.evidence, switched=True))
-            return Step(_move(m, State.FINISHING) if m.state in _BEFORE_SWITCH else m)
+            return Step(_move(m, State.FINISHING) if m.state.about.before_switch else m)
         case ev.PostcopyBegan():
             m = replace(m, evidence=replace(m.evidence, switched=True, postcopy=True), problem=None)
             return Step(_move(m, State.POSTCOPY))
@@ -248,9 +248,7 @@ _TELLING: Final = (
     ev.Completed,
 )
 """What may change where the guest is: a look that was begun before it does not count."""
-_BEFORE_SWITCH: Final = frozenset({State.PREPARING, State.PRECOPY})
 _ANSWER_LOST: Final = frozenset({Code.CONNECTION_BROKE, Code.LIBVIRT_UNAVAILABLE, Code.INTERNAL})
-_ON_THE_WIRE: Final = frozenset({State.PREPARING, State.PRECOPY, State.POSTCOPY, State.FINISHING})
 
 
 def _move(m: Migration, state: State) -> Migration:
@@ -430,7 +428,7 @@ def _call_returned(m: Migration, command: Command, answer: ev.Answered, now: Now
     if not answer.made:
         return _never_called(m, command, answer.problem, now)
     m = replace(m, failure=answer.problem, looks=0)
-    if answer.problem is None and m.state in (*_BEFORE_SWITCH, State.POSTCOPY):
+    if answer.problem is None and (m.state.about.before_switch or m.state is State.POSTCOPY):
         m = _move(m, State.FINISHING)
     return Step(m, (Look(),))
 
@@ -565,7 +563,7 @@ def _ended_by_event(m: Migration) -> Step:
     """libvirt said that it is over. Our own call is about to return and will ask both ends."""
     if m.state is State.QUEUED:
         return Step(m)
-    if m.state in _ON_THE_WIRE:
+    if m.state.holds_slot and m.state is not State.POSTCOPY_PAUSED:
         m = _move(m, State.FINISHING)
     return Step(m) if m.call is Call.MADE else _look_again(replace(m, looks=0))
 
@@ -793,7 +791,7 @@ def _ticked(m: Migration, now: Now) -> Step:
         )
     unseen = _unseen(m, now)
     limit = m.request.timeout_s
-    if not limit or m.timed_out or m.external or m.state not in _BEFORE_SWITCH:
+    if not limit or m.timed_out or m.external or not m.state.about.before_switch:
         return Step(m, unseen)
     if now.mono - m.started_mono < limit:
         return Step(m, unseen)

@@ -13,6 +13,7 @@ from typing import Final, Literal, NewType
 
 from pmigd.core.commands import CALLS, Command, Kind, Outcome
 from pmigd.core.problem import Problem
+from pmigd.core.states import State as State
 from pmigd.core.trace import Trace
 
 MigrationId = NewType("MigrationId", str)
@@ -24,37 +25,6 @@ class Now:
 
     mono: float
     utc: datetime
-
-
-class State(StrEnum):
-    """Where a migration is. The moves between states are in :mod:`pmigd.core.states`."""
-
-    QUEUED = "queued"
-    PREPARING = "preparing"
-    PRECOPY = "precopy"
-    POSTCOPY = "postcopy"
-    POSTCOPY_PAUSED = "postcopy_paused"
-    FINISHING = "finishing"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    UNRESOLVED = "unresolved"
-
-    @property
-    def terminal(self) -> bool:
-        """Nothing will change any more."""
-        return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED)
-
-    @property
-    def holds_slot(self) -> bool:
-        """Counts against ``max_outgoing``: work is going on between the hosts."""
-        return self in (
-            State.PREPARING,
-            State.PRECOPY,
-            State.POSTCOPY,
-            State.POSTCOPY_PAUSED,
-            State.FINISHING,
-        )
 
 
 class Direction(StrEnum):

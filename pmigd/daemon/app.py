@@ -49,6 +49,7 @@ from pmigd.core.ports import DomainFacts
 from pmigd.core.problem import Code, FieldError, Problem, Refused, refuse
 from pmigd.core.request_check import check_request, check_role
 from pmigd.core.roles import Role
+from pmigd.core.states import STUCK
 from pmigd.core.trace import ENTROPY_BYTES, Trace, begin
 from pmigd.core.uri import LocalUri, PeerUri
 from pmigd.daemon.bookkeeper import Bookkeeper
@@ -726,7 +727,7 @@ class App:
             await asyncio.sleep(every_s)
 
 
-_TROUBLE: Final = frozenset({State.FAILED, State.UNRESOLVED, State.POSTCOPY_PAUSED})
+_TROUBLE: Final = frozenset({State.FAILED, *STUCK})
 
 
 def _socket_dir(uri: LocalUri) -> Path:

@@ -12,20 +12,8 @@ from pmigd.core import model
 from pmigd.core.checks import Checked
 from pmigd.core.commands import REQUEST, Command, Kind, Outcome
 from pmigd.core.problem import Problem as CoreProblem
+from pmigd.core.states import State
 from pmigd.wire.request import AutoConvergeRequest, CompressionRequest, MigrationRequest
-
-StateName = Literal[
-    "queued",
-    "preparing",
-    "precopy",
-    "postcopy",
-    "postcopy_paused",
-    "finishing",
-    "succeeded",
-    "failed",
-    "cancelled",
-    "unresolved",
-]
 
 
 class FieldError(msgspec.Struct, frozen=True):
@@ -145,7 +133,7 @@ class Migration(msgspec.Struct, frozen=True):
     source: str | None
     destination: str | None
     direction: Literal["outgoing", "incoming"]
-    state: StateName
+    state: State
     external: bool
     problem: Problem | None
     waiting_for: WaitingFor | None
@@ -262,7 +250,7 @@ def migration_view(m: model.Migration, waiting: model.Waiting | None) -> Migrati
         source=m.source or None,
         destination=m.destination or None,
         direction=m.direction.value,
-        state=m.state.value,
+        state=m.state,
         external=m.external,
         problem=problem_view(m.problem) if m.problem else None,
         waiting_for=_waiting_view(waiting) if waiting else None,
@@ -283,7 +271,7 @@ def _is_news(c: Command, m: model.Migration) -> bool:
     """Whether it is more than the request being carried out, and its end being told twice."""
     if c.kind is not Kind.PERFORM and c.by != REQUEST:
         return True
-    told = c.kind is Kind.PERFORM and m.state in (model.State.FAILED, model.State.CANCELLED)
+    told = c.kind is Kind.PERFORM and m.state in (State.FAILED, State.CANCELLED)
     return (c.outcome is Outcome.REFUSED and not told) or bool(c.pending and c.waits)
 
 

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-TERMINAL = {"succeeded", "failed", "cancelled"}
+from pmigd.core.states import State
+
+TERMINAL = {state.value for state in State if state.terminal}
 
 CUT = object()
 """In a script: the connection breaks here, as when the daemon is killed."""

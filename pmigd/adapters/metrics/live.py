@@ -174,7 +174,7 @@ def _bandwidth_mib_s(m: Migration) -> int | None:
 
 
 def _deadline(m: Migration) -> float | None:
-    in_force = m.state in (State.PREPARING, State.PRECOPY) and not m.timed_out and not m.external
+    in_force = m.state.about.before_switch and not m.timed_out and not m.external
     if not in_force or not m.request.timeout_s or m.started_at is None:
         return None
     return m.started_at.timestamp() + m.request.timeout_s

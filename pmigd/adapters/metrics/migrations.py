@@ -244,7 +244,7 @@ class MigrationFigures:
 
     def _count_end(self, before: Migration | None, m: Migration, track: Track) -> None:
         direction, transport = str(m.direction), str(m.request.transport)
-        result = labels.result_of(m.state)
+        result = m.state.label
         self._finished.labels(direction, transport, result).inc()
         if m.state is State.FAILED:
             self._failures.labels(direction, labels.reason_of(m)).inc()
