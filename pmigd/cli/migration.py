@@ -11,12 +11,14 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from pmigd.cli import figures, resources
+from pmigd.core.figures import SHOWN
 from pmigd.core.states import State
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from pmigd.cli.errors import JsonObject
+    from pmigd.core.figures import Figure
 
 OPEN_STATES: Final = tuple(state.value for state in State if not state.terminal)
 TERMINAL_STATES: Final = tuple(state.value for state in State if state.terminal)
@@ -25,7 +27,6 @@ STATES: Final = (*OPEN_STATES, *TERMINAL_STATES)
 _BEFORE_THE_PAUSE: Final = frozenset(
     state for state in State if state.holds_slot and not state.about.in_postcopy
 )
-AS_FAST: Final = 0.95
 
 
 class Migration:
@@ -144,17 +145,8 @@ class Migration:
 
     @property
     def outpaced(self) -> bool:
-        """Whether the guest writes its memory as fast as it is sent, so that no end is in sight.
-
-        A matter of this moment: it may write less soon, be slowed down, or be sent faster. Nearly
-        as fast is as fast: a guest that writes all of its working set in each pass writes in a pass
-        what is sent in it, and the two rates, as QEMU measures them, are now and then in turn the
-        higher one.
-        """
-        sent, written = (
-            _number(self.progress, f"{kind}_bytes_per_second") for kind in ("memory", "dirty")
-        )
-        return self.state == "precopy" and 0 < written >= AS_FAST * sent
+        """Whether pmigd says that the guest writes its memory as fast as it is sent."""
+        return self.progress.get("outpaced") is True
 
     def waiting(self, now: datetime | None = None) -> str | None:
         """What it waits for, in one phrase, with ``now`` for how long already; or None."""
@@ -199,6 +191,22 @@ class Migration:
         total = _number(self.progress, f"{what}_total_bytes")
         processed = _number(self.progress, f"{what}_processed_bytes")
         return figures.share(processed, total) if total > 0 else "-"
+
+    def shown(self, figure: Figure) -> str:
+        """A sampled figure as tables, bars and lines have it; ``-`` where it says nothing now."""
+        match figure.wire:
+            case "memory_processed_bytes":
+                return self.sent("memory")
+            case "disk_processed_bytes":
+                return self.sent("disk")
+            case "dirty_bytes_per_second":
+                return self.dirty()
+            case "expected_downtime_ms":
+                return self.pause()
+            case "eta_s":
+                return self.eta()
+            case key:
+                return self.figure(key)
 
     def figure(self, key: str) -> str:
         """One figure of the sample with its unit, ``-`` when there is none."""
@@ -262,19 +270,12 @@ def sample(migration: Migration) -> str:
         return f"waits for {waiting}"
     known = migration.percent is not None
     parts = [migration.percent_words if known else migration.state]
-    progress = migration.progress
     if known:
         parts.append(f"{figures.size(migration.remaining_bytes)} left")
-    for key, words in (
-        ("bytes_per_second", "{}"),
-        ("dirty_bytes_per_second", "dirty {}"),
-        ("iteration", "iteration {}"),
-        ("throttle_percent", "throttle {}"),
-    ):
-        if progress.get(key):
-            parts.append(words.format(figures.by_unit(key, progress[key])))
-    if (eta := migration.eta()) != "-":
-        parts.append(f"eta {eta}")
+    for figure, shown in SHOWN:
+        text = migration.shown(figure)
+        if shown.line and text != "-" and migration.progress.get(figure.wire) != 0:
+            parts.append(shown.line.format(text))
     return ", ".join(parts)
 
 

@@ -284,6 +284,7 @@ AS_FAST: Final = 0.95
 class Sample:
     """Job statistics at one moment. Bytes and bytes per second; None where libvirt is silent.
 
+    What each is elsewhere, from libvirt to the screens, :mod:`pmigd.core.figures` says.
     Disks are copied first; until they are, libvirt has no figures of memory. ``downtime_ms`` is
     QEMU's expectation while the job runs and the measured pause afterwards; ``downtime_net_ms``
     (afterwards only) leaves the difference of the hosts' clocks out.
@@ -330,18 +331,27 @@ class Sample:
         )
 
     @property
+    def outpaced(self) -> bool:
+        """Whether the guest writes its memory as fast as it is sent, so that no end is in sight.
+
+        A matter of this moment: it may write less soon, be slowed down, or be sent faster. Nearly
+        as fast is as fast: a guest that writes all of its working set in each pass writes in a pass
+        what is sent in it, and of the two rates QEMU measures now the one, now the other a little
+        higher.
+        """
+        sent, dirtied = self.memory_bytes_per_second or 0, self.dirty_bytes_per_second or 0
+        return 0 < dirtied >= AS_FAST * sent
+
+    @property
     def eta_s(self) -> float | None:
         """Seconds until what is known to remain is sent at the present rates; None: not in sight.
 
-        While disks are copied that is the end of the disks. Memory that is written nearly as fast
-        as it is sent has no end in sight: of two rates that are the same QEMU measures now the one,
-        now the other a little higher.
+        While disks are copied that is the end of the disks.
         """
         left = []
         if self.memory_total_bytes:
-            sent, dirtied = self.memory_bytes_per_second or 0, self.dirty_bytes_per_second or 0
-            net = sent - dirtied if dirtied < AS_FAST * sent else 0
-            left.append((self.memory_remaining_bytes, net))
+            net = (self.memory_bytes_per_second or 0) - (self.dirty_bytes_per_second or 0)
+            left.append((self.memory_remaining_bytes, 0 if self.outpaced else net))
         if self.disk_remaining_bytes:
             left.append((self.disk_remaining_bytes, self.disk_bytes_per_second or 0))
         if not left or any(rate <= 0 for _, rate in left):
@@ -529,6 +539,15 @@ class Migration:
     def open(self) -> bool:
         """Not yet in a terminal state."""
         return not self.state.terminal
+
+    @property
+    def outpaced(self) -> bool:
+        """Whether it will not end by itself as things are (:attr:`Sample.outpaced`).
+
+        Once the guest runs at the destination, what it writes there is not sent any more.
+        """
+        sample = self.progress if self.state is State.PRECOPY else None
+        return sample is not None and sample.outpaced
 
     @property
     def verdict(self) -> State | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Final, Literal, get_type_hints
 
 import msgspec
 
 from pmigd.core import model
 from pmigd.core.checks import Checked
 from pmigd.core.commands import REQUEST, Command, Kind, Outcome
+from pmigd.core.figures import FIGURES
 from pmigd.core.problem import Problem as CoreProblem
 from pmigd.core.states import State
 from pmigd.wire.request import AutoConvergeRequest, CompressionRequest, MigrationRequest
@@ -60,29 +61,33 @@ class WaitingFor(msgspec.Struct, frozen=True):
     eta_s: float | None
 
 
-class Progress(msgspec.Struct, frozen=True):
-    """The latest sample. Null where libvirt gives no figure; ``eta_s`` null: no end in sight.
+_SAMPLED: Final = {figure.wire: figure.name for figure in FIGURES if figure.wire}
+
+
+def _type_of(name: str) -> object:
+    """The type of a sample's field or property."""
+    found = getattr(model.Sample, name)
+    types = get_type_hints(found.fget if isinstance(found, property) else model.Sample)
+    return types.get(name, types.get("return"))
+
+
+if TYPE_CHECKING:
+    Progress = msgspec.Struct
+else:
+    Progress = msgspec.defstruct(
+        "Progress",
+        [*((key, _type_of(name)) for key, name in _SAMPLED.items()), ("outpaced", bool)],
+        namespace={
+            "__doc__": """The latest sample. Null where libvirt gives no figure.
 
     Disks are copied first: until they are, the figures of memory are 0 and ``eta_s`` is the disks'.
-    ``bytes_per_second`` is memory and disks together.
+    ``bytes_per_second`` is memory and disks together. ``outpaced``: the guest writes its memory as
+    fast as it is sent, so that no end is in sight; ``eta_s`` is null then.
     """
-
-    memory_total_bytes: int
-    memory_processed_bytes: int
-    memory_remaining_bytes: int
-    disk_total_bytes: int
-    disk_processed_bytes: int
-    disk_remaining_bytes: int
-    bytes_per_second: int | None
-    memory_bytes_per_second: int | None
-    disk_bytes_per_second: int | None
-    dirty_bytes_per_second: int | None
-    iteration: int | None
-    throttle_percent: int | None
-    expected_downtime_ms: int | None
-    downtime_limit_ms: int | None
-    eta_s: float | None
-    sampled_at: datetime
+        },
+        module=__name__,
+        frozen=True,
+    )
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -254,7 +259,7 @@ def migration_view(m: model.Migration, waiting: model.Waiting | None) -> Migrati
         external=m.external,
         problem=problem_view(m.problem) if m.problem else None,
         waiting_for=_waiting_view(waiting) if waiting else None,
-        progress=_progress_view(m.progress) if m.progress else None,
+        progress=_progress_view(m, m.progress) if m.progress else None,
         result=_result_view(m.result) if m.result else None,
         actions=tuple(_action_view(c) for c in m.commands if _is_news(c, m)),
         adopted=m.adopted,
@@ -294,25 +299,9 @@ def _waiting_view(w: model.Waiting) -> WaitingFor:
     return WaitingFor(w.resource, w.host, w.used, w.limit, w.position, w.since, w.detail, eta_s)
 
 
-def _progress_view(s: model.Sample) -> Progress:
-    return Progress(
-        memory_total_bytes=s.memory_total_bytes,
-        memory_processed_bytes=s.memory_processed_bytes,
-        memory_remaining_bytes=s.memory_remaining_bytes,
-        disk_total_bytes=s.disk_total_bytes,
-        disk_processed_bytes=s.disk_processed_bytes,
-        disk_remaining_bytes=s.disk_remaining_bytes,
-        bytes_per_second=s.bytes_per_second,
-        memory_bytes_per_second=s.memory_bytes_per_second,
-        disk_bytes_per_second=s.disk_bytes_per_second,
-        dirty_bytes_per_second=s.dirty_bytes_per_second,
-        iteration=s.iteration,
-        throttle_percent=s.throttle_percent,
-        expected_downtime_ms=s.downtime_ms,
-        downtime_limit_ms=s.downtime_limit_ms,
-        eta_s=s.eta_s,
-        sampled_at=s.at,
-    )
+def _progress_view(m: model.Migration, s: model.Sample) -> Progress:
+    sampled = {key: getattr(s, name) for key, name in _SAMPLED.items()}
+    return Progress(**sampled, outpaced=m.outpaced)
 
 
 def _result_view(r: model.Result) -> Result:

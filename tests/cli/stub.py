@@ -71,6 +71,7 @@ def progress(percent: int = 45, **changes: Any) -> dict[str, Any]:
         "downtime_limit_ms": 300,
         "eta_s": 19,
         "sampled_at": "2026-11-21T10:00:05Z",
+        "outpaced": False,
     }
     return {**base, **changes}
 

@@ -10,6 +10,7 @@ from typing import Final, Literal, get_args
 
 from pmigd.adapters.metrics.snapshot import LeaseState
 from pmigd.core.commands import CALLS, Command, Kind
+from pmigd.core.figures import FIGURES
 from pmigd.core.holdings import Resource
 from pmigd.core.ledger import RULES
 from pmigd.core.model import Direction, Migration, Mode, State, Transport
@@ -20,8 +21,8 @@ TRANSPORTS: Final = tuple(str(value) for value in Transport)
 MODES: Final = tuple(str(value) for value in Mode)
 REASONS: Final = tuple(str(value) for value in Reason)
 RESULTS: Final = tuple(state.label for state in State if state.terminal)
-KINDS: Final = ("memory", "disk")
-PAGES: Final = ("constant", "normal", "compressed")
+KINDS: Final = tuple(f.kind for f in FIGURES if f.counter == "transferred_bytes")
+PAGES: Final = tuple(f.kind for f in FIGURES if f.counter == "pages")
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _NO_STATE: Final = {State.PRECOPY: ("switchover",), State.FINISHING: ("aborting",)}
