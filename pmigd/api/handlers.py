@@ -17,7 +17,7 @@ from pmigd.api.query import KEY, PAGE_DEFAULT, TRACEPARENT, given
 from pmigd.core import ports
 from pmigd.core.model import Migration, MigrationId, State
 from pmigd.core.problem import Code, refuse
-from pmigd.wire.host import Peers
+from pmigd.wire.host import Domains, HostDomain, Peers
 from pmigd.wire.migration import (
     Page,
     Settings,
@@ -145,7 +145,7 @@ async def settings(request: web.Request) -> web.Response:
             postcopy_bandwidth_mib_s=found.postcopy_bandwidth_mib_s,
             compression_cache_bytes=found.compression_cache_bytes,
             timeout_s=migration.request.timeout_s,
-            on_timeout=migration.request.on_timeout.value,
+            on_timeout=migration.request.on_timeout,
         )
     )
 
@@ -199,16 +199,11 @@ async def events(request: web.Request) -> web.StreamResponse:
 async def domains(request: web.Request) -> web.Response:
     """GET /v1/domains."""
     found = await request.app[BACKEND].domains()
-    items = [
-        {
-            "name": facts.domain.name,
-            "uuid": facts.domain.uuid,
-            "state": str(facts.view.power),
-            "persistent": facts.view.persistent,
-        }
-        for facts in sorted(found, key=lambda facts: facts.domain.name)
-    ]
-    return answer({"items": items})
+    items = (
+        HostDomain(f.domain.name, f.domain.uuid, f.view.power, f.view.persistent)
+        for f in sorted(found, key=lambda f: f.domain.name)
+    )
+    return answer(Domains(tuple(items)))
 
 
 async def peers(request: web.Request) -> web.Response:

@@ -102,7 +102,7 @@ class Result(msgspec.Struct, frozen=True):
     downtime_net_ms: int | None
     transferred_bytes: int | None
     iterations: int | None
-    mode: Literal["precopy", "postcopy", "offline"]
+    mode: model.Mode
     afterwards: str | None
 
 
@@ -121,7 +121,7 @@ class Action(msgspec.Struct, frozen=True):
     action: str
     by: str
     reason: str
-    outcome: Literal["pending", "done", "refused", "overtaken"]
+    outcome: Outcome
     waits: str | None
     problem: Problem | None
     ended_at: datetime | None
@@ -137,7 +137,7 @@ class Migration(msgspec.Struct, frozen=True):
     domain: Domain
     source: str | None
     destination: str | None
-    direction: Literal["outgoing", "incoming"]
+    direction: model.Direction
     state: State
     external: bool
     problem: Problem | None
@@ -162,7 +162,7 @@ class Settings(msgspec.Struct, frozen=True):
     postcopy_bandwidth_mib_s: int | None
     compression_cache_bytes: int | None
     timeout_s: float
-    on_timeout: Literal["abort", "suspend", "postcopy", "continue"]
+    on_timeout: model.OnTimeout
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -254,7 +254,7 @@ def migration_view(m: model.Migration, waiting: model.Waiting | None) -> Migrati
         domain=Domain(m.domain.name, m.domain.uuid),
         source=m.source or None,
         destination=m.destination or None,
-        direction=m.direction.value,
+        direction=m.direction,
         state=m.state,
         external=m.external,
         problem=problem_view(m.problem) if m.problem else None,
@@ -287,7 +287,7 @@ def _action_view(c: Command) -> Action:
         action=c.action,
         by=c.by,
         reason=c.reason,
-        outcome=c.outcome.value,
+        outcome=c.outcome,
         waits=c.waits or None,
         problem=problem_view(c.problem) if c.problem is not None else None,
         ended_at=c.ended_at,
@@ -311,7 +311,7 @@ def _result_view(r: model.Result) -> Result:
         downtime_net_ms=r.downtime_net_ms,
         transferred_bytes=r.transferred_bytes,
         iterations=r.iterations,
-        mode=r.mode.value,
+        mode=r.mode,
         afterwards=r.afterwards or None,
     )
 
