@@ -74,159 +74,82 @@ class State(StrEnum):
         state.about = About(name, *rest)  # enum takes a row, which is a tuple, to pieces
         return state
 
+    # fmt: off
     QUEUED = About(
-        "queued",
-        to="preparing failed cancelled",
+        "queued", to="preparing failed cancelled",
         means="waits; `waiting_for` names the one resource, see [limits.md](limits.md)",
         guest=_HERE,
-        message="63496eb5ef034f56adde30cafdb19be4",
-        says="is queued",
+        message="63496eb5ef034f56adde30cafdb19be4", says="is queued",
         text="It starts by itself. 'pmigctl show {migration}' tells what it waits for.",
-        style="dim",
-    )
-    PREPARING = About(
-        "preparing",
-        # Back to the queue only when it is proven that libvirt was never called.
-        to=f"queued precopy postcopy finishing unresolved {_ENDS}",
-        means="both hosts are looked at, the destination starts an empty guest",
-        guest=_HERE,
-        message="b4672c3eaad44aea875dd6d68e80c5ca",
-        says="has started",
-        text=_ABORTABLE,
-        style="cyan",
-        colour="grey",
-        label="starting",
-        held="preparing",
-        before_switch=True,
-    )
+        style="dim")
+    PREPARING = About(  # and queued again only when it is proven that libvirt was never called
+        "preparing", to=f"queued precopy postcopy finishing unresolved {_ENDS}",
+        means="both hosts are looked at, the destination starts an empty guest", guest=_HERE,
+        message="b4672c3eaad44aea875dd6d68e80c5ca", says="has started", text=_ABORTABLE,
+        style="cyan", colour="grey", label="starting", held="preparing", before_switch=True)
     PRECOPY = About(
-        "precopy",
-        to=f"postcopy postcopy_paused finishing unresolved {_ENDS}",
-        means="memory is copied",
-        guest=_HERE,
-        message="10ffa71eaf6b4200ba0076aad54a8d8a",
-        says="is copying",
-        text=_ABORTABLE,
-        style="cyan",
-        colour="blue",
-        held="transfer",
-        before_switch=True,
-    )
+        "precopy", to=f"postcopy postcopy_paused finishing unresolved {_ENDS}",
+        means="memory is copied", guest=_HERE,
+        message="10ffa71eaf6b4200ba0076aad54a8d8a", says="is copying", text=_ABORTABLE,
+        style="cyan", colour="blue", held="transfer", before_switch=True)
     POSTCOPY = About(
-        "postcopy",
-        to=f"postcopy_paused finishing unresolved {_ENDS}",
+        "postcopy", to=f"postcopy_paused finishing unresolved {_ENDS}",
         means="memory is fetched by the destination",
         guest="runs there, and still needs this host",
-        message="168016f84c884e9ab413927b5866fe5b",
-        says="has switched to post-copy",
-        text=(
-            "The guest runs at the destination and fetches the rest of its memory. It needs"
-            " both\nhosts and the link between them until the end; nobody can abort the"
-            " migration any more."
-        ),
-        style="magenta",
-        colour="purple",
-        held="postcopy",
-        in_postcopy=True,
-    )
+        message="168016f84c884e9ab413927b5866fe5b", says="has switched to post-copy",
+        text="The guest runs at the destination and fetches the rest of its memory. It needs both\n"
+        "hosts and the link between them until the end; nobody can abort the migration any more.",
+        style="magenta", colour="purple", held="postcopy", in_postcopy=True)
     POSTCOPY_PAUSED = About(
-        "postcopy_paused",
-        to=f"postcopy finishing unresolved {_ENDS}",
+        "postcopy_paused", to=f"postcopy finishing unresolved {_ENDS}",
         means="the stream broke; see [the runbook](runbooks/postcopy-paused.md)",
         guest=f"waits for its memory: {_NEITHER}",
-        message="0c5dfdb9ee3c419aaaa1bb5898923e09",
-        says="is paused in post-copy",
+        message="0c5dfdb9ee3c419aaaa1bb5898923e09", says="is paused in post-copy",
         runbook="postcopy-paused",
-        style="bold red",
-        colour="red",
-        held="postcopy",
-        in_postcopy=True,
-        stuck=(
-            "Migrations whose post-copy broke: their guests are split over two hosts and wait."
-            " An operator is needed."
-        ),
-        advice=(
-            "post-copy is broken, and part of the guest's memory is still on the source; once"
-            " the hosts reach each other: pmigctl recover {id}"
-        ),
-    )
-    FINISHING = About(
-        "finishing",
-        # Back to copying when the migrate call ended but its job turns out to go on.
-        to=f"precopy postcopy postcopy_paused unresolved {_ENDS}",
+        style="bold red", colour="red", held="postcopy", in_postcopy=True,
+        stuck="Migrations whose post-copy broke: their guests are split over two hosts and wait."
+        " An operator is needed.",
+        advice="post-copy is broken, and part of the guest's memory is still on the source; once"
+        " the hosts reach each other: pmigctl recover {id}")
+    FINISHING = About(  # and copying again when the migrate call ended but its job goes on
+        "finishing", to=f"precopy postcopy postcopy_paused unresolved {_ENDS}",
         means="the switch-over, and then the question to both hosts where the guest is",
         guest="paused for a moment",
-        message="33d245abf3d244c18c400b0304a24f52",
-        says="is finishing",
+        message="33d245abf3d244c18c400b0304a24f52", says="is finishing",
         text="pmigd waits for both hosts to show where the guest runs.",
-        style="cyan",
-        colour="green",
-        held="finishing",
-    )
+        style="cyan", colour="green", held="finishing")
     SUCCEEDED = About(
-        "succeeded",
-        to="",
-        means=(
-            "the destination shows it running, this host does not; or it is proven that it"
-            " arrived, and `result.afterwards` says what has become of it since"
-        ),
+        "succeeded", to="",
+        means="the destination shows it running, this host does not; or it is proven that it"
+        " arrived, and `result.afterwards` says what has become of it since",
         guest="runs there",
-        message="04192aefee2649788d79bee91ab96d1f",
-        says="has succeeded",
+        message="04192aefee2649788d79bee91ab96d1f", says="has succeeded",
         text="The guest was seen running at the destination. Nothing is to be done.",
-        style="green",
-        colour="green",
-        label="completed",
-        exit_code=0,
-    )
+        style="green", colour="green", label="completed", exit_code=0)
     FAILED = About(
-        "failed",
-        to="",
-        means="it did not move, and that is proven; `problem` says why",
-        guest=_HERE,
-        message="887dbfd33d2f4f42b36de726c5df87df",
-        says="has failed",
-        text=(
-            "Reason: {reason}. docs/problems.md has its remedy, and whether to try again.\n"
-            "'pmigctl show {migration}' tells the rest."
-        ),
-        style="red",
-        colour="red",
-        exit_code=1,
-    )
+        "failed", to="",
+        means="it did not move, and that is proven; `problem` says why", guest=_HERE,
+        message="887dbfd33d2f4f42b36de726c5df87df", says="has failed",
+        text="Reason: {reason}. docs/problems.md has its remedy, and whether to try again.\n"
+        "'pmigctl show {migration}' tells the rest.",
+        style="red", colour="red", exit_code=1)
     CANCELLED = About(
-        "cancelled",
-        to="",
-        means="it did not move, and that is proven; `problem` says why",
-        guest=_HERE,
-        message="b48c53700f924faca99afa39d7e3288e",
-        says="was cancelled",
-        text=(
-            "A deadline or somebody ended it; the guest stayed where it was.\n"
-            "'pmigctl show {migration}' tells the rest."
-        ),
-        style="yellow",
-        colour="grey",
-        exit_code=4,
-    )
-    UNRESOLVED = About(
-        "unresolved",
-        # The truth came to light.
-        to=f"precopy postcopy postcopy_paused finishing {_ENDS}",
-        means="nobody knows yet; see [the runbook](runbooks/unresolved.md)",
-        guest=_NEITHER,
-        message="a4a21764fff14c2eb0c3d45b40aecb38",
-        says="is unresolved",
-        text="Reason: {reason}.",
-        runbook="unresolved",
-        style="bold red",
-        exit_code=5,
+        "cancelled", to="",
+        means="it did not move, and that is proven; `problem` says why", guest=_HERE,
+        message="b48c53700f924faca99afa39d7e3288e", says="was cancelled",
+        text="A deadline or somebody ended it; the guest stayed where it was.\n"
+        "'pmigctl show {migration}' tells the rest.",
+        style="yellow", colour="grey", exit_code=4)
+    UNRESOLVED = About(  # until the truth comes to light
+        "unresolved", to=f"precopy postcopy postcopy_paused finishing {_ENDS}",
+        means="nobody knows yet; see [the runbook](runbooks/unresolved.md)", guest=_NEITHER,
+        message="a4a21764fff14c2eb0c3d45b40aecb38", says="is unresolved",
+        text="Reason: {reason}.", runbook="unresolved",
+        style="bold red", exit_code=5,
         stuck="Migrations whose outcome nobody knows; an operator is needed.",
-        advice=(
-            "the outcome is not known; once you have looked at both hosts:"
-            " pmigctl resolve {id} --as succeeded|failed"
-        ),
-    )
+        advice="the outcome is not known; once you have looked at both hosts:"
+        " pmigctl resolve {id} --as succeeded|failed")
+    # fmt: on
 
     @property
     def terminal(self) -> bool:
