@@ -71,6 +71,7 @@ def _type_of(name: str) -> object:
     return types.get(name, types.get("return"))
 
 
+# Its fields are rows of the table, so it is made when this is imported; for mypy it is a struct.
 if TYPE_CHECKING:
     Progress = msgspec.Struct
 else:
