@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Literal, NewType
+from typing import Any, Final, Literal, NewType
 
 from pmigd.core.commands import CALLS, Command, Kind, Outcome
 from pmigd.core.problem import Problem
@@ -434,6 +434,18 @@ class Result:
     iterations: int | None = None
     mode: Mode = Mode.PRECOPY
     afterwards: str = ""
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """By the names that the wire, the log and traces have for them."""
+        return {
+            "duration_s": round(self.duration_s, 3),
+            "downtime_ms": self.downtime_ms,
+            "downtime_net_ms": self.downtime_net_ms,
+            "transferred_bytes": self.transferred_bytes,
+            "iterations": self.iterations,
+            "mode": self.mode,
+        }
 
 
 @dataclass(frozen=True, slots=True)

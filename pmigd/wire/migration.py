@@ -306,15 +306,7 @@ def _progress_view(m: model.Migration, s: model.Sample) -> Progress:
 
 
 def _result_view(r: model.Result) -> Result:
-    return Result(
-        duration_s=round(r.duration_s, 3),
-        downtime_ms=r.downtime_ms,
-        downtime_net_ms=r.downtime_net_ms,
-        transferred_bytes=r.transferred_bytes,
-        iterations=r.iterations,
-        mode=r.mode,
-        afterwards=r.afterwards or None,
-    )
+    return Result(**r.figures, afterwards=r.afterwards or None)
 
 
 def _request_view(r: model.Request) -> MigrationRequest:

@@ -26,6 +26,9 @@ from pmigd.core.states import MOVES, STUCK, State, may_move
 RUNBOOKS = Path(__file__).parents[3] / "docs/runbooks"
 WORDS = document()["components"]["schemas"]["State"]["enum"]
 CATALOG = catalog.text()
+ACCOUNT = "\n".join(
+    line for line in (RUNBOOKS.parent / "limits.md").read_text().splitlines() if line[:2] == "| "
+)
 each_state = pytest.mark.parametrize("state", State)
 
 
@@ -113,6 +116,8 @@ def test_the_log_and_the_pages_tell_of_it(state: State) -> None:
     assert f"-- {message.id}\n" in CATALOG
     assert not message.runbook or (RUNBOOKS / f"{message.runbook}.md").exists()
     assert f"`{state}`" in states.table()
+    (account,) = [line for line in ACCOUNT.splitlines() if f"`{state}`" in line.split("|")[2]]
+    assert not state.about.held or state.about.held in account.replace("-", "")
     assert state.about.means in states.table()
 
 
