@@ -12,10 +12,20 @@ from pmigd.wire.request import asked, parse_change, parse_request, request_view
 
 ROUTE = {"domain": "web1", "destination": "hostb"}
 MUCH = {
-    "domain": "a", "destination": "b", "tls": True, "flow": "direct", "timeout_s": 60,
-    "bandwidth_mib_s": 5, "compression": {"methods": ["mt"], "mt_level": 0},
-    "auto_converge": {"initial": 20}, "copy_storage": "all", "migrate_disks": ["vda"],
-    "postcopy": "allowed", "on_timeout": "suspend", "priority": 50, "persistent": True,
+    "domain": "a",
+    "destination": "b",
+    "tls": True,
+    "flow": "direct",
+    "timeout_s": 60,
+    "bandwidth_mib_s": 5,
+    "compression": {"methods": ["mt"], "mt_level": 0},
+    "auto_converge": {"initial": 20},
+    "copy_storage": "all",
+    "migrate_disks": ["vda"],
+    "postcopy": "allowed",
+    "on_timeout": "suspend",
+    "priority": 50,
+    "persistent": True,
     "autostart": "leave",
 }
 
