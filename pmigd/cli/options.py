@@ -8,9 +8,10 @@ may be combined with what is for the daemon to say, so that every client hears t
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_origin
+from typing import TYPE_CHECKING, Any, Final, get_origin
 
 from pmigd.core.fields import Group, Option, Row, Unit
 from pmigd.core.request import CHANGES, ROWS
@@ -29,64 +30,61 @@ unit above, which is virsh's. K, M, G, T are KiB, MiB, GiB, TiB; KB, MB and so o
 """For the end of the help."""
 
 
-class Argument(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Argument:
     """One option. `field` is the request field that it fills, "object.field" one inside an object,
     None what only the client does. Of options that fill the same field the later one counts, in
     whatever order they are given. Those that share `excludes` may not be given together.
-
-    Of kind "set" it takes no value, and `value` is what the field becomes, {} an object in which
-    what else is given stays. What takes a value is read as `how` tells argparse.
     """
 
     flags: tuple[str, ...]
     help: str
     field: str | None
-    kind: Literal["set", "yes-no", "value"] = "set"
-    value: object = True
-    how: Mapping[str, Any] = {}
+    how: dict[str, Any]
     excludes: str | None = None
 
 
 Table = tuple[tuple[Group, tuple[Argument, ...]], ...]
 
 
-def of_rows(fields: Iterable[Row]) -> Table:
+def of_rows(rows: Iterable[Row]) -> Table:
     """The options of request fields, below their headings."""
     groups: dict[Group, list[Argument]] = {}
-    for row in fields:
+    for row in rows:
         if row.group is not None and row.about.options:
             groups.setdefault(row.group, []).extend(_arguments(row))
     return tuple((group, tuple(arguments)) for group, arguments in groups.items())
 
 
 def _arguments(row: Row) -> Iterator[Argument]:
-    alone = len(row.about.options) > 1 and not row.about.together
-    for option in row.about.options:
-        text = option.help + (f"; needs {row.newer}" if row.newer else "")
-        yield _argument(row, option, text)._replace(excludes=row.path if alone else None)
-
-
-def _argument(row: Row, option: Option, text: str) -> Argument:
-    """An option of a field: the field's type says what it takes, unless the option does."""
     about = row.about
-    make = partial(Argument, option.flags, text, row.path)
+    alone = len(about.options) > 1 and not about.together
+    for option in about.options:
+        text = option.help + (f"; needs {row.newer}" if row.newer else "")
+        excludes = row.path if alone else None
+        yield Argument(option.flags, text, row.path, _how(row, option), excludes)
+
+
+def _how(row: Row, option: Option) -> dict[str, Any]:
+    """What argparse is to do with an option of a field."""
     if row.is_object:
-        return make("set", {})
+        return {"action": "store_const", "const": {}}
     if option.value:
-        return make("set", int(option.value) if row.is_number else option.value)
+        value = int(option.value) if row.is_number else option.value
+        return {"action": "store_const", "const": value}
     if row.is_number:
-        read = partial(_number, unit=about.unit, whole=row.type is int)
-        return make("value", how={"type": read, "metavar": option.metavar or about.unit.metavar})
+        read = partial(_number, unit=row.about.unit, whole=row.type is int)
+        return {"type": read, "metavar": option.metavar or row.about.unit.metavar}
     if get_origin(row.type) is tuple:
-        one = option.metavar or (about.text.metavar if about.text else "NAME")
-        return make("value", how={"type": _names, "metavar": f"{one}[,{one}...]"})
+        one = option.metavar or (row.about.text.metavar if row.about.text else "NAME")
+        return {"type": _names, "metavar": f"{one}[,{one}...]"}
     if row.choices:
-        return make("value", how={"choices": row.choices})
-    if about.text is None:
-        return make("yes-no" if row.nullable or row.default is True else "set")
-    metavar = option.metavar or about.text.metavar
-    file = {"type": _text_of} if metavar == "FILE" else {}
-    return make("value", how={"metavar": metavar, **file})
+        return {"choices": row.choices}
+    if row.about.text is None:
+        switch = row.nullable or row.default is True
+        return {"action": argparse.BooleanOptionalAction if switch else "store_true"}
+    metavar = option.metavar or row.about.text.metavar
+    return {"metavar": metavar, **({"type": _text_of} if metavar == "FILE" else {})}
 
 
 def _number(text: str, *, unit: Unit, whole: bool) -> int | float:
@@ -119,19 +117,21 @@ def _text_of(path: str) -> str:
 
 
 _CLIENT: Final = (
-    Argument(("--detach",), "print the migration's ID and do not wait", None),
+    Argument(
+        ("--detach",), "print the migration's ID and do not wait", None, {"action": "store_true"}
+    ),
     Argument(
         ("--verbose",),
         "show progress; in a pipe, a line for every sample instead of one now and then",
         None,
+        {"action": "store_true"},
     ),
     Argument(
         ("--idempotency-key",),
         "a name of your own for this request: repeating it returns the first migration"
         " instead of starting another",
         None,
-        "value",
-        how={"metavar": "KEY"},
+        {"metavar": "KEY"},
     ),
 )
 _MIGRATE: Final = Group(
@@ -148,7 +148,7 @@ SET: Final[Table] = (
     (
         _SET,
         tuple(
-            _argument(row, option, option.help)._replace(field=row.key)
+            Argument(option.flags, option.help, row.key, _how(row, option))
             for row in CHANGES
             for option in [Option(row.about.change.option)]
         ),
@@ -182,12 +182,7 @@ def add(parser: argparse.ArgumentParser, table: Table) -> None:
                 "default": argparse.SUPPRESS,
                 "dest": _dest(option),
             }
-            how = option.how
-            if option.kind == "set":
-                how = {"action": "store_const", "const": option.value}
-            elif option.kind == "yes-no":
-                how = {"action": argparse.BooleanOptionalAction}
-            target.add_argument(*option.flags, **common, **how)
+            target.add_argument(*option.flags, **common, **option.how)
 
 
 def add_route(parser: argparse.ArgumentParser) -> None:
@@ -209,7 +204,7 @@ def fields(args: argparse.Namespace, table: Table) -> JsonObject:
     """The request fields that were given; the daemon's defaults apply to the others."""
     given = vars(args)
     found: JsonObject = {}
-    for option in rows(table):
+    for option in _rows(table):
         if option.field is None or _dest(option) not in given:
             continue
         outer, _, inner = option.field.partition(".")
@@ -226,13 +221,12 @@ def flags_of(field: str, table: Table) -> list[str]:
     """The options that fill a request field, or something in it."""
     return [
         option.flags[0]
-        for option in rows(table)
+        for option in _rows(table)
         if option.field is not None and f"{option.field}.".startswith(f"{field}.")
     ]
 
 
-def rows(table: Table) -> list[Argument]:
-    """A table's options, without their headings."""
+def _rows(table: Table) -> list[Argument]:
     return [option for _, options in table for option in options]
 
 
