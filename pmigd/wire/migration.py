@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, Literal, get_type_hints
+from typing import Final, Literal, get_type_hints
 
 import msgspec
 
@@ -13,8 +13,10 @@ from pmigd.core.checks import Checked
 from pmigd.core.commands import REQUEST, Command, Kind, Outcome
 from pmigd.core.figures import FIGURES
 from pmigd.core.problem import Problem as CoreProblem
+from pmigd.core.request import CHANGES, SET
 from pmigd.core.states import State
-from pmigd.wire.request import AutoConvergeRequest, CompressionRequest, MigrationRequest
+from pmigd.schema.fields import made_of
+from pmigd.wire.request import MigrationRequest, request_view
 
 
 class FieldError(msgspec.Struct, frozen=True):
@@ -61,9 +63,6 @@ class WaitingFor(msgspec.Struct, frozen=True):
     eta_s: float | None
 
 
-_SAMPLED: Final = {figure.wire: figure.name for figure in FIGURES if figure.wire}
-
-
 def _type_of(name: str) -> object:
     """The type of a sample's field or property."""
     found = getattr(model.Sample, name)
@@ -71,24 +70,19 @@ def _type_of(name: str) -> object:
     return types.get(name, types.get("return"))
 
 
-# Its fields are rows of the table, so it is made when this is imported; for mypy it is a struct.
-if TYPE_CHECKING:
-    Progress = msgspec.Struct
-else:
-    Progress = msgspec.defstruct(
-        "Progress",
-        [*((key, _type_of(name)) for key, name in _SAMPLED.items()), ("outpaced", bool)],
-        namespace={
-            "__doc__": """The latest sample. Null where libvirt gives no figure.
+@made_of(
+    [
+        *((figure.wire, _type_of(figure.name)) for figure in FIGURES if figure.wire),
+        ("outpaced", bool),
+    ]
+)
+class Progress(msgspec.Struct, frozen=True):
+    """The latest sample. Null where libvirt gives no figure.
 
     Disks are copied first: until they are, the figures of memory are 0 and ``eta_s`` is the disks'.
     ``bytes_per_second`` is memory and disks together. ``outpaced``: the guest writes its memory as
     fast as it is sent, so that no end is in sight; ``eta_s`` is null then.
     """
-        },
-        module=__name__,
-        frozen=True,
-    )
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -155,15 +149,17 @@ class Migration(msgspec.Struct, frozen=True):
     trace_id: str | None
 
 
+_IN_FORCE: Final = [row for row in CHANGES if not row.about.change.queued]
+
+
+@made_of(
+    [
+        *((row.key, row.type | None if row in SET else row.type) for row in _IN_FORCE),
+        ("on_timeout", model.OnTimeout),
+    ]
+)
 class Settings(msgspec.Struct, frozen=True):
     """Settings in force. Null: this libvirt or QEMU does not tell. Bandwidth 0 is unlimited."""
-
-    max_downtime_ms: int | None
-    bandwidth_mib_s: int | None
-    postcopy_bandwidth_mib_s: int | None
-    compression_cache_bytes: int | None
-    timeout_s: float
-    on_timeout: model.OnTimeout
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -268,9 +264,15 @@ def migration_view(m: model.Migration, waiting: model.Waiting | None) -> Migrati
         started_at=m.started_at,
         finished_at=m.finished_at,
         submitted_by=m.submitted_by,
-        request=None if m.external else _request_view(m.request),
+        request=None if m.external else request_view(m.request),
         trace_id=m.trace.trace_id if m.trace is not None else None,
     )
+
+
+def settings_view(found: model.Settings, request: model.Request) -> Settings:
+    """What libvirt says is in force, and what pmigd itself goes by."""
+    given = {row.key: getattr(found, row.key, row.of(request)) for row in _IN_FORCE}
+    return Settings(**given, on_timeout=request.on_timeout)
 
 
 def _is_news(c: Command, m: model.Migration) -> bool:
@@ -301,28 +303,9 @@ def _waiting_view(w: model.Waiting) -> WaitingFor:
 
 
 def _progress_view(m: model.Migration, s: model.Sample) -> Progress:
-    sampled = {key: getattr(s, name) for key, name in _SAMPLED.items()}
-    return Progress(**sampled, outpaced=m.outpaced)
+    sampled = {figure.wire: getattr(s, figure.name) for figure in FIGURES if figure.wire}
+    return Progress(**sampled | {"outpaced": m.outpaced})
 
 
 def _result_view(r: model.Result) -> Result:
     return Result(**r.figures, afterwards=r.afterwards or None)
-
-
-def _request_view(r: model.Request) -> MigrationRequest:
-    """The request with the defaults filled in. XML may hold secrets: that it was given is all."""
-    same = {name: getattr(r, name) for name in MigrationRequest.__struct_fields__}
-    return MigrationRequest(
-        **same
-        | {
-            "transport": r.transport.value,
-            "flow": r.flow.value,
-            "copy_storage": r.copy_storage.value,
-            "postcopy": r.postcopy.value,
-            "on_timeout": r.on_timeout.value,
-            "xml": "(given)" if r.xml else None,
-            "persistent_xml": "(given)" if r.persistent_xml else None,
-            "compression": r.compression and CompressionRequest(**asdict(r.compression)),
-            "auto_converge": r.auto_converge and AutoConvergeRequest(**asdict(r.auto_converge)),
-        }
-    )
