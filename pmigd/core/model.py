@@ -6,13 +6,12 @@ and read back as it was. Units are in the names. ``None`` means "not known (yet)
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, NewType
+from typing import Any, Final, NewType
 
 from pmigd.core.commands import CALLS, Command, Kind, Outcome
-from pmigd.core.pace import outpaced
 from pmigd.core.problem import Problem
 from pmigd.core.request import AutoConverge as AutoConverge
 from pmigd.core.request import Compression as Compression
@@ -23,6 +22,8 @@ from pmigd.core.request import Postcopy as Postcopy
 from pmigd.core.request import Request as Request
 from pmigd.core.request import Settings as Settings
 from pmigd.core.request import Transport as Transport
+from pmigd.core.sample import Sample as Sample
+from pmigd.core.states import State as State
 from pmigd.core.trace import Trace
 
 MigrationId = NewType("MigrationId", str)
@@ -34,37 +35,6 @@ class Now:
 
     mono: float
     utc: datetime
-
-
-class State(StrEnum):
-    """Where a migration is. The moves between states are in :mod:`pmigd.core.states`."""
-
-    QUEUED = "queued"
-    PREPARING = "preparing"
-    PRECOPY = "precopy"
-    POSTCOPY = "postcopy"
-    POSTCOPY_PAUSED = "postcopy_paused"
-    FINISHING = "finishing"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    UNRESOLVED = "unresolved"
-
-    @property
-    def terminal(self) -> bool:
-        """Nothing will change any more."""
-        return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED)
-
-    @property
-    def holds_slot(self) -> bool:
-        """Counts against ``max_outgoing``: work is going on between the hosts."""
-        return self in (
-            State.PREPARING,
-            State.PRECOPY,
-            State.POSTCOPY,
-            State.POSTCOPY_PAUSED,
-            State.FINISHING,
-        )
 
 
 class Direction(StrEnum):
@@ -193,95 +163,6 @@ class View:
 UNASKED = View(Power.UNKNOWN)
 
 
-DISK_RATE_SPAN_S: Final = 5.0
-"""Over how long the rate of disks is taken: under a bandwidth limit QEMU copies them in bursts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Job statistics at one moment. Bytes and bytes per second; None where libvirt is silent.
-
-    Disks are copied first; until they are, libvirt has no figures of memory. ``downtime_ms`` is
-    QEMU's expectation while the job runs and the measured pause afterwards; ``downtime_net_ms``
-    (afterwards only) leaves the difference of the hosts' clocks out.
-    """
-
-    at: datetime
-    elapsed_ms: int = 0
-    memory_total_bytes: int = 0
-    memory_processed_bytes: int = 0
-    memory_remaining_bytes: int = 0
-    disk_total_bytes: int = 0
-    disk_processed_bytes: int = 0
-    disk_remaining_bytes: int = 0
-    memory_bytes_per_second: int | None = None
-    disk_bytes_per_second: int | None = None
-    dirty_bytes_per_second: int | None = None
-    iteration: int | None = None
-    throttle_percent: int | None = None
-    downtime_ms: int | None = None
-    downtime_net_ms: int | None = None
-    downtime_limit_ms: int | None = None
-    setup_ms: int | None = None
-    constant_pages: int | None = None
-    normal_pages: int | None = None
-    compressed_pages: int | None = None
-    postcopy_requests: int | None = None
-
-    @property
-    def bytes_per_second(self) -> int | None:
-        """Memory and disks together."""
-        rates = (self.memory_bytes_per_second, self.disk_bytes_per_second)
-        known = [rate for rate in rates if rate is not None]
-        return sum(known) if known else None
-
-    @property
-    def figures(self) -> tuple[int | None, ...]:
-        """What changes as long as anything is sent."""
-        return (
-            self.memory_processed_bytes,
-            self.memory_remaining_bytes,
-            self.disk_processed_bytes,
-            self.disk_remaining_bytes,
-            self.iteration,
-        )
-
-    @property
-    def eta_s(self) -> float | None:
-        """Seconds until what is known to remain is sent at the present rates; None: not in sight.
-
-        While disks are copied that is the end of the disks.
-        """
-        left = []
-        if self.memory_total_bytes:
-            sent, written = self.memory_bytes_per_second or 0, self.dirty_bytes_per_second or 0
-            net = 0 if outpaced(sent, written) else sent - written
-            left.append((self.memory_remaining_bytes, net))
-        if self.disk_remaining_bytes:
-            left.append((self.disk_remaining_bytes, self.disk_bytes_per_second or 0))
-        if not left or any(rate <= 0 for _, rate in left):
-            return None
-        return max(size / rate for size, rate in left)
-
-    def after(self, earlier: Sample | None) -> Sample:
-        """This sample with the rate of its disks, which libvirt does not tell for NBD copies.
-
-        `earlier` is the sample before; without one the rate is the mean since the job began.
-        """
-        if not self.disk_total_bytes or self.disk_bytes_per_second is not None:
-            return self
-        if earlier is None or earlier.elapsed_ms >= self.elapsed_ms:
-            earlier = Sample(self.at)
-        seconds = (self.elapsed_ms - earlier.elapsed_ms) / 1000
-        if seconds <= 0:
-            return self
-        rate = max(0, self.disk_processed_bytes - earlier.disk_processed_bytes) / seconds
-        before = earlier.disk_bytes_per_second
-        if before is not None and self.disk_remaining_bytes:
-            rate = before + (rate - before) * min(1.0, seconds / DISK_RATE_SPAN_S)
-        return replace(self, disk_bytes_per_second=round(rate))
-
-
 class Call(StrEnum):
     """What became of the blocking migrate call, the last one that was or may have been made."""
 
@@ -326,6 +207,18 @@ class Result:
     iterations: int | None = None
     mode: Mode = Mode.PRECOPY
     afterwards: str = ""
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """By the names that the wire, the log and traces have for them."""
+        return {
+            "duration_s": round(self.duration_s, 3),
+            "downtime_ms": self.downtime_ms,
+            "downtime_net_ms": self.downtime_net_ms,
+            "transferred_bytes": self.transferred_bytes,
+            "iterations": self.iterations,
+            "mode": self.mode,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,6 +324,15 @@ class Migration:
     def open(self) -> bool:
         """Not yet in a terminal state."""
         return not self.state.terminal
+
+    @property
+    def outpaced(self) -> bool:
+        """Whether it will not end by itself as things are (:attr:`Sample.outpaced`).
+
+        Once the guest runs at the destination, what it writes there is not sent any more.
+        """
+        sample = self.progress if self.state is State.PRECOPY else None
+        return sample is not None and sample.outpaced
 
     @property
     def verdict(self) -> State | None:
