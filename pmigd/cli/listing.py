@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from pmigd.cli import figures
 from pmigd.cli.cells import Cell, Column, Gauge
 from pmigd.cli.migration import Migration, outcome, short_ids
 from pmigd.cli.output import one_line, role
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+    from typing import Final
 
     from pmigd.cli.cells import AnyCell
 

@@ -8,14 +8,15 @@ final is the contract's list, not a guess.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
 
 from pmigd.cli import figures, resources
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import datetime
+    from typing import Final
 
-    from pmigd.cli.errors import JsonObject
+    from pmigd.client import JsonObject
 
 OPEN_STATES: Final = (
     "queued",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
-    from pmigd.cli.errors import JsonObject
+    from pmigd.client import JsonObject
 
 
 @dataclass(frozen=True, slots=True)

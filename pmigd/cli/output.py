@@ -9,17 +9,17 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from pmigd.cli import cells, figures
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from rich.console import Console
 
     from pmigd.cli.cells import AnyCell, Column, Glyphs
-    from pmigd.cli.errors import JsonObject
+    from pmigd.client import JsonObject
 
 ROLES = {
     "queued": "dim",
