@@ -4,23 +4,21 @@ Codes 0 to 6 are about migrations; everything that is not about a migration (a s
 pipe, a fault of pmigctl itself) lies outside that range, so that no script takes it for a verdict.
 """
 
-from typing import Final
+SUCCEEDED = 0
+FAILED = 1
+USAGE = 2
+REFUSED = 3
+CANCELLED = 4
+UNRESOLVED = 5
+UNREACHABLE = 6
 
-SUCCEEDED: Final = 0
-FAILED: Final = 1
-USAGE: Final = 2
-REFUSED: Final = 3
-CANCELLED: Final = 4
-UNRESOLVED: Final = 5
-UNREACHABLE: Final = 6
+INTERNAL = 70  # EX_SOFTWARE
+OUTPUT = 74  # EX_IOERR: what was to be said could not be written
+INTERRUPTED = 130  # 128 + SIGINT; a migration being followed goes on
+TERMINATED = 143  # 128 + SIGTERM; a migration being followed goes on
+BROKEN_PIPE = 141  # 128 + SIGPIPE
 
-INTERNAL: Final = 70  # EX_SOFTWARE
-OUTPUT: Final = 74  # EX_IOERR: what was to be said could not be written
-INTERRUPTED: Final = 130  # 128 + SIGINT; a migration being followed goes on
-TERMINATED: Final = 143  # 128 + SIGTERM; a migration being followed goes on
-BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
-
-BY_STATE: Final = {
+BY_STATE = {
     "succeeded": SUCCEEDED,
     "failed": FAILED,
     "cancelled": CANCELLED,
