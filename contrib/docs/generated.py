@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from contrib.docs import catalog, commands, parity, problems, request, series
+from contrib.docs import catalog, commands, examples, parity, problems, request, series
 from contrib.grafana import fleet, host
 from pmigd.adapters.metrics import reference as metrics
 from pmigd.api.openapi import document
@@ -37,6 +37,7 @@ FILES: Final[dict[str, Callable[[], str]]] = {
 
 PARTS: Final[dict[str, tuple[str, Callable[[], str]]]] = {
     "docs/architecture.md": ("state diagram", lambda: f"```mermaid\n{diagram()}\n```"),
+    "docs/client.md": ("examples", examples.text),
     "docs/measuring.md": ("series", series.table),
 }
 """Files with one generated part, between two comments that name it."""
