@@ -8,7 +8,6 @@ from __future__ import annotations
 import select
 import sys
 import time
-from datetime import UTC, datetime
 
 from pmigd.cli import exits
 from pmigd.cli.feed import Event, Feed, Interrupt
@@ -149,6 +148,8 @@ class TerminalView:
 
     def tick(self) -> None:
         """Redraw with the clock moved on, unless there is nothing left to draw."""
+        from datetime import UTC, datetime
+
         if self._migration is not None and self._migration.state not in exits.BY_STATE:
             self._bar.draw(self._migration, datetime.now(UTC))
 
