@@ -8,32 +8,39 @@ import sys
 import pytest
 
 from contrib.lab.deadlines import until
-from pmigd.client import ClientError
+from pmigd.client import UnreachableError
 from tests.lab.conftest import ROOT, start
 
 pytestmark = pytest.mark.hypervisor
 
 
-def test_they_move_watch_and_wait_and_outlive_a_restart(a, b, guest) -> None:
+def test_they_move_watch_and_wait_and_outlive_a_restart(lab, a, b, guest) -> None:
     slow, one, two = guest(fill_mib=24), guest(fill_mib=4), guest(fill_mib=4)
 
     def example(name: str, *arguments: str) -> subprocess.Popen[str]:
-        argv = [sys.executable, "-m", f"contrib.examples.{name}", *arguments]
-        pipe = subprocess.PIPE
-        return a.host.popen(argv, env={"PYTHONPATH": ROOT}, stdout=pipe, stderr=pipe, text=True)
+        return subprocess.Popen(
+            [sys.executable, "-m", f"contrib.examples.{name}", *arguments],
+            env={"PYTHONPATH": ROOT, "PMIGD_SOCKET": a.host.pmigd.socket},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     watch = example("watch_everything")
     try:
         assert watch.stderr.readline() == "connected\n"
+        lab.link(b.host).shape(1, direction="in")
         waiting = example("migrate_and_wait", slow.name, "hostb")
-        until(lambda: [m for m in a.all() if m["state"] == "precopy"], "the slow one under way")
-        iden = next(m["id"] for m in a.all() if m["state"] == "precopy")
-        a.call("PATCH", f"/v1/migrations/{iden}", {"bandwidth_mib_s": 1})
+        until(
+            lambda: [m for m in a.all() if m["state"] == "precopy"],
+            "the slow one under way",
+            timeout=30,
+        )
         a.host.pmigd.kill()
-        with pytest.raises(ClientError):
+        with pytest.raises(UnreachableError):
             a.host.pmigd.client().status()
         start(a.host)
-        a.call("PATCH", f"/v1/migrations/{iden}", {"bandwidth_mib_s": 0})
+        lab.link(b.host).unshape()
         moving = example("move_all", "hostb", one.name, two.name)
         moved, errors = moving.communicate(timeout=60)
         assert (moving.returncode, errors) == (0, "")
