@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 import msgspec
 from aiohttp import web
 
+from pmigd.adapters.tasks import awaited
 from pmigd.core.problem import Code, refuse
 from pmigd.wire.request import BODY_LIMIT_BYTES
 
@@ -155,7 +156,7 @@ def _coming(objects: AsyncIterator[object]) -> asyncio.Task[object]:
     async def following() -> object:
         return await anext(objects, None)
 
-    return asyncio.get_running_loop().create_task(following(), name="stream")
+    return awaited("stream", following())
 
 
 @asynccontextmanager

@@ -15,17 +15,15 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from pmigd.core.address import ListenAddress, parse_allowed_name, parse_listen_address
 from pmigd.core.uri import (
-    ListenAddress,
     LocalUri,
     MigrateUri,
     PeerUri,
     PmigdUrl,
     UriPattern,
-    parse_allowed_name,
     parse_collector_url,
     parse_configured_peer,
-    parse_listen_address,
     parse_local_uri,
     parse_migrate_uri,
     parse_pmigd_url,

@@ -9,17 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from pmigd.core.address import UriRefused, check_host
 from pmigd.core.conflicts import find_conflicts
 from pmigd.core.finding import Finding, Level
 from pmigd.core.model import Flow, Request
 from pmigd.core.problem import Code, FieldError, refuse
 from pmigd.core.roles import Role
-from pmigd.core.uri import (
-    UriRefused,
-    check_data_uri,
-    check_graphics_uri,
-    check_host,
-)
+from pmigd.core.uri import check_data_uri, check_graphics_uri
 
 ADMIN_FIELDS: Final = (
     "xml",

@@ -9,13 +9,14 @@ guest runs are in `_resume` and `_abort`: both look again at what allows them ri
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, Protocol, assert_never
+from typing import Final, Protocol, assert_never
 
 import structlog
 
+from pmigd.adapters.tasks import Tasks, Work
 from pmigd.core import events as ev
 from pmigd.core.autostart import Flags
 from pmigd.core.canonical import about
@@ -46,7 +47,6 @@ QUIET_DEADLINE_S: Final = 10.0
 
 log = structlog.get_logger()
 
-_Work = Callable[[], Coroutine[Any, Any, None]]
 _MISTAKE: Final = Problem(Code.INTERNAL, "The daemon's log has the details.")
 
 
@@ -85,7 +85,7 @@ class Conductor:
         self._hypervisor = hypervisor
         self._report = report
         self._peers = peers
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks("conductor")
         self._pending_look: asyncio.Task[None] | None = None
         self._permits: dict[int, _Permit] = {}
         self._tickets: dict[int, Ticket] = {}
@@ -95,8 +95,7 @@ class Conductor:
         """Wait for nothing any more. A migrate call that is out goes on in libvirt."""
         for permit in self._permits.values():
             permit.wanted = False
-        for task in self._tasks:
-            task.cancel()
+        self._tasks.cancel()
 
     def follow(self, migration: Migration) -> None:
         """Take back what the ledger has no use for any more.
@@ -139,21 +138,12 @@ class Conductor:
                 assert_never(effect)
 
     def _begin(
-        self, name: str, migration: Migration, work: _Work, otherwise: ev.Event
+        self, name: str, migration: Migration, work: Work, otherwise: ev.Event
     ) -> asyncio.Task[None]:
         """Begin `work`; if a mistake of ours ends it, `otherwise` is reported, never nothing."""
-
-        async def guarded() -> None:
-            try:
-                await work()
-            except Exception:
-                log.exception("effect failed", effect=name.split()[0], **about(migration))
-                self._report(otherwise)
-
-        task = asyncio.get_running_loop().create_task(guarded(), name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        return self._tasks.begun(
+            name, work, failed=lambda: self._report(otherwise), about=about(migration)
+        )
 
     async def _prepare(self, migration: Migration) -> None:
         try:
