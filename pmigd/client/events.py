@@ -227,9 +227,11 @@ class Following:
             gone = self._open - {m.id for m in running}
             found += reversed(running)
             for migration_id in sorted(gone):
-                self._open.discard(migration_id)
-                with suppress(errors.RefusedError):  # too old to be kept
+                try:
                     found.append(await self._calls.migration(migration_id))
+                except errors.RefusedError as error:
+                    if link.is_final(error):  # too old to be kept
+                        self._open.discard(migration_id)
         events = [self._take(_line(m.raw), caught_up=True) for m in found]
         return [event for event in events if event is not None]
 

@@ -100,6 +100,23 @@ def test_the_events_of_all_miss_no_end_while_the_daemon_is_away(stub: Stub) -> N
     assert states(rest) == [("4", "precopy", True), ("1", "succeeded", True)]
 
 
+def test_an_end_that_cannot_be_read_yet_is_told_after_the_next_connection(stub: Stub) -> None:
+    stub.add(migration(1), migration(2))
+    with Client(str(stub.socket)).events() as events:
+        assert states([next(events), next(events)]) == [
+            ("1", "precopy", True),
+            ("2", "precopy", True),
+        ]
+        stub.answers["GET", f"/v1/migrations/{ONE}"] = (503, problem(503, "journal_unavailable"))
+        stub.migrations[ONE] = migration(1, state="failed")
+        stub.say(CUT)
+        assert states([next(events)]) == [("2", "precopy", True)]
+        del stub.answers["GET", f"/v1/migrations/{ONE}"]
+        stub.say(CUT)
+        rest = [next(events), next(events)]
+    assert states(rest) == [("2", "precopy", True), ("1", "failed", True)]
+
+
 def test_patience_ends(make: Make, stub: Stub) -> None:
     stub.stop()
     began = time.monotonic()
