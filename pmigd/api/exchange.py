@@ -12,7 +12,7 @@ from aiohttp import web
 
 from pmigd.adapters.tasks import awaited
 from pmigd.core.problem import Code, refuse
-from pmigd.wire.request import BODY_LIMIT_BYTES
+from pmigd.core.request import BODY_LIMIT_BYTES
 
 BODY_DEADLINE_S: Final = 10.0
 MAX_CHUNKS: Final = 4096

@@ -14,23 +14,22 @@ from pmigd.api.exchange import body_of, stream
 from pmigd.api.hub import Change
 from pmigd.api.problems import BACKEND, answer
 from pmigd.api.query import KEY, PAGE_DEFAULT, TRACEPARENT, given
-from pmigd.core import ports
 from pmigd.core.model import Migration, MigrationId, State
 from pmigd.core.problem import Code, refuse
 from pmigd.wire.host import Peers
 from pmigd.wire.migration import (
     Page,
-    Settings,
     StreamEnd,
     StreamEvent,
     check_view,
     migration_view,
+    settings_view,
 )
 from pmigd.wire.request import (
     NoBody,
     ResolveRequest,
-    SettingsRequest,
     parse,
+    parse_change,
 )
 
 LAGGED: Final = StreamEnd(
@@ -132,36 +131,15 @@ async def settings(request: web.Request) -> web.Response:
     """GET /v1/migrations/{id}/settings."""
     migration = find(request)
     found = await request.app[BACKEND].controls.settings(migration.id)
-    return answer(
-        Settings(
-            max_downtime_ms=found.max_downtime_ms,
-            bandwidth_mib_s=found.bandwidth_mib_s,
-            postcopy_bandwidth_mib_s=found.postcopy_bandwidth_mib_s,
-            compression_cache_bytes=found.compression_cache_bytes,
-            timeout_s=migration.request.timeout_s,
-            on_timeout=migration.request.on_timeout.value,
-        )
-    )
+    return answer(settings_view(found, migration.request))
 
 
 async def change(request: web.Request) -> web.Response:
     """PATCH /v1/migrations/{id}."""
     migration = find(request)
-    wanted = parse(SettingsRequest, await body_of(request))
-    if wanted == SettingsRequest():
-        raise refuse(Code.INVALID_REQUEST, "The body must name at least one setting.")
-    changed = await request.app[BACKEND].controls.change(
-        migration.id,
-        ports.Settings(
-            max_downtime_ms=wanted.max_downtime_ms,
-            bandwidth_mib_s=wanted.bandwidth_mib_s,
-            postcopy_bandwidth_mib_s=wanted.postcopy_bandwidth_mib_s,
-            compression_cache_bytes=wanted.compression_cache_bytes,
-        ),
-        timeout_s=wanted.timeout_s,
-        priority=wanted.priority,
-        by=request[USER],
-    )
+    settings, ours = parse_change(await body_of(request))
+    controls = request.app[BACKEND].controls
+    changed = await controls.change(migration.id, settings, **ours, by=request[USER])
     return answer(_view(request, changed))
 
 

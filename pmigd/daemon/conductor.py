@@ -20,7 +20,7 @@ from pmigd.adapters.tasks import Tasks, Work
 from pmigd.core import events as ev
 from pmigd.core.autostart import Flags
 from pmigd.core.canonical import about
-from pmigd.core.commands import Command, Kind
+from pmigd.core.commands import SETTINGS, Command, Kind
 from pmigd.core.effects import Do, Effect, Look, Prepare, ReadSettings, Wake
 from pmigd.core.facts import Question
 from pmigd.core.finding import Level, blocking
@@ -231,18 +231,11 @@ class Conductor:
             case Kind.AUTOSTART_THERE:
                 there = target_of(migration)
                 return await hypervisor.autostart_there(there, domain, bool(command.value), permit)
-            case (
-                Kind.MAX_DOWNTIME
-                | Kind.BANDWIDTH
-                | Kind.POSTCOPY_BANDWIDTH
-                | Kind.COMPRESSION_CACHE
-            ):
-                settings = Settings(**{command.kind.value: command.value})
+            case setting if setting in SETTINGS:
+                settings = Settings(**{setting.value: command.value})
                 return await hypervisor.change(domain, settings, permit)
-            case Kind.SET | Kind.ADOPT | Kind.WATCH | Kind.CONTINUE | Kind.RESOLVE:
-                raise ValueError(f"{command.kind} is a note, and nothing to be done")
-            case _:
-                assert_never(command.kind)
+            case note:
+                raise ValueError(f"{note} is a note, and nothing to be done")
 
     async def _migrate(self, migration: Migration, command: Command) -> bool:
         if migration.plan is None:

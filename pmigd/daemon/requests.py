@@ -24,7 +24,7 @@ from pmigd.core.trace import Trace
 from pmigd.core.uri import PeerUri
 from pmigd.daemon.intake import Intake
 from pmigd.daemon.preflight import AskPmigd, check
-from pmigd.wire.request import Defaults, asked, parse_request
+from pmigd.wire.request import asked, parse_request
 
 XML_DEADLINE_S: Final = 2.0
 RESOLVE_DEADLINE_S: Final = 0.8
@@ -76,15 +76,7 @@ class Requests:
     async def _understood(self, untrusted_body: object, role: Role) -> tuple[Request, Target]:
         """The request with the configured defaults, and where it leads."""
         config = self.config()
-        given = config.migration
-        defaults = Defaults(
-            transport=given.transport,
-            tls=given.tls,
-            timeout_s=given.timeout_s,
-            on_timeout=given.on_timeout,
-            recover_attempts=given.recover_attempts,
-        )
-        request = parse_request(untrusted_body, defaults)
+        request = parse_request(untrusted_body, config.defaults)
         check_role(request, role)
         allowed = config.security.allowed_patterns
         target = find_target(request.destination, role, _targets(config), allowed)

@@ -17,11 +17,10 @@ SLACK_LINES = 20
 """By so much one may be shorter than it is listed, so that not every change has to say so."""
 
 LONG_MODULES = {
-    "pmigd/cli/options.py": 752,
-    "pmigd/config/schema.py": 560,
+    "pmigd/config/schema.py": 533,
     "pmigd/core/checks.py": 880,
-    "pmigd/core/model.py": 605,
     "pmigd/core/problem.py": 725,  # a table
+    "pmigd/core/request.py": 671,  # a table
 }
 LONG_FUNCTIONS = {
     "pmigd/cli/shells.py:_bash": 76,  # text
