@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import Counter
 
 from pmigd.cli import exits
-from pmigd.cli.migration import OPEN_STATES
 from pmigd.cli.output import Output
 from pmigd.client import Client, ClientError
+from pmigd.client.migration import OPEN_STATES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

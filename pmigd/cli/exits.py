@@ -4,12 +4,11 @@ Codes 0 to 6 are about migrations; everything that is not about a migration (a s
 pipe, a fault of pmigctl itself) lies outside that range, so that no script takes it for a verdict.
 """
 
+from pmigd.core.states import State
+
 SUCCEEDED = 0
-FAILED = 1
 USAGE = 2
 REFUSED = 3
-CANCELLED = 4
-UNRESOLVED = 5
 UNREACHABLE = 6
 
 INTERNAL = 70  # EX_SOFTWARE
@@ -19,9 +18,6 @@ TERMINATED = 143  # 128 + SIGTERM; a migration being followed goes on
 BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 BY_STATE = {
-    "succeeded": SUCCEEDED,
-    "failed": FAILED,
-    "cancelled": CANCELLED,
-    "unresolved": UNRESOLVED,
+    state.value: state.about.exit_code for state in State if state.about.exit_code is not None
 }
-"""What a followed migration's last state means for the exit code."""
+"""What a followed migration's last state means for the exit code: 0, 1, 4 or 5."""

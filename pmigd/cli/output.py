@@ -11,6 +11,7 @@ import os
 import sys
 
 from pmigd.cli import cells, figures
+from pmigd.core.states import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,16 +23,7 @@ if TYPE_CHECKING:
     from pmigd.client import JsonObject
 
 ROLES = {
-    "queued": "dim",
-    "preparing": "cyan",
-    "precopy": "cyan",
-    "postcopy": "magenta",
-    "postcopy_paused": "bold red",
-    "finishing": "cyan",
-    "succeeded": "green",
-    "failed": "red",
-    "cancelled": "yellow",
-    "unresolved": "bold red",
+    **{state.value: state.about.style for state in State},
     "block": "bold red",
     "warn": "yellow",
     "info": "cyan",

@@ -6,22 +6,16 @@ daemon may say more, and an external migration less.
 
 from __future__ import annotations
 
+from pmigd.core.states import State
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pmigd.client.errors import JsonObject
 
-OPEN_STATES = (
-    "queued",
-    "preparing",
-    "precopy",
-    "postcopy",
-    "postcopy_paused",
-    "finishing",
-    "unresolved",
-)
-TERMINAL_STATES = ("succeeded", "failed", "cancelled")
+OPEN_STATES = tuple(state.value for state in State if not state.terminal)
+TERMINAL_STATES = tuple(state.value for state in State if state.terminal)
 STATES = (*OPEN_STATES, *TERMINAL_STATES)
-SETTLED_STATES = (*TERMINAL_STATES, "unresolved")
+SETTLED_STATES = (*TERMINAL_STATES, State.UNRESOLVED.value)
 """Where waiting ends: nothing more comes, or only once a person has looked."""
 
 
@@ -74,7 +68,7 @@ class Migration:
     @property
     def succeeded(self) -> bool:
         """Whether the guest runs at the destination now."""
-        return self.state == "succeeded"
+        return self.state == State.SUCCEEDED
 
     @property
     def external(self) -> bool:

@@ -13,14 +13,16 @@ from rich.cells import cell_len
 
 from pmigd.cli.board import Board
 from pmigd.cli.cells import ASCII, UNICODE, Glyphs
-from pmigd.cli.migration import STATES, Migration
+from pmigd.cli.migration import Migration
 from pmigd.cli.tables import Line
+from pmigd.client.migration import STATES
 from tests.cli.stub import PROBLEM, RESULT, STATUS, migration, progress, waits
 
 BOARDS = Path(__file__).with_name("boards")
 NOW = datetime(2026, 11, 21, 10, 5, tzinfo=UTC)
 BUSY = {
     "dirty_bytes_per_second": 140 << 20,
+    "outpaced": True,
     "memory_processed_bytes": 9 << 30,
     "eta_s": None,
     "iteration": 17,

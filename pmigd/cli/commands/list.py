@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 from pmigd.cli import exits, listing
 from pmigd.cli.command import Command
-from pmigd.cli.migration import OPEN_STATES, STATES, Migration
+from pmigd.cli.migration import Migration
+from pmigd.client.migration import OPEN_STATES, STATES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,9 +13,11 @@ from datetime import UTC, datetime
 
 from pmigd.cli import exits, figures
 from pmigd.cli.command import Command
-from pmigd.cli.migration import OPEN_STATES, Migration
+from pmigd.cli.migration import Migration
 from pmigd.client.errors import RefusedError
 from pmigd.client.events import Connected, Outage
+from pmigd.client.migration import OPEN_STATES
+from pmigd.core.figures import SHOWN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,15 +28,13 @@ if TYPE_CHECKING:
     from pmigd.cli.output import Output
     from pmigd.client import Client, JsonObject
 
-_EPILOG = """\
+_HELP = "\n".join(f"  {shown.title:<10}{shown.help}" for _, shown in SHOWN if shown.help)
+_EPILOG = f"""\
 Without an ID a terminal shows all of them on a screen of its own, those in trouble first; q or
 Ctrl-C leaves it. Columns that do not fit are left out.
 
   DONE      of memory, or of disks while these are copied, which come first
-  SENT      of how much; more than all of it where the guest writes again what was sent
-  DIRTY     how fast the guest writes; red when that is as fast as it is sent
-  PAUSE     expected, and allowed
-  ETA       at the present rates; never: the guest writes as fast as it is sent
+{_HELP}
   ->, <-    leaves this host, comes to it
 
 It stays while the daemon is away and goes on by itself. In a pipe it is one line a change, and ends

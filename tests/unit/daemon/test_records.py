@@ -339,7 +339,7 @@ async def test_a_journal_that_comes_over_a_fresh_one_is_read_and_what_was_begun_
 
 
 def _ask(iden: str, name: str) -> Any:
-    entry = LeaseEntry(id=iden, domain=domain(name), phase="ready", priority=50, ports=1)
+    entry = LeaseEntry(id=iden, domain=domain(name), phase=Phase.READY, priority=50, ports=1)
     return LeaseAsk(source="hostb", seq=1, lease=entry)
 
 
@@ -656,7 +656,7 @@ def lease(iden: str) -> Lease:
 
 def _report(seq: int, *idens: str) -> LeaseReport:
     entries = tuple(
-        LeaseEntry(id=iden, domain=domain(iden), phase="transfer", priority=50, ports=1)
+        LeaseEntry(id=iden, domain=domain(iden), phase=Phase.TRANSFER, priority=50, ports=1)
         for iden in idens
     )
     return LeaseReport(source="hostb", seq=seq, leases=entries)
