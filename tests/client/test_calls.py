@@ -280,3 +280,7 @@ def test_what_the_library_names_is_there() -> None:
         assert getattr(library, name).__name__ == name or name == "JsonObject"
     with pytest.raises(AttributeError, match="nonsense"):
         library.nonsense  # noqa: B018
+
+
+def test_its_types_are_for_those_who_use_it() -> None:
+    assert Path(library.__file__).parents[1].joinpath("py.typed").exists()
