@@ -614,7 +614,11 @@ class App:
         """Go by the limits as they were last read, and by the configuration."""
         gate = self.gate
         gate.limits = admission_limits(
-            self.mirror.current, self._allowance, gate.account, self._before_reading
+            self.mirror.current,
+            self._allowance,
+            gate.account,
+            self._before_reading,
+            self.hypervisor.hung,
         )
         self.migrations.pump()
         self.peering.granting.pump()

@@ -67,7 +67,7 @@ def limits_view(
                 source=bound.source.value,
                 daemon=bound.daemon,
                 age_s=_age(figure, now_mono),
-                note=bound.note,
+                note=" ".join(filter(None, (bound.note, _hung(resource, in_force)))),
             )
         )
     return Limits(
@@ -78,6 +78,11 @@ def limits_view(
         given=counts(leases),
         problems=read.problems,
     )
+
+
+def _hung(resource: Resource, in_force: InForce) -> str:
+    words = in_force.hung_words if resource is Resource.WORKER else ""
+    return f"{words}." if words else ""
 
 
 def counts(leases: Iterable[Lease]) -> LeaseCounts:

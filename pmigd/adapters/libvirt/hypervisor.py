@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
@@ -105,6 +106,14 @@ class LocalHypervisor:
         """The threads for calls, for the metrics."""
         return self._looks, self._commands, self._peers.pool
 
+    @property
+    def hung(self) -> Counter[str]:
+        """Workers of the daemon inside calls that should have come back by now, by the guest that
+        does not answer; "" is of those about no single guest."""
+        out = self._looks.overdue_by_key() + self._commands.overdue_by_key()
+        names = {key: key.name if isinstance(key, Domain) else "" for key in out}
+        return Counter(names[key] for key in out.elements())
+
     async def run(self) -> None:
         """Keep the main connection up until cancelled."""
         await self._main.run()
@@ -162,7 +171,7 @@ class LocalHypervisor:
                     raise Withdrawn
                 return question(connection)
 
-        key = (about.uuid or None) if about is not None else None
+        key = about if about is not None and about.uuid else None
         try:
             return await self._looks.call(name, deadline_s, ask, key=key, turn=turn)
         except StillOut as error:
@@ -265,7 +274,7 @@ class LocalHypervisor:
                 raise commands.unreachable(error) from error
 
         return await self._commands.run(
-            name, make, key=domain.uuid, turn=turn, expected_s=COMMAND_EXPECTED_S
+            name, make, key=domain, turn=turn, expected_s=COMMAND_EXPECTED_S
         )
 
     async def abort_job(self, domain: Domain, permit: Permit) -> bool:
@@ -308,7 +317,7 @@ class LocalHypervisor:
 
     async def quiet(self, domain: Domain) -> None:
         """Return when no command for this domain waits or is out any more."""
-        await self._commands.quiet(domain.uuid)
+        await self._commands.quiet(domain)
 
     def perform(self, domain: Domain, plan: Plan, *, resume: bool = False) -> Ticket:
         """Make the blocking migrate call on a connection and in a thread of its own."""
