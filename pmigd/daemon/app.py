@@ -644,6 +644,7 @@ class App:
             waiting_oldest=head.created_at if head else None,
             head_waits=waits.resource if waits else None,
             queued=len(gate.queue),
+            left_behind=self.watcher.left_behind,
             limits={
                 Direction.OUTGOING: self.config.limits.max_outgoing,
                 Direction.INCOMING: self.config.limits.max_incoming,

@@ -52,6 +52,8 @@ class Watcher:
         self._controller = controller
         self._sampling: dict[MigrationId, asyncio.Task[None]] = {}
         self._settings_at: dict[MigrationId, float] = {}
+        self.left_behind = 0
+        """Copies here that migrations which are over have left, as of the last scan."""
         self._due = asyncio.Event()
         self._due.set()
 
@@ -136,7 +138,10 @@ class Watcher:
         async def listing() -> None:
             found.extend(await self._hypervisor.domains())
 
-        await _safely("scan", listing)
+        if not await _safely("scan", listing):
+            return
+        left = (self._controller.is_left_behind(f.domain.uuid, f.view.run) for f in found)
+        self.left_behind = sum(left)
         at_once = asyncio.Semaphore(LOOKS_AT_ONCE)
 
         async def look(work: _Work, whose: dict[str, object]) -> None:
@@ -156,13 +161,14 @@ class Watcher:
         await asyncio.gather(*unknown, *external)
 
     def _is_unknown(self, facts: DomainFacts) -> bool:
-        running = facts.view.power is not Power.SHUTOFF
-        return running and self._controller.of_domain(facts.domain.uuid) is None
+        if facts.view.power is Power.SHUTOFF:
+            return False
+        uuid, run = facts.domain.uuid, facts.view.run
+        known = self._controller.of_domain(uuid) is not None
+        return not (known or self._controller.is_left_behind(uuid, run))
 
     async def _look_at(self, listed: DomainFacts) -> None:
         facts = await self._hypervisor.lookup(listed.domain.uuid)
-        if self._controller.is_left_behind(facts.domain.uuid, facts.view.run):
-            return
         if facts.view.job is Job.OUTGOING:
             direction = Direction.OUTGOING
         elif facts.view.job is Job.INCOMING or listed.view.because is Because.MIGRATION:
@@ -186,11 +192,13 @@ def _has_statistics(migration: Migration) -> bool:
     return migration.external or migration.call is not Call.NOT_MADE
 
 
-async def _safely(what: str, work: _Work, **whose: object) -> None:
-    """One look that fails is told, and takes nothing else with it."""
+async def _safely(what: str, work: _Work, **whose: object) -> bool:
+    """One look that fails is told, and takes nothing else with it; False then."""
     try:
         await work()
+        return True
     except Refused as refused:
         log.debug("not answered", look=what, **whose, detail=refused.problem.detail)
     except Exception:
         log.exception("look failed", look=what, **whose)
+    return False

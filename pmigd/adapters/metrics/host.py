@@ -21,6 +21,7 @@ from pmigd.core.commands import Kind
 from pmigd.core.ledger import owed
 from pmigd.core.model import Direction, State
 from pmigd.core.ports import HostFacts
+from pmigd.core.problem import Code
 
 MAX_CALLS: Final = 20
 _LAGS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
@@ -90,6 +91,18 @@ POSTCOPY_PAUSED: Final = Family(
     "gauge",
     "Migrations whose post-copy broke: their guests are split over two hosts and wait. An operator"
     " is needed.",
+)
+STANDSTILL: Final = Family(
+    "pmigd_migrations_standing_still",
+    "gauge",
+    "Migrations of which nothing has moved for 30 seconds, though libvirt goes on with them: they do"
+    " not end by themselves, and their guest may be stopped.",
+)
+LEFT_BEHIND: Final = Family(
+    "pmigd_copies_left_behind",
+    "gauge",
+    "Copies of guests on this host that a failed migration has left and nobody goes on with: half-made"
+    " ones, and half a guest after a broken post-copy. An operator ends them.",
 )
 OWED: Final = Family(
     "pmigd_commands_pending",
@@ -184,6 +197,8 @@ FAMILIES: Final = (
     OLDEST,
     UNRESOLVED,
     POSTCOPY_PAUSED,
+    STANDSTILL,
+    LEFT_BEHIND,
     OWED,
     JOURNAL,
     BUSY,
@@ -312,10 +327,17 @@ def _queue(now: Snapshot) -> Iterator[Metric]:
         oldest.add_metric([], now.waiting_oldest.timestamp())
     journal.add_metric([], int(now.journal_writable))
     yield from (active, limit, queued, oldest, journal)
-    stuck = {UNRESOLVED: State.UNRESOLVED, POSTCOPY_PAUSED: State.POSTCOPY_PAUSED}
-    for family, state in stuck.items():
+    states = Counter(m.state for m in now.migrations)
+    problems = Counter(m.problem.code for m in now.migrations if m.problem is not None)
+    stuck = {
+        UNRESOLVED: states[State.UNRESOLVED],
+        POSTCOPY_PAUSED: states[State.POSTCOPY_PAUSED],
+        STANDSTILL: problems[Code.STANDSTILL],
+        LEFT_BEHIND: now.left_behind,
+    }
+    for family, number in stuck.items():
         gauge = family.gauges()
-        gauge.add_metric([], sum(m.state is state for m in now.migrations))
+        gauge.add_metric([], number)
         yield gauge
     pending = OWED.gauges()
     waiting = Counter(c.kind for m in now.migrations for c in owed(m))
