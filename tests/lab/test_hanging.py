@@ -150,24 +150,19 @@ def workers(a) -> dict[str, Any]:
 def test_workers_of_libvirtd_that_a_guest_holds_are_not_given_away(a, slow, guest) -> None:
     # Three for migrations, of which two may leave; the daemon is not asked for what it has in use.
     a.reload({"limits": {"max_outgoing": 8, "reserve_workers": 17, "source": "conf"}})
-    try:
-        (g,), (first,) = hanging(a, slow, 1)
-        with stopped(a.host, g) as go_on:
-            held = until(
-                lambda: (row := workers(a))["others"] and row, "a look to count", timeout=30
-            )
-            assert g.name in held["note"]
-            second = a.submit(guest())["id"]
-            m = a.wait(second, "queued", also=lambda m: m["waiting_for"]["resource"] == "worker")
-            assert m["waiting_for"]["detail"].endswith(f"do not answer: {g.name}")
-            assert f"do not answer: {g.name}" in a.ctl("show", second).stdout
-            go_on()
-            a.end(second)
-        assert workers(a)["others"] == 0
-        a.abort(first)
-        a.end(first, "cancelled")
-    finally:
-        a.reload({"limits": {"max_outgoing": 8}})
+    (g,), (first,) = hanging(a, slow, 1)
+    with stopped(a.host, g) as go_on:
+        held = until(lambda: (row := workers(a))["others"] and row, "a look to count", timeout=30)
+        assert g.name in held["note"]
+        second = a.submit(guest())["id"]
+        m = a.wait(second, "queued", also=lambda m: m["waiting_for"]["resource"] == "worker")
+        assert m["waiting_for"]["detail"].endswith(f"do not answer: {g.name}")
+        assert f"do not answer: {g.name}" in a.ctl("show", second).stdout
+        go_on()
+        a.end(second)
+    assert workers(a)["others"] == 0
+    a.abort(first)
+    a.end(first, "cancelled")
 
 
 # The hypervisor itself

@@ -6,11 +6,14 @@ import asyncio
 from typing import Any
 
 import libvirt
+import structlog
+from structlog.testing import capture_logs
 
 from pmigd.adapters.libvirt.looks import view
 from pmigd.core import events as ev
 from pmigd.core.effects import Look
 from pmigd.core.model import UNASKED, Direction, Job, View
+from pmigd.daemon import conductor
 from pmigd.daemon.conductor import Conductor
 from tests.support.build import ARRIVED, LEFT, RUNS, SILENT, STARTING, migration
 
@@ -47,8 +50,8 @@ def looked(ends: Ends, **changes: Any) -> ev.Looked:
     reported: list[ev.Event] = []
 
     async def look() -> None:
-        conductor = Conductor(ends, reported.append, ends)  # type: ignore[arg-type]
-        conductor.carry_out(Look(heard=7), migration(**changes))
+        acting = Conductor(ends, reported.append, ends)  # type: ignore[arg-type]
+        acting.carry_out(Look(heard=7), migration(**changes))
         while not reported:
             await asyncio.sleep(0)
 
@@ -117,3 +120,21 @@ def test_a_state_from_before_the_end_of_the_job_is_never_seen_without_the_job() 
     seen, _ = view(EndingJob())  # type: ignore[arg-type]
     assert seen.job is Job.OUTGOING
     assert seen.run == 3
+
+
+def test_a_mistake_of_ours_names_the_migration_in_the_log_and_is_an_answer(monkeypatch) -> None:
+    class Mistaken(Ends):
+        async def look_here(self, *_: Any, **__: Any) -> tuple[View, None]:
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(conductor, "log", structlog.get_logger())
+    with capture_logs() as logs:
+        seen = looked(Mistaken(RUNS, RUNS))
+    assert (seen.source, seen.destination) == (UNASKED, UNASKED)
+    (line,) = (line for line in logs if line["event"] == "effect failed")
+    whose = migration()
+    assert (line["effect"], line["migration"], line["domain"]) == (
+        "Look",
+        whose.id,
+        whose.domain.name,
+    )
