@@ -95,14 +95,14 @@ POSTCOPY_PAUSED: Final = Family(
 STANDSTILL: Final = Family(
     "pmigd_migrations_standing_still",
     "gauge",
-    "Migrations of which nothing has moved for 30 seconds, though libvirt goes on with them: they do"
-    " not end by themselves, and their guest may be stopped.",
+    "Migrations of which nothing has moved for 30 seconds, though libvirt goes on with them: they"
+    " do not end by themselves, and their guest may be stopped.",
 )
 LEFT_BEHIND: Final = Family(
     "pmigd_copies_left_behind",
     "gauge",
-    "Copies of guests on this host that a failed migration has left and nobody goes on with: half-made"
-    " ones, and half a guest after a broken post-copy. An operator ends them.",
+    "Copies of guests on this host that a failed migration has left and nobody goes on with:"
+    " half-made ones, and half a guest after a broken post-copy. An operator ends them.",
 )
 OWED: Final = Family(
     "pmigd_commands_pending",
