@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 
 from contrib.simulator.job import Stage
-from contrib.simulator.world import EPOCH, PAUSED, World
+from contrib.simulator.world import PAUSED, World
 from pmigd.core.holdings import held_of
 from pmigd.core.leases import Book, key_of
 from pmigd.core.model import Direction, Migration, MigrationId, State
@@ -31,6 +31,7 @@ class Judge:
         self.aborts: set[MigrationId] = set()
         self.resolved: set[MigrationId] = set()
         self.seen: set[State] = set()
+        self._began: dict[MigrationId, float] = {}
         self.unsure = False
         """Something was unresolved: what that holds, nobody counts."""
 
@@ -47,6 +48,7 @@ class Judge:
         if before is not None and before.state is after.state:
             return
         self.unsure |= after.state is State.UNRESOLVED
+        self._began.setdefault(after.id, self.world.now)
         if not after.external:
             self.seen.add(after.state)
             self._boots(host, after)
@@ -142,7 +144,7 @@ class Judge:
 
     def _came(self, m: Migration) -> bool:
         """Somebody else may have brought the guest where this one was to bring it."""
-        began = 0.0 if m.started_at is None else (m.started_at - EPOCH).total_seconds()
+        began = self._began.get(m.id, 0.0)
         here = (m.domain.uuid, m.destination)
         return any((uuid, to) == here and at >= began for at, uuid, to in self.world.arrivals)
 
