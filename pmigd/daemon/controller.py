@@ -68,6 +68,12 @@ WRITTEN_AT_ONCE: Final = 500
 SETTINGS_WAIT_S: Final = 5.0
 """How long somebody who changes settings waits for libvirt's answer."""
 
+_MAY_LAND: Final = (
+    "It is not begun, and is forgotten when the disk answers. Only if pmigd ends before that, it may"
+    " be in the queue when pmigd starts again: 'pmigctl list' tells, and a repeat with the same"
+    " idempotency key finds it."
+)
+
 log = structlog.get_logger()
 
 OnChange = Callable[[Migration | None, Migration], None]
@@ -294,7 +300,8 @@ class Controller:
             with contextlib.suppress(JournalError):
                 await self._journal.forget(migration.id)
             self.pump()
-            raise refuse(Code.JOURNAL_UNAVAILABLE, str(error)) from error
+            detail = f"{error}. {_MAY_LAND}" if error.may_land else str(error)
+            raise refuse(Code.JOURNAL_UNAVAILABLE, detail) from error
         finally:
             self._claimed.discard(facts.domain.uuid)
         self._enter(migration)

@@ -545,6 +545,26 @@ class _Slow:
         self._event.set()
 
 
+async def test_a_submission_refused_by_a_silent_disk_says_what_a_crash_may_make_of_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pmigd.adapters.journal.journal.WRITE_DEADLINE_S", 0.2)
+    async with life(path) as host:
+        slow = _Slow(host.journal)
+        await slow.begin()
+        refused = await refusal(Code.JOURNAL_UNAVAILABLE, host.submit("web1", key="k1"))
+        assert "if pmigd ends before that, it may be in the queue" in refused.problem.detail
+        # This one was not even given to the disk.
+        refused = await refusal(Code.JOURNAL_UNAVAILABLE, host.submit("web2", key="k2"))
+        assert "may be in the queue" not in refused.problem.detail
+        slow.end()
+    # The disk has answered, and pmigd was killed before it could forget.
+    async with life(path) as host:
+        (landed,) = host.controller.all()
+        assert (landed.domain.name, landed.state) == ("web1", State.QUEUED)
+        assert (await host.submit("web1", key="k1")).id == landed.id, "never a second one"
+
+
 async def test_while_the_disk_is_silent_an_abort_is_done_and_written_later(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
