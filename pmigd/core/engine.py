@@ -783,8 +783,8 @@ def _restarted(m: Migration, now: Now) -> Step:
 def _since_start(m: Migration, now: Now) -> float:
     """Seconds since it began, in an earlier life of pmigd.
 
-    The monotonic clock goes on over those, and a clock that was set meanwhile must not end anything.
-    Only a boot begins it anew: what ran has ended with that, and the time of day says how long ago.
+    The monotonic clock goes on over those, and a clock that was set meanwhile must end nothing.
+    Only a boot begins it anew: what ran has ended with that, and the time of day says when.
     """
     if m.started_mono and now.mono >= m.started_mono:
         return now.mono - m.started_mono

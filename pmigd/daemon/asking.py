@@ -233,7 +233,7 @@ class _Session:
         self._asking = asking
         self._gate = asking.gate
         self._in_vain: dict[MigrationId, float] = {}
-        """Since when (monotonic) each that is queued has waited for a pmigd that does not answer."""
+        """Since when (monotonic) each queued one has waited for a pmigd that does not answer."""
         self._remembered_until = 0.0
         self._asks: set[asyncio.Task[None]] = set()
         loop = asyncio.get_running_loop()

@@ -69,8 +69,8 @@ SETTINGS_WAIT_S: Final = 5.0
 """How long somebody who changes settings waits for libvirt's answer."""
 
 _MAY_LAND: Final = (
-    "It is not begun, and is forgotten when the disk answers. Only if pmigd ends before that, it may"
-    " be in the queue when pmigd starts again: 'pmigctl list' tells, and a repeat with the same"
+    "It is not begun, and is forgotten when the disk answers. Only if pmigd ends before that, it"
+    " may be in the queue when pmigd starts again: 'pmigctl list' tells, and a repeat with the same"
     " idempotency key finds it."
 )
 

@@ -50,7 +50,7 @@ class Watcher:
     def __init__(self, hypervisor: Hypervisor, controller: Controller) -> None:
         self._hypervisor = hypervisor
         self._controller = controller
-        self._sampling: dict[MigrationId, asyncio.Task[None]] = {}
+        self._sampling: dict[MigrationId, asyncio.Task[bool]] = {}
         self._settings_at: dict[MigrationId, float] = {}
         self.left_behind = 0
         """Copies here that migrations which are over have left, as of the last scan."""
@@ -110,7 +110,7 @@ class Watcher:
                 task.add_done_callback(partial(self._sampled, iden))
         self._settings_at = {i: at for i, at in self._settings_at.items() if i in running}
 
-    def _sampled(self, iden: MigrationId, _: asyncio.Task[None]) -> None:
+    def _sampled(self, iden: MigrationId, _: asyncio.Task[bool]) -> None:
         del self._sampling[iden]
 
     async def _sample_one(self, migration: Migration) -> None:
