@@ -104,6 +104,11 @@ class SimulatedHypervisor:
         return facts_of(self._daemon)
 
     @property
+    def hung(self) -> dict[str, int]:
+        """Looks that are overdue, by guest."""
+        return dict.fromkeys(self._overdue, 1)
+
+    @property
     def threads(self) -> int:
         """Calls that have not come back."""
         return sum(len(out) for out in self._commands.values()) + len(self._overdue)

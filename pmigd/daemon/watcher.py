@@ -36,6 +36,9 @@ SCAN_EVERY_S: Final = 10.0
 SETTINGS_EVERY_S: Final = 5.0
 LOOKS_AT_ONCE: Final = 8
 """Of a scan: domains that do not answer must not hold up the others for long."""
+HUNG_MOST: Final = 8
+"""With so many calls that do not come back, a scan asks no further guest: where all hang, as with
+storage that is away, it would take libvirtd's last worker. Events tell what begins meanwhile."""
 LATE_EVENTS_S: Final = 1.0
 """Passes that are told of so soon after an end were its own; a scan finds what began anew."""
 
@@ -146,7 +149,8 @@ class Watcher:
 
         async def look(work: _Work, whose: dict[str, object]) -> None:
             async with at_once:
-                await _safely("scan", work, **whose)
+                if sum(self._hypervisor.hung.values()) < HUNG_MOST:
+                    await _safely("scan", work, **whose)
 
         unknown = (
             look(partial(self._look_at, facts), {"domain": facts.domain.name})

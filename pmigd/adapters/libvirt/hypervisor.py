@@ -108,8 +108,7 @@ class LocalHypervisor:
 
     @property
     def hung(self) -> Counter[str]:
-        """Workers of the daemon inside calls that should have come back by now, by the guest that
-        does not answer; "" is of those about no single guest."""
+        """Calls that should have come back by now, by the guest that does not answer."""
         out = self._looks.overdue_by_key() + self._commands.overdue_by_key()
         names = {key: key.name if isinstance(key, Domain) else "" for key in out}
         return Counter(names[key] for key in out.elements())

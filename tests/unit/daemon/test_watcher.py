@@ -62,6 +62,7 @@ class Hypervisor:
     connected: bool = True
     asked: list[tuple[str, str]] = field(default_factory=list)
     runs: dict[str, int] = field(default_factory=dict)
+    hung: dict[str, int] = field(default_factory=dict)
 
     async def _answer(self, what: str, name: str) -> None:
         self.asked.append((what, name))
@@ -69,6 +70,7 @@ class Hypervisor:
             raise ZeroDivisionError(name)
         if name in self.hanging:
             await asyncio.sleep(0.01)
+            self.hung[name] = 1
             raise refuse(Code.LIBVIRT_UNAVAILABLE, f"'{name}' hangs")
 
     async def domains(self) -> list[DomainFacts]:
@@ -166,6 +168,19 @@ async def test_a_scan_goes_on_past_guests_that_do_not_answer_and_mistakes(watch)
     assert ("lookup", "known") not in hypervisor.asked, "it is known already"
     mistakes = [line for line in logs if line["log_level"] == "error"]
     assert {line["domain"] for line in mistakes} == {"b"}
+
+
+async def test_a_scan_of_guests_that_all_hang_leaves_libvirtd_its_workers(watch) -> None:
+    names = [f"h{number}" for number in range(50)]
+    hypervisor = Hypervisor(set(names), listed=[*names, "new"])
+    controller = Controller()
+    watch("scan", hypervisor, controller)
+    await reach(lambda: hypervisor.asked.count(("list", "all")) > 5)
+    # What was under way as the bound was reached is over it.
+    assert len(hypervisor.hung) < module.HUNG_MOST + module.LOOKS_AT_ONCE
+    hypervisor.hanging.clear()  # the storage is back
+    hypervisor.hung.clear()
+    await reach(lambda: "new" in controller.began)
 
 
 async def test_what_a_migration_left_behind_is_not_taken_for_one_of_others(watch) -> None:
