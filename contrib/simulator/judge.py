@@ -18,7 +18,6 @@ from pmigd.core.problem import Code
 from pmigd.daemon.controller import Controller
 from pmigd.daemon.gate import Gate
 
-
 _ELSEWHERE = (Code.POSTCOPY_LOST, Code.ANOTHER_RUN)
 """Where the guest is, and whose flag it has, is then not for pmigd to say."""
 

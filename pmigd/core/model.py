@@ -9,10 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Literal, NewType
+from typing import Final, NewType
 
 from pmigd.core.commands import CALLS, Command, Kind, Outcome
 from pmigd.core.problem import Problem
+from pmigd.core.request import AutoConverge as AutoConverge
+from pmigd.core.request import Compression as Compression
+from pmigd.core.request import CopyStorage as CopyStorage
+from pmigd.core.request import Flow as Flow
+from pmigd.core.request import OnTimeout as OnTimeout
+from pmigd.core.request import Postcopy as Postcopy
+from pmigd.core.request import Request as Request
+from pmigd.core.request import Settings as Settings
+from pmigd.core.request import Transport as Transport
 from pmigd.core.trace import Trace
 
 MigrationId = NewType("MigrationId", str)
@@ -64,45 +73,6 @@ class Direction(StrEnum):
     INCOMING = "incoming"
 
 
-class Transport(StrEnum):
-    """How the guest's memory travels."""
-
-    NATIVE = "native"  # QEMU to QEMU
-    TUNNELLED = "tunnelled"  # inside the connection between the libvirt daemons
-
-
-class Flow(StrEnum):
-    """Who is in control of the phases."""
-
-    P2P = "p2p"  # the two libvirt daemons; survives the death of pmigd
-    DIRECT = "direct"  # pmigd, as the client of both
-
-
-class OnTimeout(StrEnum):
-    """What happens when ``timeout_s`` is over and the migration still runs."""
-
-    ABORT = "abort"
-    SUSPEND = "suspend"
-    POSTCOPY = "postcopy"
-    CONTINUE = "continue"
-
-
-class CopyStorage(StrEnum):
-    """Which disks are copied along with the memory."""
-
-    NONE = "none"
-    ALL = "all"
-    INC = "inc"
-
-
-class Postcopy(StrEnum):
-    """Whether the guest may be switched over before all of its memory is there."""
-
-    NEVER = "never"
-    ALLOWED = "allowed"
-    AFTER_PRECOPY = "after_precopy"
-
-
 class Mode(StrEnum):
     """How a migration that succeeded was finished."""
 
@@ -111,92 +81,12 @@ class Mode(StrEnum):
     OFFLINE = "offline"
 
 
-Autostart = bool | Literal["leave"] | None
-"""Whether a guest is to start with its new host. None: if it started with the old one; "leave" is
-libvirt's way, which leaves the flag where it is."""
-
-
 @dataclass(frozen=True, slots=True)
 class Domain:
     """A guest's identity: libvirt's name and UUID (lower case, with dashes)."""
 
     name: str
     uuid: str
-
-
-@dataclass(frozen=True, slots=True)
-class Compression:
-    """Compression of memory; None leaves a value to QEMU. No method means libvirt's default."""
-
-    methods: tuple[str, ...] = ()
-    mt_level: int | None = None
-    mt_threads: int | None = None
-    mt_dthreads: int | None = None
-    xbzrle_cache_bytes: int | None = None
-    zlib_level: int | None = None
-    zstd_level: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AutoConverge:
-    """Throttling of a guest that writes faster than memory travels; percent, None is QEMU's."""
-
-    initial: int | None = None
-    increment: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What was asked for, validated, with the configured defaults filled in.
-
-    ``persistent`` and ``undefinesource``: None follows the guest, a persistent one arrives
-    persistent and leaves no definition behind; true or false is exactly libvirt's table.
-    Bandwidths 0 are unlimited, ``timeout_s`` 0 is none, ``parallel_connections`` 0 is one stream.
-    """
-
-    domain: str
-    destination: str
-    transport: Transport = Transport.NATIVE
-    flow: Flow = Flow.P2P
-    live: bool = True
-    offline: bool = False
-    persistent: bool | None = None
-    undefinesource: bool | None = None
-    autostart: Autostart = None
-    suspend: bool = False
-    unsafe: bool = False
-    start_anyway: bool = False
-    abort_on_error: bool = False
-    change_protection: bool = False
-    copy_storage: CopyStorage = CopyStorage.NONE
-    copy_storage_synchronous_writes: bool = False
-    migrate_disks: tuple[str, ...] = ()
-    migrate_disks_detect_zeroes: tuple[str, ...] = ()
-    migrate_disks_target_zero: tuple[str, ...] = ()
-    disks_port: int | None = None
-    disks_uri: str | None = None
-    migrate_uri: str | None = None
-    graphics_uri: str | None = None
-    listen_address: str | None = None
-    tls: bool = False
-    tls_destination: str | None = None
-    dname: str | None = None
-    xml: str | None = None
-    persistent_xml: str | None = None
-    bandwidth_mib_s: int = 0
-    postcopy_bandwidth_mib_s: int = 0
-    available_switchover_bandwidth_mib_s: int = 0
-    parallel_connections: int = 0
-    compression: Compression | None = None
-    auto_converge: AutoConverge | None = None
-    postcopy: Postcopy = Postcopy.NEVER
-    rdma_pin_all: bool = False
-    zerocopy: bool = False
-    max_downtime_ms: int | None = None
-    timeout_s: float = 0
-    on_timeout: OnTimeout = OnTimeout.ABORT
-    recover_attempts: int = 0
-    priority: int = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,19 +295,6 @@ class Call(StrEnum):
     OK = "ok"
     FAILED = "failed"
     LOST = "lost"  # nobody waits for its answer any more (pmigd or a connection died)
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What can be changed while a migration runs. None: not known, or not to be changed.
-
-    Bandwidths are MiB/s; 0 is unlimited.
-    """
-
-    max_downtime_ms: int | None = None
-    bandwidth_mib_s: int | None = None
-    postcopy_bandwidth_mib_s: int | None = None
-    compression_cache_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -12,7 +12,9 @@ from pmigd.core import model
 from pmigd.core.checks import Checked
 from pmigd.core.commands import REQUEST, Command, Kind, Outcome
 from pmigd.core.problem import Problem as CoreProblem
-from pmigd.wire.request import AutoConvergeRequest, CompressionRequest, MigrationRequest
+from pmigd.core.request import CHANGES, SET
+from pmigd.schema.fields import made_of
+from pmigd.wire.request import MigrationRequest, request_view
 
 StateName = Literal[
     "queued",
@@ -161,15 +163,17 @@ class Migration(msgspec.Struct, frozen=True):
     trace_id: str | None
 
 
+_IN_FORCE: Final = [row for row in CHANGES if not row.about.change.queued]
+
+
+@made_of(
+    [
+        *((row.key, row.type | None if row in SET else row.type) for row in _IN_FORCE),
+        ("on_timeout", model.OnTimeout),
+    ]
+)
 class Settings(msgspec.Struct, frozen=True):
     """Settings in force. Null: this libvirt or QEMU does not tell. Bandwidth 0 is unlimited."""
-
-    max_downtime_ms: int | None
-    bandwidth_mib_s: int | None
-    postcopy_bandwidth_mib_s: int | None
-    compression_cache_bytes: int | None
-    timeout_s: float
-    on_timeout: Literal["abort", "suspend", "postcopy", "continue"]
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -274,9 +278,15 @@ def migration_view(m: model.Migration, waiting: model.Waiting | None) -> Migrati
         started_at=m.started_at,
         finished_at=m.finished_at,
         submitted_by=m.submitted_by,
-        request=None if m.external else _request_view(m.request),
+        request=None if m.external else request_view(m.request),
         trace_id=m.trace.trace_id if m.trace is not None else None,
     )
+
+
+def settings_view(found: model.Settings, request: model.Request) -> Settings:
+    """What libvirt says is in force, and what pmigd itself goes by."""
+    given = {row.key: getattr(found, row.key, row.of(request)) for row in _IN_FORCE}
+    return Settings(**given, on_timeout=request.on_timeout)
 
 
 def _is_news(c: Command, m: model.Migration) -> bool:
@@ -336,23 +346,4 @@ def _result_view(r: model.Result) -> Result:
         iterations=r.iterations,
         mode=r.mode.value,
         afterwards=r.afterwards or None,
-    )
-
-
-def _request_view(r: model.Request) -> MigrationRequest:
-    """The request with the defaults filled in. XML may hold secrets: that it was given is all."""
-    same = {name: getattr(r, name) for name in MigrationRequest.__struct_fields__}
-    return MigrationRequest(
-        **same
-        | {
-            "transport": r.transport.value,
-            "flow": r.flow.value,
-            "copy_storage": r.copy_storage.value,
-            "postcopy": r.postcopy.value,
-            "on_timeout": r.on_timeout.value,
-            "xml": "(given)" if r.xml else None,
-            "persistent_xml": "(given)" if r.persistent_xml else None,
-            "compression": r.compression and CompressionRequest(**asdict(r.compression)),
-            "auto_converge": r.auto_converge and AutoConvergeRequest(**asdict(r.auto_converge)),
-        }
     )

@@ -13,8 +13,9 @@ from contrib.simulator.loop import Life, Stuck
 from contrib.simulator.run import Run, run
 from contrib.simulator.scenario import Act, Asked, GuestSpec, Scenario, When, Wish
 from pmigd.adapters.peer.client import PeerAway
-from pmigd.core import engine
+from pmigd.core import autostart, engine
 from pmigd.core import events as ev
+from pmigd.core.engine import ending
 from pmigd.core.model import Migration, Now, Request, State
 from pmigd.daemon.granting import Granting
 
@@ -38,7 +39,7 @@ def test_a_success_that_is_said_too_early_is_seen(monkeypatch: pytest.MonkeyPatc
         after = step(migration, event, now)
         if after.migration.state is not State.PRECOPY or after.migration.external:
             return after
-        return engine.Step(engine._end(after.migration, State.SUCCEEDED, None, now))
+        return engine.Step(ending.end(after.migration, State.SUCCEEDED, None, now))
 
     monkeypatch.setattr(engine, "step", hasty)
     assert "untrue success" in wrong()
@@ -151,6 +152,6 @@ def test_a_life_ends_with_all_that_it_began() -> None:
 def test_an_autostart_that_was_taken_and_is_not_given_back_is_seen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(engine.autostart, "want_at_the_end", lambda m, *_: m)
+    monkeypatch.setattr(autostart, "want_at_the_end", lambda m, *_: m)
     abort = Asked(Act.ABORT, When(0.1, 0, State.PRECOPY), 0)
     assert "no copy at a boot" in wrong(replace(MOVE, asked=(abort,)))
