@@ -34,7 +34,7 @@ from opentelemetry.trace import (
 from opentelemetry.util.types import AttributeValue
 
 from pmigd import __version__
-from pmigd.core.canonical import about
+from pmigd.core.canonical import about_migration
 from pmigd.core.model import Direction, Migration, State
 from pmigd.core.trace import Trace
 
@@ -66,7 +66,7 @@ class Tracing:
         try:
             self._ended(before, after)
         except Exception:  # of the SDK: no step of a migration may fail by its spans
-            log.exception("no span could be made", **about(after))
+            log.exception("no span could be made", **about_migration(after))
 
     def stop(self) -> None:
         """Send what has not been sent yet. Blocks for as long as the collector keeps it waiting."""

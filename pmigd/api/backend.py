@@ -13,7 +13,7 @@ from pmigd.core.ports import DomainFacts, Settings
 from pmigd.core.problem import Code
 from pmigd.core.roles import Role
 from pmigd.core.trace import Trace
-from pmigd.wire.host import Diagnosis, Limits, Peer
+from pmigd.wire.host import Diagnosis, LimitsJson, Peer
 
 
 class Migrations(Protocol):
@@ -33,7 +33,7 @@ class Migrations(Protocol):
         """What one migration waits for; None if it does not wait."""
 
 
-class Controls(Protocol):
+class ControlsApi(Protocol):
     """What people want of one that there is: :class:`pmigd.daemon.controls.Controls`."""
 
     async def abort(self, iden: MigrationId, *, by: str, reason: str) -> Migration:
@@ -66,14 +66,14 @@ class Controls(Protocol):
         """Close an unresolved one. Refused: wrong_state."""
 
 
-class Callers(Protocol):
+class CallersApi(Protocol):
     """Who the clients are: :class:`pmigd.daemon.callers.Callers`."""
 
     async def who(self, uid: int, gid: int) -> tuple[str, Role | None]:
         """The user's name and role."""
 
 
-class Requests(Protocol):
+class RequestsApi(Protocol):
     """From a body to the queue in one visit: :class:`pmigd.daemon.requests.Requests`."""
 
     async def submit(
@@ -104,7 +104,7 @@ class Counts(Protocol):
         """Count a submission that was refused."""
 
 
-class Answers(Protocol):
+class AnswersApi(Protocol):
     """The daemon and its host: :class:`pmigd.daemon.answers.Answers`."""
 
     def status(self) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class Answers(Protocol):
     async def peers(self) -> list[Peer]:
         """The configured peers, and whether their pmigd answer now."""
 
-    def limits(self) -> Limits:
+    def limits(self) -> LimitsJson:
         """What migrations may hold on this host, and hold now."""
 
     async def diagnose(self) -> Diagnosis:
@@ -131,8 +131,8 @@ class Backend:
     """The daemon behind the API."""
 
     migrations: Migrations
-    controls: Controls
-    requests: Requests
-    callers: Callers
-    answers: Answers
+    controls: ControlsApi
+    requests: RequestsApi
+    callers: CallersApi
+    answers: AnswersApi
     counts: Counts

@@ -57,7 +57,7 @@ _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.
 log = structlog.get_logger()
 
 
-class Connection(web.RequestHandler):
+class ClientConnection(web.RequestHandler):
     """One client's connection. `refused` is told why it was let go, if it was."""
 
     def __init__(
@@ -198,8 +198,8 @@ class Connection(web.RequestHandler):
             self._refused(why, detail)
 
 
-class Door(web.BaseSite):
-    """A listening socket whose connections are :class:`Connection`.
+class GuardedSite(web.BaseSite):
+    """A listening socket whose connections are :class:`ClientConnection`.
 
     With a `guard` it speaks to whom the guard lets in, by TLS if that has a context. The runner
     closes it.
@@ -271,7 +271,7 @@ class Door(web.BaseSite):
     async def _serve(self, accepted: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         server: Any = self._runner.server
-        await loop.connect_accepted_socket(lambda: Connection(server, loop=loop), accepted)
+        await loop.connect_accepted_socket(lambda: ClientConnection(server, loop=loop), accepted)
 
     async def _serve_guarded(self, guard: Guard, accepted: socket.socket, address: str) -> None:
         """Serve one connection to its end, if it is let in."""
@@ -281,7 +281,7 @@ class Door(web.BaseSite):
             accepted.close()
             return
         context = guard.context
-        connection = Connection(
+        connection = ClientConnection(
             server, loop=loop, refused=lambda why, detail: guard.refused(why, address, detail)
         )
         try:

@@ -11,12 +11,12 @@ from aiohttp import web
 from pmigd.api.auth import ROLE, USER
 from pmigd.api.backend import Migrations
 from pmigd.api.exchange import body_of, stream
-from pmigd.api.hub import Change
+from pmigd.api.hub import HubChange
 from pmigd.api.problems import BACKEND, answer
-from pmigd.api.query import KEY, PAGE_DEFAULT, TRACEPARENT, given
+from pmigd.api.query import KEY, PAGE_DEFAULT, TRACEPARENT, query_values
 from pmigd.core.model import Migration, MigrationId, State
 from pmigd.core.problem import Code, refuse
-from pmigd.wire.host import Domains, HostDomain, Peers
+from pmigd.wire.host import Domains, HostDomain, PeersJson
 from pmigd.wire.migration import (
     Page,
     StreamEnd,
@@ -28,8 +28,8 @@ from pmigd.wire.migration import (
 from pmigd.wire.request import (
     NoBody,
     ResolveRequest,
-    parse,
     parse_change,
+    parse_request_as,
 )
 
 LAGGED: Final = StreamEnd(
@@ -42,12 +42,12 @@ DESCRIPTION: Final = web.AppKey("description", dict[str, Any])
 
 async def submit(request: web.Request) -> web.Response:
     """POST /v1/migrations."""
-    traces = given(request).get(TRACEPARENT.name, [])
+    traces = query_values(request).get(TRACEPARENT.name, [])
     migration = await request.app[BACKEND].requests.submit(
         await body_of(request),
         role=request[ROLE],
         by=request[USER],
-        key=given(request).get(KEY.name),
+        key=query_values(request).get(KEY.name),
         caller=traces[0] if len(traces) == 1 else None,
     )
     return answer(_view(request, migration), 202, Location=f"/v1/migrations/{migration.id}")
@@ -62,7 +62,7 @@ async def check(request: web.Request) -> web.Response:
 async def listing(request: web.Request) -> web.Response:
     """GET /v1/migrations."""
     migrations = _read(request)
-    query = given(request)
+    query = query_values(request)
     states = query.get("state", ())
     domain = query.get("domain")
     limit = query.get("limit", PAGE_DEFAULT)
@@ -87,7 +87,7 @@ async def listing(request: web.Request) -> web.Response:
 async def one(request: web.Request) -> web.Response:
     """GET /v1/migrations/{id}[?wait=S]: at once, or when it is terminal or S seconds are over."""
     migration = find(request)
-    wait_s = given(request).get("wait", 0.0)
+    wait_s = query_values(request).get("wait", 0.0)
     if wait_s and migration.open:
         with request.app[BACKEND].migrations.hub.subscribe(migration.id) as changes:
             try:
@@ -104,7 +104,7 @@ async def one(request: web.Request) -> web.Response:
 async def abort(request: web.Request) -> web.Response:
     """POST /v1/migrations/{id}/abort."""
     migration = find(request)
-    parse(NoBody, await body_of(request, empty={}))
+    parse_request_as(NoBody, await body_of(request, empty={}))
     user = request[USER]
     aborted = await request.app[BACKEND].controls.abort(
         migration.id, by=user, reason=f"asked for by {user}"
@@ -145,14 +145,14 @@ async def change(request: web.Request) -> web.Response:
 
 async def _control(request: web.Request, act: Callable[..., Awaitable[Migration]]) -> web.Response:
     migration = find(request)
-    parse(NoBody, await body_of(request, empty={}))
+    parse_request_as(NoBody, await body_of(request, empty={}))
     return answer(_view(request, await act(migration.id, by=request[USER])), 202)
 
 
 async def resolve(request: web.Request) -> web.Response:
     """POST /v1/migrations/{id}/resolve."""
     migration = find(request)
-    wanted = parse(ResolveRequest, await body_of(request))
+    wanted = parse_request_as(ResolveRequest, await body_of(request))
     resolved = await request.app[BACKEND].controls.resolve(
         migration.id, State(wanted.verdict), by=request[USER]
     )
@@ -181,7 +181,7 @@ async def domains(request: web.Request) -> web.Response:
 
 async def peers(request: web.Request) -> web.Response:
     """GET /v1/peers."""
-    return answer(Peers(tuple(await request.app[BACKEND].answers.peers())))
+    return answer(PeersJson(tuple(await request.app[BACKEND].answers.peers())))
 
 
 async def limits(request: web.Request) -> web.Response:
@@ -263,7 +263,7 @@ async def _changes(
     with migrations.hub.subscribe(one.id if one is not None else None) as changes:
         if one is not None:
             at = one.finished_at or one.started_at or one.created_at
-            yield _event(request, Change("state", at, one))
+            yield _event(request, HubChange("state", at, one))
         while one is None or one.open:
             change = await changes.get()
             if change is None:
@@ -274,5 +274,5 @@ async def _changes(
             yield _event(request, change)
 
 
-def _event(request: web.Request, change: Change) -> StreamEvent:
+def _event(request: web.Request, change: HubChange) -> StreamEvent:
     return StreamEvent(change.kind, change.at, _view(request, change.migration))

@@ -80,7 +80,7 @@ def _without_expectation(request: web.BaseRequest, line: ClientLine) -> web.Base
     return request.clone(headers=headers)
 
 
-def judge(request: web.BaseRequest) -> None:
+def judge_head(request: web.BaseRequest) -> None:
     """Refuse what no resource takes, whoever asks.
 
     Raises Refused: a body that is compressed. It could unfold to any size, and needs its time.

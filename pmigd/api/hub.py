@@ -18,7 +18,7 @@ ChangeKind = Literal["state", "progress", "action"]
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class HubChange:
     """One change of one migration."""
 
     kind: ChangeKind
@@ -33,10 +33,10 @@ class Subscription:
     def __init__(self, only: MigrationId | None) -> None:
         self.only = only
         self.lagged = False
-        self._queue: asyncio.Queue[Change | None] = asyncio.Queue()
+        self._queue: asyncio.Queue[HubChange | None] = asyncio.Queue()
         self._ended = False
 
-    def put(self, change: Change | None) -> None:
+    def put(self, change: HubChange | None) -> None:
         """Add a change; None ends the subscription, and so does one that does not fit."""
         if self._ended:
             return
@@ -45,14 +45,14 @@ class Subscription:
         self._ended = change is None
         self._queue.put_nowait(change)
 
-    async def get(self) -> Change | None:
+    async def get(self) -> HubChange | None:
         """The next change; None at the end, which is the end for good."""
         change = await self._queue.get()
         if change is None:
             self._queue.put_nowait(None)
         return change
 
-    async def __aiter__(self) -> AsyncIterator[Change]:
+    async def __aiter__(self) -> AsyncIterator[HubChange]:
         while (change := await self.get()) is not None:
             yield change
 
@@ -76,7 +76,7 @@ class Hub:
         finally:
             self._subscriptions.discard(subscription)
 
-    def publish(self, change: Change) -> None:
+    def publish(self, change: HubChange) -> None:
         """Tell everybody."""
         for subscription in self._subscriptions:
             if subscription.only is None or subscription.only == change.migration.id:

@@ -13,7 +13,7 @@ import msgspec
 from pmigd import __version__
 from pmigd.api.query import Parameter
 from pmigd.api.routes import ROUTES, Route
-from pmigd.wire.migration import Problem
+from pmigd.wire.migration import ProblemJson
 
 _REF: Final = "#/components/schemas/{name}"
 
@@ -21,7 +21,7 @@ _REF: Final = "#/components/schemas/{name}"
 def document() -> dict[str, Any]:
     """The whole description of version 1 of the API."""
     types = {t for route in ROUTES for t in (route.takes, route.gives) if t is not None}
-    ordered = [Problem, *sorted(types, key=lambda t: t.__name__)]
+    ordered = [ProblemJson, *sorted(types, key=lambda t: t.__name__)]
     schemas, components = msgspec.json.schema_components(ordered, ref_template=_REF)
     by_type = dict(zip(ordered, schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
@@ -62,7 +62,7 @@ def _operation(route: Route, schemas: dict[type, Any]) -> dict[str, Any]:
             },
             "default": {
                 "description": "What is wrong, and what to do",
-                "content": {"application/problem+json": {"schema": schemas[Problem]}},
+                "content": {"application/problem+json": {"schema": schemas[ProblemJson]}},
             },
         },
     }

@@ -22,7 +22,7 @@ from pmigd.core.problem import Code, refuse
 from pmigd.schema.validate import show
 from pmigd.wire import peer as wire
 from pmigd.wire.peer import Exchange, FromSource
-from pmigd.wire.request import parse
+from pmigd.wire.request import parse_request_as
 
 BACKEND: Final = web.AppKey("peer_backend", PeerBackend)
 GUARD: Final = web.AppKey("guard", Guard)
@@ -94,7 +94,7 @@ async def _message(request: web.Request, kind: type[Any]) -> Any:
     """The body, if it is JSON of that kind, and not in the name of another host."""
     if request.content_type != "application/json":
         raise refuse(Code.INVALID_REQUEST, "The content type must be application/json.")
-    message = parse(kind, await body_of(request))
+    message = parse_request_as(kind, await body_of(request))
     if isinstance(message, FromSource) and not covers(_names(request), message.source):
         raise refuse(
             Code.PEER_FALSE_NAME,

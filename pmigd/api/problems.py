@@ -12,7 +12,7 @@ import structlog
 from aiohttp import web
 
 from pmigd.api.backend import Backend
-from pmigd.api.head import judge
+from pmigd.api.head import judge_head
 from pmigd.core.printable import printable
 from pmigd.core.problem import Code, Problem, Refused
 from pmigd.wire.migration import problem_view
@@ -91,7 +91,7 @@ async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
 async def explained(request: web.Request, handler: Handler) -> web.StreamResponse:
     """The answer of `handler`, or the problem that it ran into."""
     try:
-        judge(request)
+        judge_head(request)
         return await handler(request)
     except Refused as refused:
         return problem_answer(refused.problem, request)

@@ -129,7 +129,7 @@ def _key(text: str) -> str:
     return text
 
 
-def given(request: web.Request) -> Mapping[str, Any]:
+def query_values(request: web.Request) -> Mapping[str, Any]:
     """The parsed parameters of a request, by name; those not given are not in it."""
     values: Mapping[str, Any] = request[QUERY]
     return values

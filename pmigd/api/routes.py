@@ -12,8 +12,8 @@ from pmigd.api import handlers
 from pmigd.api.problems import Handler
 from pmigd.api.query import CURSOR, DOMAIN, KEY, LIMIT, STATE, TRACEPARENT, WAIT, Parameter
 from pmigd.core.roles import Role
-from pmigd.wire.host import Diagnosis, Domains, Health, Limits, Peers, Readiness, Status
-from pmigd.wire.migration import CheckResult, Migration, Page, Settings, StreamEvent
+from pmigd.wire.host import Diagnosis, Domains, Health, LimitsJson, PeersJson, Readiness, Status
+from pmigd.wire.migration import CheckResult, MigrationJson, Page, SettingsJson, StreamEvent
 from pmigd.wire.request import MigrationRequest, NoBody, ResolveRequest, SettingsRequest
 
 
@@ -56,7 +56,7 @@ ROUTES: Final = (
         handlers.submit,
         "Queue a migration",
         MigrationRequest,
-        Migration,
+        MigrationJson,
         202,
         parameters=(KEY, TRACEPARENT),
     ),
@@ -75,7 +75,7 @@ ROUTES: Final = (
         Role.VIEWER,
         handlers.one,
         "One migration, at once or when it has ended",
-        gives=Migration,
+        gives=MigrationJson,
         parameters=(WAIT,),
     ),
     Route(
@@ -85,7 +85,7 @@ ROUTES: Final = (
         handlers.abort,
         "Abort it; the guest stays where it is",
         NoBody,
-        Migration,
+        MigrationJson,
         202,
         also=(200,),
     ),
@@ -96,7 +96,7 @@ ROUTES: Final = (
         handlers.change,
         "Change settings of one that waits or runs",
         SettingsRequest,
-        Migration,
+        MigrationJson,
     ),
     Route(
         "GET",
@@ -104,7 +104,7 @@ ROUTES: Final = (
         Role.VIEWER,
         handlers.settings,
         "The settings in force",
-        gives=Settings,
+        gives=SettingsJson,
     ),
     Route(
         "POST",
@@ -113,7 +113,7 @@ ROUTES: Final = (
         handlers.suspend,
         "Pause the guest so that it finishes",
         NoBody,
-        Migration,
+        MigrationJson,
         202,
     ),
     Route(
@@ -123,7 +123,7 @@ ROUTES: Final = (
         handlers.postcopy,
         "Let the guest move now and its memory follow",
         NoBody,
-        Migration,
+        MigrationJson,
         202,
     ),
     Route(
@@ -133,7 +133,7 @@ ROUTES: Final = (
         handlers.recover,
         "Go on with a broken post-copy",
         NoBody,
-        Migration,
+        MigrationJson,
         202,
     ),
     Route(
@@ -143,7 +143,7 @@ ROUTES: Final = (
         handlers.resolve,
         "Close an unresolved one by hand",
         ResolveRequest,
-        Migration,
+        MigrationJson,
     ),
     Route(
         "GET",
@@ -172,9 +172,9 @@ ROUTES: Final = (
         Role.VIEWER,
         handlers.limits,
         "What migrations may hold on this host, and hold now",
-        gives=Limits,
+        gives=LimitsJson,
     ),
-    Route("GET", "/v1/peers", Role.VIEWER, handlers.peers, "The configured peers", gives=Peers),
+    Route("GET", "/v1/peers", Role.VIEWER, handlers.peers, "The configured peers", gives=PeersJson),
     Route("GET", "/v1/status", Role.VIEWER, handlers.status, "How the daemon is", gives=Status),
     Route(
         "GET",

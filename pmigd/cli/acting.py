@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pmigd.cli import exits
-from pmigd.cli.migration import Migration
+from pmigd.cli.migration import ShownMigration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
     from pmigd.cli.output import Output
-    from pmigd.client import Migration as Told
+    from pmigd.client import Migration
 
 
 def add_id(parser: argparse.ArgumentParser) -> None:
@@ -18,12 +18,12 @@ def add_id(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", metavar="ID", help="the migration")
 
 
-def tell(output: Output, answer: Told, *, asked: str) -> int:
+def tell(output: Output, answer: Migration, *, asked: str) -> int:
     """Show the daemon's answer, the migration: what was asked for, unless it is over already."""
     if output.json:
         output.object(answer.raw)
         return exits.SUCCEEDED
-    migration = Migration(answer.raw)
+    migration = ShownMigration(answer.raw)
     output.line(
         f"{migration.domain}: {migration.state}"
         if migration.terminal

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from pmigd.cli.cells import Glyphs
-    from pmigd.cli.migration import Migration
+    from pmigd.cli.migration import ShownMigration
     from pmigd.cli.tables import Line
     from pmigd.client import JsonObject
 
@@ -34,15 +34,15 @@ class Board:
     """What is known, and the lines that show it."""
 
     def __init__(self) -> None:
-        self._open: dict[str, Migration] = {}
-        self._ended: deque[Migration] = deque(maxlen=_KEPT)
+        self._open: dict[str, ShownMigration] = {}
+        self._ended: deque[ShownMigration] = deque(maxlen=_KEPT)
         self._over: set[str] = set()
         self._tally: Counter[str] = Counter()
         self.status: JsonObject = {}
         self.away = ""
         """Why the daemon is away, and for how long; empty while it is there."""
 
-    def put(self, migration: Migration) -> None:
+    def put(self, migration: ShownMigration) -> None:
         """A migration's state. What has ended stays ended: older news may come later."""
         if migration.id in self._over:
             return
@@ -54,7 +54,7 @@ class Board:
         self._ended.appendleft(migration)
         self._tally[migration.state] += 1
 
-    def waits(self, queued: Iterable[Migration]) -> None:
+    def waits(self, queued: Iterable[ShownMigration]) -> None:
         """What queued ones wait for now; no event tells that a queue has moved on."""
         for migration in queued:
             known = self._open.get(migration.id)
@@ -72,7 +72,7 @@ class Board:
         if not shown and not ended:
             return [*head, tables.joined([Cell("no open migrations", "aside")], width, g)][:height]
         room -= len(ended) + 1 if ended else 0
-        rest: list[Migration] = []
+        rest: list[ShownMigration] = []
         if len(shown) > room:
             shown, rest = shown[: room - 1], shown[room - 1 :]
         rows = listing.rows([*shown, *ended], now, ids=False)
@@ -86,8 +86,8 @@ class Board:
             lines += table[len(shown) :]
         return lines[:height]
 
-    def _order(self) -> list[Migration]:
-        def place(m: Migration) -> tuple[int, float, str]:
+    def _order(self) -> list[ShownMigration]:
+        def place(m: ShownMigration) -> tuple[int, float, str]:
             rank = 0 if m.state in STUCK else 2 if m.state == State.QUEUED else 1
             return rank, m.place if rank == 2 else 0, m.id
 
@@ -124,20 +124,20 @@ class Board:
         return "; ".join(f"{one_line(part)}: {one_line(why)}" for part, why in missing.items())
 
 
-def _crowd(rest: list[Migration]) -> str:
+def _crowd(rest: list[ShownMigration]) -> str:
     """Those for whom there is no room, by what they are at or wait for."""
     words = Counter(_at(m) for m in rest)
     return f"{len(rest)} more: " + ", ".join(f"{n} {what}" for what, n in words.most_common())
 
 
-def _at(migration: Migration) -> str:
+def _at(migration: ShownMigration) -> str:
     waiting = migration.raw.get("waiting_for")
     if not isinstance(waiting, dict):
         return migration.state
     return f"for {resources.wanted(waiting)}"
 
 
-def _rate(migration: Migration) -> float:
+def _rate(migration: ShownMigration) -> float:
     value = migration.progress.get("bytes_per_second")
     return value if isinstance(value, int | float) else 0
 

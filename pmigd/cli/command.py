@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pmigd.client import Client
 
 
-class Command:
+class Subcommand:
     """One command. ``run`` returns the exit code or raises ClientError.
 
     ``usage`` is what follows the name, where argparse's own would fill the screen.

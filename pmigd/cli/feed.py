@@ -10,7 +10,7 @@ import queue
 import threading
 from contextlib import suppress
 
-from pmigd.cli.migration import Migration
+from pmigd.cli.migration import ShownMigration
 from pmigd.client.calls import PATIENCE_S
 from pmigd.client.errors import ClientError
 from pmigd.client.events import Connected, Outage
@@ -21,17 +21,16 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from pmigd.client import Client, JsonObject
-    from pmigd.client import Event as Told
+    from pmigd.client import Client, Event, JsonObject
 
 
-class Event:
+class FeedEvent:
     """Something new about one migration; ``caught_up`` as the client has it."""
 
     __slots__ = ("at", "caught_up", "migration", "raw")
 
-    def __init__(self, told: Told) -> None:
-        self.migration = Migration(told.migration.raw)
+    def __init__(self, told: Event) -> None:
+        self.migration = ShownMigration(told.migration.raw)
         self.raw = told.raw
         self.at = told.at
         self.caught_up = told.caught_up
@@ -58,7 +57,7 @@ class _Ended:
 
 
 if TYPE_CHECKING:
-    Item = Event | Connected | Outage | Interrupt | Answer
+    Item = FeedEvent | Connected | Outage | Interrupt | Answer
 
 
 class Feed:
@@ -127,7 +126,7 @@ class Feed:
     def _read(self) -> None:
         try:
             for event in self._events:
-                self._queue.put(Event(event))
+                self._queue.put(FeedEvent(event))
         except BaseException as error:  # noqa: BLE001 - else the reader waits
             self._queue.put(_Ended(error))
         else:

@@ -10,8 +10,8 @@ import sys
 import time
 
 from pmigd.cli import exits
-from pmigd.cli.feed import Event, Feed, Interrupt
-from pmigd.cli.migration import Migration, action, left_undone, sample, summary
+from pmigd.cli.feed import Feed, FeedEvent, Interrupt
+from pmigd.cli.migration import ShownMigration, action, left_undone, sample, summary
 from pmigd.client.errors import ClientError, RefusedError, UnreachableError
 from pmigd.client.events import Outage
 from pmigd.core.states import State
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     class View(Protocol):
         """How the events of one migration are shown."""
 
-        def show(self, event: Event) -> None:
+        def show(self, event: FeedEvent) -> None:
             """Show a new state, sample or action."""
 
         def tick(self) -> None:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         def pause(self) -> None:
             """Make room for other text; the next event may draw again."""
 
-        def end(self, migration: Migration) -> None:
+        def end(self, migration: ShownMigration) -> None:
             """Show how it ended."""
 
 
@@ -53,7 +53,7 @@ class JsonView:
     def __init__(self, output: Output) -> None:
         self._output = output
 
-    def show(self, event: Event) -> None:
+    def show(self, event: FeedEvent) -> None:
         """Print the event."""
         self._output.object(event.raw)
 
@@ -63,7 +63,7 @@ class JsonView:
     def pause(self) -> None:
         """Nothing is on the screen."""
 
-    def end(self, migration: Migration) -> None:
+    def end(self, migration: ShownMigration) -> None:
         """The last event said it."""
 
 
@@ -76,7 +76,7 @@ class _Actions:
     def __init__(self) -> None:
         self._told: dict[object, tuple[object, object]] = {}
 
-    def new(self, migration: Migration) -> list[str]:
+    def new(self, migration: ShownMigration) -> list[str]:
         lines = []
         for entry in migration.actions:
             news = (entry.get("outcome"), entry.get("waits"))
@@ -99,7 +99,7 @@ class PlainView:
         self._sample = ""
         self._actions = _Actions()
 
-    def show(self, event: Event) -> None:
+    def show(self, event: FeedEvent) -> None:
         """Print what is new in the event."""
         migration = event.migration
         for text in self._actions.new(migration):
@@ -126,7 +126,7 @@ class PlainView:
     def pause(self) -> None:
         """Nothing is on the screen."""
 
-    def end(self, migration: Migration) -> None:
+    def end(self, migration: ShownMigration) -> None:
         """Print the final line."""
         self._output.line(summary(migration))
 
@@ -137,10 +137,10 @@ class TerminalView:
     def __init__(self, output: Output, bar: Bar) -> None:
         self._output = output
         self._bar = bar
-        self._migration: Migration | None = None
+        self._migration: ShownMigration | None = None
         self._actions = _Actions()
 
-    def show(self, event: Event) -> None:
+    def show(self, event: FeedEvent) -> None:
         """Redraw."""
         self._migration = event.migration
         for text in self._actions.new(event.migration):
@@ -158,7 +158,7 @@ class TerminalView:
         """Take the bar away."""
         self._bar.hide()
 
-    def end(self, migration: Migration) -> None:
+    def end(self, migration: ShownMigration) -> None:
         """Leave the final line on the screen."""
         self._bar.hide()
         self._output.line(summary(migration))
@@ -214,7 +214,7 @@ class Follower:
             match item:
                 case None:
                     self._view.tick()
-                case Event():
+                case FeedEvent():
                     self._view.show(item)
                     self._notice(item.migration)
                     if item.migration.state in exits.BY_STATE:
@@ -234,7 +234,7 @@ class Follower:
             self._client.path, "the stream ended before the migration", "systemctl status pmigd"
         )
 
-    def _end(self, migration: Migration) -> int:
+    def _end(self, migration: ShownMigration) -> int:
         self._view.end(migration)
         if (
             migration.problem is not None
@@ -248,13 +248,13 @@ class Follower:
         self._advise(migration)
         return exits.BY_STATE[migration.state]
 
-    def _notice(self, migration: Migration) -> None:
+    def _notice(self, migration: ShownMigration) -> None:
         """Keep the state, and say what to do about one that does not go on by itself."""
         before, self._state = self._state, migration.state
         if before != self._state not in exits.BY_STATE:
             self._advise(migration)
 
-    def _advise(self, migration: Migration) -> None:
+    def _advise(self, migration: ShownMigration) -> None:
         advice = _ADVICE.get(migration.state)
         if advice and not self._output.json:
             self._view.pause()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pmigd.cli import figures
 from pmigd.cli.cells import Cell, Column, Gauge
-from pmigd.cli.migration import Migration, outcome, short_ids
+from pmigd.cli.migration import ShownMigration, outcome, short_ids
 from pmigd.cli.output import one_line, role
 from pmigd.core.figures import SHOWN
 from pmigd.core.states import STUCK, State
@@ -49,7 +49,7 @@ _COLUMNS: Final = (
 _LONGEST_BAR: Final = 24
 
 
-def plain_rows(migrations: Sequence[Migration], now: datetime) -> list[list[str]]:
+def plain_rows(migrations: Sequence[ShownMigration], now: datetime) -> list[list[str]]:
     """A row for each, as wide as it is, for readers that cannot ask again, such as scripts."""
     return [
         [
@@ -73,13 +73,13 @@ def columns(*, ids: bool) -> tuple[Column, ...]:
     return (_ID, *_COLUMNS) if ids else _COLUMNS
 
 
-def rows(migrations: Sequence[Migration], now: datetime, *, ids: bool) -> list[list[AnyCell]]:
+def rows(migrations: Sequence[ShownMigration], now: datetime, *, ids: bool) -> list[list[AnyCell]]:
     """A row for each, on a terminal; IDs are as short as still tells them apart."""
     short = short_ids([m.id for m in migrations])
     return [[*([short[m.id]] if ids else []), *_row(m, now)] for m in migrations]
 
 
-def _row(m: Migration, now: datetime) -> list[AnyCell]:
+def _row(m: ShownMigration, now: datetime) -> list[AnyCell]:
     # What came in is always others' doing, and the arrow says it.
     state = f"{m.state} (external)" if m.external and m.peer.startswith("->") else m.state
     look = role(m.state)
@@ -101,7 +101,7 @@ def _row(m: Migration, now: datetime) -> list[AnyCell]:
     ]
 
 
-def _sentence(m: Migration, now: datetime) -> str | None:
+def _sentence(m: ShownMigration, now: datetime) -> str | None:
     """What there is to say where figures say nothing: why it waits, or how it ended."""
     if not m.terminal:
         return _without_article(m.waiting(now)) or m.owed_words(now) or None
@@ -111,7 +111,7 @@ def _sentence(m: Migration, now: datetime) -> str | None:
     return "; ".join(part for part in parts if part)
 
 
-def _problem(m: Migration, more: str) -> str:
+def _problem(m: ShownMigration, more: str) -> str:
     problem = m.problem or {}
     return ": ".join(one_line(problem[k]) for k in ("title", more) if problem.get(k))
 

@@ -27,7 +27,7 @@ _BEFORE_THE_PAUSE: Final = frozenset(
 )
 
 
-class Migration:
+class ShownMigration:
     """One migration object, with the few readings that more than one view needs."""
 
     __slots__ = ("raw",)
@@ -232,7 +232,7 @@ def _number(values: JsonObject, key: str) -> float:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
 
 
-def outcome(migration: Migration) -> str:
+def outcome(migration: ShownMigration) -> str:
     """The figures of its end, as far as there are any."""
     result = migration.result
     parts: list[str] = []
@@ -251,7 +251,7 @@ def outcome(migration: Migration) -> str:
     return ", ".join(parts)
 
 
-def summary(migration: Migration) -> str:
+def summary(migration: ShownMigration) -> str:
     """How it ended (or where it stands), in one line."""
     head = f"{migration.domain}: {migration.state}"
     if migration.state == State.SUCCEEDED:
@@ -261,7 +261,7 @@ def summary(migration: Migration) -> str:
     return f"{text}. {figures.plain(str(since))}" if since else text
 
 
-def sample(migration: Migration) -> str:
+def sample(migration: ShownMigration) -> str:
     """Where it stands, in one line without the guest's name."""
     waiting = migration.waiting()
     if waiting is not None:
@@ -315,7 +315,7 @@ def _named(entry: JsonObject) -> str:
     return figures.plain(str(name or "action"))
 
 
-def left_undone(migration: Migration) -> list[str]:
+def left_undone(migration: ShownMigration) -> list[str]:
     """What is left for a person to do after its end, each with the command that does it."""
     told = (migration.problem or {}).get("detail")
     refused = [a.get("problem") for a in migration.actions if a.get("action") == "autostart"]

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pmigd.cli.command import Command
+    from pmigd.cli.command import Subcommand
 
 _EPILOG = """\
 An ID may be shortened as long as it is unique, or be a guest's name when exactly one open migration
@@ -104,7 +104,7 @@ class _CommandParser(argparse.ArgumentParser):
         self._make(prog, commands.load(prog.rpartition(" ")[2]))
         return getattr(self, name)
 
-    def _make(self, prog: str, command: Command) -> None:
+    def _make(self, prog: str, command: Subcommand) -> None:
         super().__init__(
             prog=prog,
             description=command.description,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
     from pmigd.cli.cells import Glyphs
-    from pmigd.cli.migration import Migration
+    from pmigd.cli.migration import ShownMigration
     from pmigd.cli.tables import Line
 
 _LEAST_BAR = 10
@@ -32,7 +32,7 @@ _MOST_BAR = 40
 class ProgressLine:
     """What is drawn: guest, state, bar, figures, as many as the width allows."""
 
-    def __init__(self, migration: Migration, now: datetime, g: Glyphs) -> None:
+    def __init__(self, migration: ShownMigration, now: datetime, g: Glyphs) -> None:
         self._migration = migration
         self._now = now
         self._g = g
@@ -85,7 +85,7 @@ class Bar:
         self._g = g
         self._live: Live | None = None
 
-    def draw(self, migration: Migration, now: datetime) -> None:
+    def draw(self, migration: ShownMigration, now: datetime) -> None:
         """Show this state from now on."""
         line = ProgressLine(migration, now, self._g)
         if self._live is None:

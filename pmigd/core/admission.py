@@ -16,7 +16,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from pmigd.core.holdings import SHARED, Account, Held, Limits, Resource, Shortage, lacking
+from pmigd.core.holdings import SHARED, Account, Held, Limits, Resource, Shortage, short_of
 from pmigd.core.leases import is_lease, key_of
 from pmigd.core.model import Direction, MigrationId, Waiting
 from pmigd.core.queue import Entry, Queue
@@ -39,7 +39,7 @@ class Standing(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
+class LeaseStanding:
     """A queued migration's standing.
 
     `since` (monotonic) is when it was first asked for, `seq` the number of the message that asked.
@@ -80,7 +80,7 @@ class Situation:
     account: Account
     limits: Limits
     doors: Mapping[str, Door] = field(default_factory=dict)
-    leases: Mapping[MigrationId, Lease] = field(default_factory=dict)
+    leases: Mapping[MigrationId, LeaseStanding] = field(default_factory=dict)
     blocked: str | None = None
     window: int = 1
     now: float = 0.0
@@ -122,7 +122,7 @@ def decide(queue: Queue, situation: Situation) -> Decision:
         shut = {name for name, door in s.doors.items() if door.shut is not None}
         waiting: Counter[str] = Counter()
         for entry in queue.in_turn(shut):
-            if lacking(account, s.limits, s.host, _LEAVING) is not None:
+            if short_of(account, s.limits, s.host, _LEAVING) is not None:
                 break
             if _too_many_logins(account, entry, s) is not None:
                 shut.add(entry.destination)
@@ -160,7 +160,7 @@ def _keeps(queue: Queue, iden: MigrationId, s: Situation) -> bool:
         return False
     if s.doors.get(entry.destination, OPEN).shut is not None:
         return False
-    shortage = lacking(s.account, s.limits, s.host, _LEAVING)
+    shortage = short_of(s.account, s.limits, s.host, _LEAVING)
     if shortage is None or shortage.resource not in SHARED:
         return False
     coming = [key for key, _ in s.account if is_lease(key)]
@@ -197,7 +197,7 @@ def why_waiting(
     elif lease is not None and lease.standing is Standing.WAITING and lease.shortage is not None:
         shortage, position = lease.shortage, lease.position
     else:
-        shortage = lacking(s.account, s.limits, s.host, _LEAVING)
+        shortage = short_of(s.account, s.limits, s.host, _LEAVING)
     if shortage is None:
         shortage = _too_many_logins(s.account, entry, s)
     if shortage is None:

@@ -15,7 +15,7 @@ EVENT = "migration"
 COMMAND_EVENT = "command"
 
 
-def about(m: Migration) -> dict[str, object]:
+def about_migration(m: Migration) -> dict[str, object]:
     """The fields of every line that is about one migration."""
     return {
         "migration": str(m.id),
@@ -35,7 +35,7 @@ def migration_line(before: Migration | None, after: Migration, now: Now) -> dict
     """
     line: dict[str, object] = {
         "event": EVENT,
-        **about(after),
+        **about_migration(after),
         "peer": _peer(after) or None,
         "direction": str(after.direction),
         "state": str(after.state),
@@ -64,7 +64,7 @@ def command_lines(before: Migration | None, after: Migration) -> Iterator[dict[s
             continue
         line: dict[str, object] = {
             "event": COMMAND_EVENT,
-            **about(after),
+            **about_migration(after),
             "command": str(command.kind),
             "number": command.id,
             "asked_by": command.by,

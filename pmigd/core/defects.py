@@ -18,7 +18,7 @@ from pmigd.core.fields import Version
 from pmigd.core.finding import Finding, FindingKind, Level, Origin
 from pmigd.core.model import CopyStorage, Postcopy, Request
 from pmigd.core.problem import Code, Problem
-from pmigd.core.versions import parse, text
+from pmigd.core.versions import parse_version, text
 
 
 class Side(StrEnum):
@@ -58,7 +58,7 @@ class Defect:
 
     def broken(self, version: str) -> bool:
         """Whether it is in this version. Of one that cannot be read nothing is known."""
-        number = parse(version)
+        number = parse_version(version)
         return number != UNKNOWN and self.since <= number < self.fixed
 
 
@@ -252,7 +252,7 @@ def present(source: HostFacts, destination: HostFacts) -> Iterator[Present]:
         version = defect.software.of(source)
         if defect.only_from is not None:
             first, before = defect.only_from
-            if not first <= parse(version) < before:
+            if not first <= parse_version(version) < before:
                 continue
         sides = ((Side.SOURCE, version), (Side.DESTINATION, defect.software.of(destination)))
         where = tuple(

@@ -183,7 +183,7 @@ class Account:
             self._used[held.direction, resource] += sign * number
 
 
-def lacking(account: Account, limits: Limits, host: str, wanted: Held) -> Shortage | None:
+def short_of(account: Account, limits: Limits, host: str, wanted: Held) -> Shortage | None:
     """What keeps a migration that begins with `wanted` from starting now, or None.
 
     Both directions must always be able to go on: whoever leaves needs a worker elsewhere that

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pmigd.core.holdings import Account, Held, Limits, Login, Phase, Resource, Shortage, lacking
+from pmigd.core.holdings import Account, Held, Limits, Login, Phase, Resource, Shortage, short_of
 from pmigd.core.model import Direction, Domain, Transport
 from pmigd.core.problem import Code, refuse
 from pmigd.core.queue import AGE_S_PER_POINT
@@ -201,7 +201,7 @@ class Book:
         for lease in sorted(self._ready(), key=lambda lease: lease.turn):
             if _never_fits(lease, limits, host):
                 continue
-            if lacking(self._account, limits, host, lease.held) is not None:
+            if short_of(self._account, limits, host, lease.held) is not None:
                 break  # the next one must not take what this one waits for
             self._set(replace(lease, granted=True))
             granted.append(self._leases[lease.id])
@@ -223,7 +223,7 @@ class Book:
         full = Shortage(slots, host, self._account.used(slots), limits.usable.get(slots, 0))
         first: Shortage | None = None
         for position, lease in enumerate(sorted(self._ready(), key=lambda x: x.turn), start=1):
-            shortage = lacking(self._account, limits, host, lease.held) or first or full
+            shortage = short_of(self._account, limits, host, lease.held) or first or full
             if first is None and not _never_fits(lease, limits, host):
                 first = shortage
             found[lease.id] = (shortage, position)
@@ -257,4 +257,4 @@ class Book:
 
 def _never_fits(lease: Lease, limits: Limits, host: str) -> bool:
     """Not even on an idle host. Whoever wants more than there is must not hold up the others."""
-    return lacking(Account(), replace(limits, others={}), host, lease.held) is not None
+    return short_of(Account(), replace(limits, others={}), host, lease.held) is not None

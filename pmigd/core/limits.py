@@ -50,7 +50,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class LimitFigure:
     """One limit. `read_at` is None for a default; figures that differ only in it are equal."""
 
     value: int
@@ -87,12 +87,12 @@ class DaemonLimits:
     """
 
     daemon: str
-    max_clients: Figure
-    max_anonymous_clients: Figure
-    min_workers: Figure
-    max_workers: Figure
-    prio_workers: Figure
-    max_client_requests: Figure
+    max_clients: LimitFigure
+    max_anonymous_clients: LimitFigure
+    min_workers: LimitFigure
+    max_workers: LimitFigure
+    prio_workers: LimitFigure
+    max_client_requests: LimitFigure
     use: Use | None = None
     problem: str = ""
 
@@ -106,8 +106,8 @@ class HostLimits:
     """
 
     daemons: tuple[DaemonLimits, ...]
-    migration_port_min: Figure
-    migration_port_max: Figure
+    migration_port_min: LimitFigure
+    migration_port_max: LimitFigure
     problem: str = ""
 
     @property
@@ -245,11 +245,11 @@ def admission_limits(
     )
 
 
-def _best(name: str, readings: Iterable[Reading]) -> Figure:
+def _best(name: str, readings: Iterable[Reading]) -> LimitFigure:
     for reading in readings:
         if name in reading.figures:
-            return Figure(reading.figures[name], reading.source, reading.read_at)
-    return Figure(DEFAULTS[name], Source.DEFAULT)
+            return LimitFigure(reading.figures[name], reading.source, reading.read_at)
+    return LimitFigure(DEFAULTS[name], Source.DEFAULT)
 
 
 def _use(live: Reading | None) -> Use | None:
@@ -265,8 +265,8 @@ def _use(live: Reading | None) -> Use | None:
     )
 
 
-def _smallest(limits: HostLimits, name: str) -> tuple[str, Figure]:
-    figures: list[tuple[str, Figure]] = [(d.daemon, getattr(d, name)) for d in limits.daemons]
+def _smallest(limits: HostLimits, name: str) -> tuple[str, LimitFigure]:
+    figures: list[tuple[str, LimitFigure]] = [(d.daemon, getattr(d, name)) for d in limits.daemons]
     return min(figures, key=lambda pair: pair[1].value)
 
 

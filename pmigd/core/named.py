@@ -19,7 +19,7 @@ from pmigd.core.finding import FindingKind, Level, Origin
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """One thing that an XML names. `kind` is one of :data:`KINDS`, `by` is what names it.
+    """One thing that an XML names. `kind` is one of :data:`NAMED`, `by` is what names it.
 
     Another version may know other kinds: what is not known is not looked up.
     """
@@ -101,7 +101,7 @@ PORT_IN_USE: Final = _kind(
     "End that, or choose another port; for one of the guest's own give it with 'xml'.",
 )
 
-KINDS: Final[dict[str, NamedKind]] = {
+NAMED: Final[dict[str, NamedKind]] = {
     # Measured: "Secret not found: no secret with matching uuid".
     "secret": NamedKind(
         _kind(
@@ -276,4 +276,4 @@ def paths(named: Iterable[Named]) -> tuple[str, ...]:
 
 def asked(named: Iterable[Named], *whom: Asked) -> Iterator[Named]:
     """Those that are looked up in one of these ways."""
-    return (thing for thing in named if thing.kind in KINDS and KINDS[thing.kind].asked in whom)
+    return (thing for thing in named if thing.kind in NAMED and NAMED[thing.kind].asked in whom)

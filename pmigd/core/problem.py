@@ -43,7 +43,7 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ProblemKind:
     """What is fixed for one problem code.
 
     `retryable`: the same request, unchanged, may succeed later, and nobody has to do anything for
@@ -141,7 +141,7 @@ class Code(StrEnum):
     JOURNAL_CONFLICT = "journal_conflict"
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> ProblemKind:
         """Everything fixed about this code."""
         return KINDS[self]
 
@@ -196,83 +196,87 @@ def refuse(code: Code, detail: str, errors: tuple[FieldError, ...] = ()) -> Refu
 
 _C, _S, _D, _P, _N = Fault.CALLER, Fault.SOURCE, Fault.DESTINATION, Fault.PMIGD, Fault.NOBODY
 
-KINDS: dict[Code, Kind] = {
-    Code.BAD_HTTP: Kind("This is not an HTTP request", _C, 400, "Speak HTTP/1.1; 'pmigctl' does."),
-    Code.BAD_JSON: Kind("The body is not JSON", _C, 400, "Send one JSON object in UTF-8."),
-    Code.INVALID_REQUEST: Kind(
+KINDS: dict[Code, ProblemKind] = {
+    Code.BAD_HTTP: ProblemKind(
+        "This is not an HTTP request", _C, 400, "Speak HTTP/1.1; 'pmigctl' does."
+    ),
+    Code.BAD_JSON: ProblemKind("The body is not JSON", _C, 400, "Send one JSON object in UTF-8."),
+    Code.INVALID_REQUEST: ProblemKind(
         "The request is not valid",
         _C,
         422,
         "Correct the fields listed in 'errors'; the schema is at /v1/openapi.json.",
     ),
-    Code.NOT_SUPPORTED: Kind(
+    Code.NOT_SUPPORTED: ProblemKind(
         "This release does not support that",
         _C,
         422,
         "Leave the named options out, or use a release of pmigd that has them.",
         Reason.PRECHECK,
     ),
-    Code.CONFLICT: Kind(
+    Code.CONFLICT: ProblemKind(
         "These options do not go together",
         _C,
         422,
         "'errors' says for each what to leave out or to add; 'pmigctl check' shows it beforehand.",
         Reason.PRECHECK,
     ),
-    Code.BODY_TOO_LARGE: Kind("The body is too large", _C, 413, "Keep the request under 1 MiB."),
-    Code.REQUEST_TOO_SLOW: Kind(
+    Code.BODY_TOO_LARGE: ProblemKind(
+        "The body is too large", _C, 413, "Keep the request under 1 MiB."
+    ),
+    Code.REQUEST_TOO_SLOW: ProblemKind(
         "The body did not arrive in time",
         _C,
         408,
         "Send the whole request at once.",
         retryable=True,
     ),
-    Code.UNSUPPORTED_MEDIA_TYPE: Kind(
+    Code.UNSUPPORTED_MEDIA_TYPE: ProblemKind(
         "The body is of a kind that is not taken",
         _C,
         415,
         "Send application/json without Content-Encoding.",
     ),
-    Code.TOO_BUSY: Kind(
+    Code.TOO_BUSY: ProblemKind(
         "pmigd has too much to do at the moment", _P, 503, "Try again soon.", retryable=True
     ),
-    Code.NOT_AUTHENTICATED: Kind(
+    Code.NOT_AUTHENTICATED: ProblemKind(
         "A user and the right password are needed",
         _C,
         401,
         "Give a user of basic_auth_users in the web configuration file, and the password.",
     ),
-    Code.NOT_ADMITTED: Kind(
+    Code.NOT_ADMITTED: ProblemKind(
         "No name of the client's certificate is allowed",
         _C,
         403,
         "Add one of its names to client_allowed_sans in the web configuration file.",
     ),
-    Code.FORBIDDEN: Kind(
+    Code.FORBIDDEN: ProblemKind(
         "Not allowed for this user",
         _C,
         403,
         "Ask an administrator for a role that may do this ([api.roles] in pmigd.toml).",
     ),
-    Code.UNKNOWN_MIGRATION: Kind(
+    Code.UNKNOWN_MIGRATION: ProblemKind(
         "No such migration", _C, 404, "List the known ones with 'pmigctl list --all'."
     ),
-    Code.UNKNOWN_RESOURCE: Kind(
+    Code.UNKNOWN_RESOURCE: ProblemKind(
         "No such resource", _C, 404, "The resources are listed at /v1/openapi.json."
     ),
-    Code.METHOD_NOT_ALLOWED: Kind(
+    Code.METHOD_NOT_ALLOWED: ProblemKind(
         "The resource does not have that method",
         _C,
         405,
         "The methods of each resource are listed at /v1/openapi.json.",
     ),
-    Code.WRONG_STATE: Kind(
+    Code.WRONG_STATE: ProblemKind(
         "The migration is in a state where this makes no sense",
         _C,
         409,
         "Look at its state with 'pmigctl show ID'.",
     ),
-    Code.QUEUE_FULL: Kind(
+    Code.QUEUE_FULL: ProblemKind(
         "The queue is full",
         _C,
         429,
@@ -280,27 +284,27 @@ KINDS: dict[Code, Kind] = {
         Reason.LOCAL_LIMIT,
         retryable=True,
     ),
-    Code.IDEMPOTENCY_CONFLICT: Kind(
+    Code.IDEMPOTENCY_CONFLICT: ProblemKind(
         "This idempotency key belongs to another request",
         _C,
         409,
         "Use a new key for a new request.",
     ),
-    Code.DOMAIN_NOT_FOUND: Kind(
+    Code.DOMAIN_NOT_FOUND: ProblemKind(
         "No such domain on this host",
         _C,
         422,
         "Look for it with 'virsh list --all'; it may have been migrated already.",
         Reason.PRECHECK,
     ),
-    Code.DOMAIN_NOT_RUNNING: Kind(
+    Code.DOMAIN_NOT_RUNNING: ProblemKind(
         "The domain is not running",
         _C,
         422,
         "Start it first: this release migrates running domains only.",
         Reason.PRECHECK,
     ),
-    Code.DOMAIN_BUSY: Kind(
+    Code.DOMAIN_BUSY: ProblemKind(
         "The domain is already being migrated",
         _C,
         409,
@@ -308,56 +312,56 @@ KINDS: dict[Code, Kind] = {
         Reason.PRECHECK,
         retryable=True,
     ),
-    Code.UNKNOWN_PEER: Kind(
+    Code.UNKNOWN_PEER: ProblemKind(
         "No such peer",
         _C,
         422,
         "Name a peer of [peers] in pmigd.toml; 'pmigctl peers' lists them.",
         Reason.PRECHECK,
     ),
-    Code.URI_REFUSED: Kind(
+    Code.URI_REFUSED: ProblemKind(
         "This destination URI is not allowed",
         _C,
         422,
         "Name a configured peer, or have security.allow_uris cover the URI.",
         Reason.PRECHECK,
     ),
-    Code.SAME_HOST: Kind(
+    Code.SAME_HOST: ProblemKind(
         "The destination is this host",
         _C,
         422,
         "Name another host; check what the peer's host name resolves to here.",
         Reason.PRECHECK,
     ),
-    Code.CHECK_FAILED: Kind(
+    Code.CHECK_FAILED: ProblemKind(
         "The checks before the start found what keeps it from working",
         _C,
         422,
         "'errors' says for each what to do; 'pmigctl check' shows what is left.",
         Reason.PRECHECK,
     ),
-    Code.PEER_NOT_ALLOWED: Kind(
+    Code.PEER_NOT_ALLOWED: ProblemKind(
         "This host is not one that may ask here",
         _C,
         403,
         "Where it is refused, add its certificate's name to peer.allowed_names, or it to [peers].",
         Reason.AUTH,
     ),
-    Code.PEER_FALSE_NAME: Kind(
+    Code.PEER_FALSE_NAME: ProblemKind(
         "The certificate is not one of the host that the message names",
         _C,
         403,
         "Give daemon.name the host's name in its certificate, or the first part of that name.",
         Reason.AUTH,
     ),
-    Code.PEER_PROTOCOL: Kind(
+    Code.PEER_PROTOCOL: ProblemKind(
         "The pmigd of the two hosts do not understand each other",
         _D,
         502,
         "Upgrade the older of the two; 'detail' says what each of them speaks.",
         Reason.CONNECT,
     ),
-    Code.PEER_UNGREETED: Kind(
+    Code.PEER_UNGREETED: ProblemKind(
         "The message is of a start of pmigd that another one has taken the place of",
         _D,
         409,
@@ -365,7 +369,7 @@ KINDS: dict[Code, Kind] = {
         Reason.CONNECT,
         retryable=True,
     ),
-    Code.LIBVIRT_UNAVAILABLE: Kind(
+    Code.LIBVIRT_UNAVAILABLE: ProblemKind(
         "The local libvirt daemon does not answer",
         _S,
         503,
@@ -373,7 +377,7 @@ KINDS: dict[Code, Kind] = {
         Reason.LIBVIRT_LOST,
         retryable=True,
     ),
-    Code.JOURNAL_UNAVAILABLE: Kind(
+    Code.JOURNAL_UNAVAILABLE: ProblemKind(
         "The journal cannot be read or written",
         _P,
         503,
@@ -381,23 +385,23 @@ KINDS: dict[Code, Kind] = {
         Reason.STORAGE,
         retryable=True,
     ),
-    Code.SHUTTING_DOWN: Kind(
+    Code.SHUTTING_DOWN: ProblemKind(
         "pmigd is stopping", _P, 503, "Try again when it has been started again.", retryable=True
     ),
-    Code.ACCOUNTS_UNAVAILABLE: Kind(
+    Code.ACCOUNTS_UNAVAILABLE: ProblemKind(
         "The user database does not answer",
         _P,
         503,
         "Check with 'getent passwd' on this host; root is served from memory soon after.",
         retryable=True,
     ),
-    Code.INTERNAL: Kind(
+    Code.INTERNAL: ProblemKind(
         "pmigd made a mistake",
         _P,
         500,
         "Report it with the log lines that carry this request's id.",
     ),
-    Code.DESTINATION_UNREACHABLE: Kind(
+    Code.DESTINATION_UNREACHABLE: ProblemKind(
         "The destination's libvirt daemon cannot be reached",
         _D,
         502,
@@ -405,21 +409,21 @@ KINDS: dict[Code, Kind] = {
         Reason.CONNECT,
         retryable=True,
     ),
-    Code.DESTINATION_AUTH: Kind(
+    Code.DESTINATION_AUTH: ProblemKind(
         "The destination does not accept this host",
         _D,
         502,
         "Check certificates, ssh keys or access rules for this host at the destination.",
         Reason.AUTH,
     ),
-    Code.DESTINATION_HAS_DOMAIN: Kind(
+    Code.DESTINATION_HAS_DOMAIN: ProblemKind(
         "The destination already runs a domain of this name or UUID",
         _D,
         409,
         "Find out which copy is the right one before you touch either.",
         Reason.PRECHECK,
     ),
-    Code.PEER_UNAVAILABLE: Kind(
+    Code.PEER_UNAVAILABLE: ProblemKind(
         "The destination's pmigd does not answer",
         _D,
         502,
@@ -427,49 +431,49 @@ KINDS: dict[Code, Kind] = {
         Reason.PEER_LIMIT,
         retryable=True,
     ),
-    Code.REFUSED_BY_DESTINATION: Kind(
+    Code.REFUSED_BY_DESTINATION: ProblemKind(
         "The destination does not take this migration",
         _D,
         502,
         "Remove the reason that the destination gives.",
         Reason.PRECHECK,
     ),
-    Code.SOURCE_AUTH: Kind(
+    Code.SOURCE_AUTH: ProblemKind(
         "The local libvirt daemon refuses pmigd",
         _S,
         502,
         "pmigd must run as root, or libvirt's access rules must allow domain.migrate.",
         Reason.AUTH,
     ),
-    Code.UNSAFE_STORAGE: Kind(
+    Code.UNSAFE_STORAGE: ProblemKind(
         "libvirt says the migration could damage the guest's disks",
         _C,
         422,
         "Put the disks on shared storage with a safe cache mode.",
         Reason.STORAGE,
     ),
-    Code.CPU_INCOMPATIBLE: Kind(
+    Code.CPU_INCOMPATIBLE: ProblemKind(
         "The destination's CPU cannot run this guest",
         _D,
         422,
         "Give the guest a CPU model that both hosts have.",
         Reason.PREPARE,
     ),
-    Code.REFUSED_BY_LIBVIRT: Kind(
+    Code.REFUSED_BY_LIBVIRT: ProblemKind(
         "libvirt refuses this migration",
         _C,
         422,
         "'detail' has libvirt's reason; change the request or the guest accordingly.",
         Reason.PREPARE,
     ),
-    Code.UNSUPPORTED_BY_LIBVIRT: Kind(
+    Code.UNSUPPORTED_BY_LIBVIRT: ProblemKind(
         "libvirt or QEMU of one host is too old for this",
         _C,
         422,
         "Leave the option out or upgrade the host named in 'detail'.",
         Reason.PREPARE,
     ),
-    Code.JOB_LOCK_TIMEOUT: Kind(
+    Code.JOB_LOCK_TIMEOUT: ProblemKind(
         "Another job holds the domain",
         _S,
         409,
@@ -477,7 +481,7 @@ KINDS: dict[Code, Kind] = {
         Reason.PREPARE,
         retryable=True,
     ),
-    Code.MIGRATION_FAILED: Kind(
+    Code.MIGRATION_FAILED: ProblemKind(
         "The migration failed",
         _D,
         502,
@@ -485,7 +489,7 @@ KINDS: dict[Code, Kind] = {
         Reason.PERFORM,
         retryable=True,
     ),
-    Code.CONNECTION_BROKE: Kind(
+    Code.CONNECTION_BROKE: ProblemKind(
         "A connection between the hosts, or to libvirt, broke during the migration",
         _D,
         502,
@@ -493,7 +497,7 @@ KINDS: dict[Code, Kind] = {
         Reason.PEER_LOST,
         retryable=True,
     ),
-    Code.PORTS_SHUT: Kind(
+    Code.PORTS_SHUT: ProblemKind(
         "A connection to a port of the destination was refused or not answered",
         _D,
         502,
@@ -501,72 +505,72 @@ KINDS: dict[Code, Kind] = {
         "between the two, in that direction.",
         Reason.CONNECT,
     ),
-    Code.SECRET_MISSING: Kind(
+    Code.SECRET_MISSING: ProblemKind(
         "A secret that the guest needs is not defined, or has no value",
         _D,
         422,
         "Define it at the destination: 'virsh secret-define', 'virsh secret-set-value'.",
         Reason.PREPARE,
     ),
-    Code.FILTER_MISSING: Kind(
+    Code.FILTER_MISSING: ProblemKind(
         "A network filter of the guest cannot be used at the destination",
         _D,
         422,
         "'virsh nwfilter-dumpxml NAME' at the source, 'virsh nwfilter-define' at the destination.",
         Reason.PREPARE,
     ),
-    Code.NETWORK_MISSING: Kind(
+    Code.NETWORK_MISSING: ProblemKind(
         "The destination lacks a network of the guest",
         _D,
         422,
         "Define and start it there ('virsh net-define', 'virsh net-start'), or change the guest.",
         Reason.PREPARE,
     ),
-    Code.POOL_MISSING: Kind(
+    Code.POOL_MISSING: ProblemKind(
         "The destination lacks a storage pool of the guest",
         _D,
         422,
         "Define and start it there ('virsh pool-define', 'virsh pool-start').",
         Reason.PREPARE,
     ),
-    Code.VOLUME_MISSING: Kind(
+    Code.VOLUME_MISSING: ProblemKind(
         "The destination lacks a storage volume of the guest",
         _D,
         422,
         "Create it there, or 'virsh pool-refresh' if it is there already, or copy the disk.",
         Reason.PREPARE,
     ),
-    Code.DEVICE_MISSING: Kind(
+    Code.DEVICE_MISSING: ProblemKind(
         "The destination lacks a device of the guest",
         _D,
         422,
         "Detach it ('virsh detach-device'), or choose a host that has it.",
         Reason.PREPARE,
     ),
-    Code.FILE_MISSING: Kind(
+    Code.FILE_MISSING: ProblemKind(
         "The destination lacks a file or folder that the guest needs",
         _D,
         422,
         "Put what 'detail' names there, or on storage that both hosts see.",
         Reason.PREPARE,
     ),
-    Code.PORT_IN_USE: Kind(
+    Code.PORT_IN_USE: ProblemKind(
         "A port that is needed is taken at the destination",
         _D,
         409,
         "End what listens there, or choose another port.",
         Reason.PREPARE,
     ),
-    Code.CANCELLED: Kind(
+    Code.CANCELLED: ProblemKind(
         "Cancelled on request", _N, 409, "Nothing to do: the guest runs on at the source."
     ),
-    Code.ABORTED_ELSEWHERE: Kind(
+    Code.ABORTED_ELSEWHERE: ProblemKind(
         "Somebody else aborted the job",
         _N,
         409,
         "Nothing to do: the guest runs on at the source. It was not pmigd that aborted it.",
     ),
-    Code.TIMEOUT: Kind(
+    Code.TIMEOUT: ProblemKind(
         "The migration did not finish within its time",
         _S,
         504,
@@ -574,14 +578,14 @@ KINDS: dict[Code, Kind] = {
         Reason.TIMEOUT,
         retryable=True,
     ),
-    Code.GUEST_STOPPED: Kind(
+    Code.GUEST_STOPPED: ProblemKind(
         "The guest ended while it was being migrated",
         _S,
         409,
         "Start it where it is wanted; its log says why it ended.",
         Reason.PERFORM,
     ),
-    Code.INTERRUPTED: Kind(
+    Code.INTERRUPTED: ProblemKind(
         "The migration ended while pmigd was not watching",
         _P,
         503,
@@ -589,14 +593,14 @@ KINDS: dict[Code, Kind] = {
         Reason.LIBVIRT_LOST,
         retryable=True,
     ),
-    Code.POSTCOPY_FAILED: Kind(
+    Code.POSTCOPY_FAILED: ProblemKind(
         "Post-copy is interrupted: the guest's memory is on two hosts",
         _D,
         502,
         "Touch neither copy. Restore the network, then resume the post-copy.",
         Reason.PEER_LOST,
     ),
-    Code.POSTCOPY_LOST: Kind(
+    Code.POSTCOPY_LOST: ProblemKind(
         "Post-copy broke and one half of the guest's memory is gone",
         _S,
         409,
@@ -604,14 +608,14 @@ KINDS: dict[Code, Kind] = {
         "guest from its disks.",
         Reason.PEER_LOST,
     ),
-    Code.ANOTHER_RUN: Kind(
+    Code.ANOTHER_RUN: ProblemKind(
         "The guest was moved or started by somebody else meanwhile",
         _N,
         409,
         "See where it runs and whether that is where it is wanted; migrate it again only then.",
         Reason.UNKNOWN,
     ),
-    Code.LEFTOVER_COPY: Kind(
+    Code.LEFTOVER_COPY: ProblemKind(
         "A half-made copy that never ran is left at the destination",
         _D,
         409,
@@ -619,7 +623,7 @@ KINDS: dict[Code, Kind] = {
         "the runbook 'leftover copy' says what to do if libvirt does not let go of it.",
         Reason.PREPARE,
     ),
-    Code.STANDSTILL: Kind(
+    Code.STANDSTILL: ProblemKind(
         "The migration stands still",
         _S,
         504,
@@ -627,22 +631,24 @@ KINDS: dict[Code, Kind] = {
         "go of it, and pmigd lets the guest run on.",
         Reason.STALLED,
     ),
-    Code.RESOLVED_AS_FAILED: Kind("An operator closed it as failed", _N, 409, "Nothing to do."),
-    Code.DESTINATION_SILENT: Kind(
+    Code.RESOLVED_AS_FAILED: ProblemKind(
+        "An operator closed it as failed", _N, 409, "Nothing to do."
+    ),
+    Code.DESTINATION_SILENT: ProblemKind(
         "The destination does not say whether it runs the guest",
         _D,
         502,
         "Touch neither copy. Reach the destination; pmigd asks on and settles it by itself.",
         Reason.PEER_LOST,
     ),
-    Code.GUEST_NOT_FOUND: Kind(
+    Code.GUEST_NOT_FOUND: ProblemKind(
         "The guest left this host and the destination does not show it",
         _D,
         502,
         "Look for it on other hosts and in both libvirt logs; then 'pmigctl resolve ID --as ...'.",
         Reason.FINISH,
     ),
-    Code.SOURCE_LEFT_PAUSED: Kind(
+    Code.SOURCE_LEFT_PAUSED: ProblemKind(
         "A paused copy is left at the source",
         _S,
         409,
@@ -650,14 +656,14 @@ KINDS: dict[Code, Kind] = {
         "if it surely never did, 'virsh resume' it. pmigd then settles the migration by itself.",
         Reason.CONFIRM,
     ),
-    Code.TWO_COPIES: Kind(
+    Code.TWO_COPIES: ProblemKind(
         "The guest is alive on both hosts",
         _S,
         409,
         "Stop the wrong copy at once, before both write to the same disks; pmigd touches neither.",
         Reason.CONFIRM,
     ),
-    Code.JOURNAL_ROW_UNREADABLE: Kind(
+    Code.JOURNAL_ROW_UNREADABLE: ProblemKind(
         "What the journal has of this migration cannot be read",
         _P,
         500,
@@ -665,7 +671,7 @@ KINDS: dict[Code, Kind] = {
         "guest runs, see that no migration of it is under way, and 'pmigctl resolve ID --as ...'.",
         Reason.STORAGE,
     ),
-    Code.JOURNAL_CONFLICT: Kind(
+    Code.JOURNAL_CONFLICT: ProblemKind(
         "Another migration of the guest was begun while the journal of this one was away",
         _P,
         409,

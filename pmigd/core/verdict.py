@@ -33,7 +33,7 @@ from pmigd.core.model import (
 from pmigd.core.problem import Code
 
 
-class Outcome(StrEnum):
+class Truth(StrEnum):
     """What the ends prove."""
 
     ARRIVED = "arrived"  # it got to the destination; `why` says what has become of it since, if so
@@ -55,7 +55,7 @@ class Verdict:
     that is UNKNOWN, with the same code and sentence.
     """
 
-    outcome: Outcome
+    outcome: Truth
     code: Code | None = None
     why: str = ""
     resume_source: bool = False
@@ -68,11 +68,11 @@ as FAILED, or, over a definition that was there before, as DESTROYED."""
 
 
 def _unknown(code: Code, why: str) -> Verdict:
-    return Verdict(Outcome.UNKNOWN, code, why)
+    return Verdict(Truth.UNKNOWN, code, why)
 
 
 def _settling(code: Code, why: str, in_the_end: Verdict | None = None) -> Verdict:
-    return Verdict(Outcome.SETTLING, code, why, in_the_end=in_the_end)
+    return Verdict(Truth.SETTLING, code, why, in_the_end=in_the_end)
 
 
 def words_of(view: View) -> str:
@@ -149,7 +149,7 @@ def judge(
     if source.because in (Because.POSTCOPY, Because.POSTCOPY_FAILED):
         return _half_is_here(source, destination)
     if source.job is Job.OUTGOING:
-        return Verdict(Outcome.GOES_ON)
+        return Verdict(Truth.GOES_ON)
     if source.job is Job.INCOMING or source.because is Because.STARTING_UP:
         return _settling(Code.ANOTHER_RUN, "another run of the guest is about to begin here")
     if source.alive:
@@ -171,17 +171,17 @@ def _half_is_here(source: View, destination: View) -> Verdict:
         return _settling(Code.POSTCOPY_LOST, lost.why, lost)
     if source.because is Because.POSTCOPY:
         broke = destination.because is Because.POSTCOPY_FAILED
-        return Verdict(Outcome.POSTCOPY_PAUSED if broke else Outcome.GOES_ON)
+        return Verdict(Truth.POSTCOPY_PAUSED if broke else Truth.GOES_ON)
     if destination.power is Power.RUNNING and destination.because is Because.MIGRATED:
         return _unknown(
             Code.SOURCE_LEFT_PAUSED,
             "the destination runs the guest, whole, and a paused part of its memory is left here",
         )
-    return Verdict(Outcome.POSTCOPY_PAUSED)
+    return Verdict(Truth.POSTCOPY_PAUSED)
 
 
 def _lost(why: str) -> Verdict:
-    return Verdict(Outcome.ENDED, Code.POSTCOPY_LOST, f"{why} The guest cannot be made whole.")
+    return Verdict(Truth.ENDED, Code.POSTCOPY_LOST, f"{why} The guest cannot be made whole.")
 
 
 def _guest_is_here(
@@ -202,13 +202,13 @@ def _guest_is_here(
                 f"which does not answer: {destination.detail}",
             )
         # The source was never stopped for the switch-over: no other copy can have been started.
-        return Verdict(Outcome.STAYED)
+        return Verdict(Truth.STAYED)
     if not destination.gone:
         return _copy_there_does_not_run(destination)
     if another:
         return _came_back(moved or _ran_there(evidence, destination), source, destination)
     ours = suspended and source.power is Power.PAUSED and source.because is Because.USER
-    return _stays_paused(evidence, source, destination) if ours else Verdict(Outcome.STAYED)
+    return _stays_paused(evidence, source, destination) if ours else Verdict(Truth.STAYED)
 
 
 def _copy_there_does_not_run(destination: View) -> Verdict:
@@ -219,7 +219,7 @@ def _copy_there_does_not_run(destination: View) -> Verdict:
     """
     why = "the destination still has an incoming copy"
     left_over = destination.because is Because.STARTING_UP or destination.job is Job.NONE
-    stayed = Verdict(Outcome.STAYED, why=_LEFT_OVER_THERE) if left_over else None
+    stayed = Verdict(Truth.STAYED, why=_LEFT_OVER_THERE) if left_over else None
     return _settling(Code.TWO_COPIES, why, stayed)
 
 
@@ -233,9 +233,9 @@ def _came_back(arrived: bool, source: View, destination: View) -> Verdict:
     """The run of the guest that was to be moved is over, and another one is here."""
     how = "moved back here" if source.because is Because.MIGRATED else "started here again"
     if arrived:
-        return Verdict(Outcome.ARRIVED, why=f"It has since been {how}, and is {source.power}.")
+        return Verdict(Truth.ARRIVED, why=f"It has since been {how}, and is {source.power}.")
     return Verdict(
-        Outcome.ENDED,
+        Truth.ENDED,
         Code.ANOTHER_RUN,
         f"The guest that was to be moved is not here any more: it has been {how} since. Nobody saw "
         f"how the migration ended; the destination has {words_of(destination)}.",
@@ -250,7 +250,7 @@ def _guest_is_not_here(evidence: Evidence, call: Call, source: View, destination
         return _half_is_there(source, destination, ended_here=ended)
     if destination.alive:
         usual = destination.power is not Power.OTHER
-        return Verdict(Outcome.ARRIVED, why="" if usual else _since(destination))
+        return Verdict(Truth.ARRIVED, why="" if usual else _since(destination))
     if destination.power is Power.UNKNOWN:
         return _unknown(
             Code.DESTINATION_SILENT,
@@ -260,14 +260,14 @@ def _guest_is_not_here(evidence: Evidence, call: Call, source: View, destination
     if not destination.gone:
         return _settling(Code.GUEST_NOT_FOUND, "the destination has not started it yet")
     if moved or _ran_there(evidence, destination):
-        return Verdict(Outcome.ARRIVED, why=_since(destination))
+        return Verdict(Truth.ARRIVED, why=_since(destination))
     if evidence.postcopy and ended_here:
         return _lost(
             f"The guest ran at the destination, which now has {words_of(destination)}, and the "
             f"part of its memory at the source is gone ({words_of(source)})."
         )
     if not evidence.left and (evidence.ended or (ended_here and not evidence.switched)):
-        return Verdict(Outcome.ENDED, Code.GUEST_STOPPED, f"The domain is {words_of(source)} here.")
+        return Verdict(Truth.ENDED, Code.GUEST_STOPPED, f"The domain is {words_of(source)} here.")
     return _unknown(
         Code.GUEST_NOT_FOUND,
         f"here the domain is {words_of(source)}, at the destination it is {words_of(destination)}",
@@ -321,7 +321,7 @@ def _stays_paused(evidence: Evidence, source: View, destination: View) -> Verdic
         )
     if source.job is not Job.NONE:
         return _settling(Code.SOURCE_LEFT_PAUSED, "another job holds the paused copy here")
-    return Verdict(Outcome.STAYED, resume_source=True)
+    return Verdict(Truth.STAYED, resume_source=True)
 
 
 def _paused_copy_is_left(
@@ -354,21 +354,21 @@ def judge_offline(call: Call, source: View, destination: View) -> Verdict:
     whether the destination has the definition is asked.
     """
     if call is Call.FAILED:
-        return Verdict(Outcome.STAYED)
+        return Verdict(Truth.STAYED)
     if destination.power is Power.UNKNOWN:
         return _unknown(
             Code.DESTINATION_SILENT,
             f"the destination does not say whether it has the definition: {destination.detail}",
         )
     if destination.persistent:
-        return Verdict(Outcome.ARRIVED)
+        return Verdict(Truth.ARRIVED)
     if call is Call.OK:
-        return Verdict(Outcome.ARRIVED, why=_DEFINITION_GONE)
+        return Verdict(Truth.ARRIVED, why=_DEFINITION_GONE)
     if source.power is Power.UNKNOWN:
         return _unknown(Code.LIBVIRT_UNAVAILABLE, source.detail or "the source did not answer")
     if source.power is Power.ABSENT:
         return _unknown(Code.GUEST_NOT_FOUND, "neither host has the definition")
-    return Verdict(Outcome.STAYED)
+    return Verdict(Truth.STAYED)
 
 
 _DEFINITION_GONE: Final = "The destination does not have the definition any more."
@@ -387,17 +387,17 @@ def judge_external(
     if direction is Direction.INCOMING:
         return _incoming(here, other)
     if here.because is Because.POSTCOPY_FAILED:
-        return Verdict(Outcome.POSTCOPY_PAUSED)
+        return Verdict(Truth.POSTCOPY_PAUSED)
     if here.job is Job.OUTGOING or here.because is Because.POSTCOPY:
-        return Verdict(Outcome.GOES_ON)
+        return Verdict(Truth.GOES_ON)
     if here.alive:
-        return Verdict(Outcome.STAYED)
+        return Verdict(Truth.STAYED)
     if evidence.left or here.because is Because.MIGRATED:
-        return Verdict(Outcome.ARRIVED)
+        return Verdict(Truth.ARRIVED)
     if evidence.ended and evidence.postcopy:
         return _lost(f"The part of its memory at the source is gone ({words_of(here)}).")
     if evidence.ended:
-        return Verdict(Outcome.ENDED, Code.GUEST_STOPPED, f"The domain is {words_of(here)} here.")
+        return Verdict(Truth.ENDED, Code.GUEST_STOPPED, f"The domain is {words_of(here)} here.")
     if here.gone:
         return _unknown(Code.GUEST_NOT_FOUND, f"the domain is {here.power} and nobody saw it leave")
     return _settling(Code.SOURCE_LEFT_PAUSED, "a paused copy is left here")
@@ -409,19 +409,19 @@ def _incoming(here: View, other: View) -> Verdict:
         if other.power is Power.ABSENT or ended:
             lost = _half_is_there(other, here, ended_here=True)
             return _settling(Code.POSTCOPY_LOST, lost.why, lost)
-        return Verdict(Outcome.POSTCOPY_PAUSED)
+        return Verdict(Truth.POSTCOPY_PAUSED)
     arriving = here.because in (Because.MIGRATION, Because.POSTCOPY, Because.STARTING_UP)
     if not arriving and here.job is not Job.INCOMING:
-        return Verdict(Outcome.ARRIVED if here.alive else Outcome.STAYED)
+        return Verdict(Truth.ARRIVED if here.alive else Truth.STAYED)
     if here.because is not Because.POSTCOPY and other.alive and other.job is not Job.OUTGOING:
         left = Verdict(
-            Outcome.ENDED,
+            Truth.ENDED,
             Code.LEFTOVER_COPY,
             f"The guest is {other.power} at the source, which has no migration of it any more; "
             f"the copy here ({words_of(here)}) never ran.",
         )
         return _settling(Code.LEFTOVER_COPY, left.why, left)
-    return Verdict(Outcome.GOES_ON)
+    return Verdict(Truth.GOES_ON)
 
 
 def keeps_from_recovery(call: Call, source: View, destination: View) -> str:

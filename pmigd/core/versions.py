@@ -95,7 +95,7 @@ def too_old(request: Request, source: HostFacts, destination: HostFacts) -> list
                 ("libvirt", need.libvirt, host.libvirt_version),
                 ("QEMU", need.qemu, host.hypervisor_version),
             ):
-                if wanted is not None and parse(has) < wanted:
+                if wanted is not None and parse_version(has) < wanted:
                     detail = (
                         f"'{need.kind.field}' needs {what} >= {text(wanted)} on the {side}, "
                         f"which has {has or 'an unknown version'}."
@@ -107,12 +107,12 @@ def too_old(request: Request, source: HostFacts, destination: HostFacts) -> list
                 f"QEMU {host.hypervisor_version} on the {side} has no compression 'mt' any more."
             )
             for side, host in hosts
-            if parse(host.hypervisor_version) >= MT_REMOVED_IN
+            if parse_version(host.hypervisor_version) >= MT_REMOVED_IN
         ]
     return found
 
 
-def parse(version: str) -> Version:
+def parse_version(version: str) -> Version:
     """ "9.0.0" as numbers; what cannot be read is older than everything."""
     parts = version.split(".")
     if len(parts) != 3 or not all(part.isdigit() for part in parts):

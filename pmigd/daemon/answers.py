@@ -97,7 +97,7 @@ class Answers:
             missing["journal"] = self.journal.error or ""
         return missing
 
-    def limits(self) -> wire.Limits:
+    def limits(self) -> wire.LimitsJson:
         """What migrations may hold on this host, and hold now."""
         return self.figures.limits()
 

@@ -19,7 +19,7 @@ import structlog
 from pmigd import __version__
 from pmigd.adapters.journal import Journal
 from pmigd.adapters.libvirt.hypervisor import LocalHypervisor
-from pmigd.adapters.limits import Limits
+from pmigd.adapters.limits import LimitsMirror
 from pmigd.adapters.metrics import Metrics
 from pmigd.adapters.pool import CallPool, Overdue
 from pmigd.adapters.system import libvirtconf, logs
@@ -43,7 +43,7 @@ from pmigd.daemon.figures import Figures
 from pmigd.daemon.gate import Gate
 from pmigd.daemon.intake import Intake
 from pmigd.daemon.limiting import Limiting
-from pmigd.daemon.ownhost import OwnHost
+from pmigd.daemon.ownhost import LocalHost
 from pmigd.daemon.peering import Peering
 from pmigd.daemon.reloading import Load, Reloading
 from pmigd.daemon.requests import Requests
@@ -107,7 +107,7 @@ class App:
     def _make_this_host(self, config: Config, libvirt: type[LocalHypervisor]) -> None:
         """What pmigd looks at and writes to."""
         self.journal = Journal(Path(config.daemon.state_dir) / "journal.sqlite")
-        self._own_host = OwnHost(self._names, self._clock.utc_now, config.libvirt.local_uri)
+        self._own_host = LocalHost(self._names, self._clock.utc_now, config.libvirt.local_uri)
         self.hypervisor = libvirt(
             config.libvirt.local_uri.text,
             notify=lambda notice: self.watcher.notice(notice),
@@ -116,7 +116,7 @@ class App:
             own_host=self._own_host,
             observe=self.metrics.libvirt_call,
         )
-        self.mirror = Limits(
+        self.mirror = LimitsMirror(
             read_conf=libvirtconf.read,
             now=self._now,
             on_read=lambda _: self.limiting.read(),

@@ -22,8 +22,8 @@ import structlog
 from pmigd.adapters.peer.client import PeerAway, PeerChannel, PeerRefused
 from pmigd.adapters.tasks import Tasks
 from pmigd.core import events as ev
-from pmigd.core.admission import Door, Lease, Standing
-from pmigd.core.canonical import about
+from pmigd.core.admission import Door, LeaseStanding, Standing
+from pmigd.core.canonical import about_migration
 from pmigd.core.facts import Question
 from pmigd.core.holdings import Phase, Shortage, held_of, login_of, ports_of
 from pmigd.core.leases import RENEW_EVERY_S, TTL_S
@@ -260,12 +260,12 @@ class _Session:
         now = self._asking.now().mono
         seq = self._asking.next_seq()
         since = now if before is None else before.since
-        self._gate.leases[migration.id] = Lease(Standing.ASKING, since, seq)
+        self._gate.leases[migration.id] = LeaseStanding(Standing.ASKING, since, seq)
         self._tasks.begin(
             f"ask-{migration.id}",
             partial(self._ask, migration, seq),
             failed=partial(self._not_asked, migration.id, FAILED),
-            about=about(migration),
+            about=about_migration(migration),
         )
 
     async def _ask(self, migration: Migration, seq: int) -> None:
@@ -426,7 +426,7 @@ class _Session:
         # Others may go where this one cannot.
         self._asking.migrations.pump()
 
-    def _may_be_over(self, iden: MigrationId, lease: Lease) -> bool:
+    def _may_be_over(self, iden: MigrationId, lease: LeaseStanding) -> bool:
         return lease.standing is Standing.GRANTED and self._goes_there(iden)
 
     def _goes_there(self, iden: MigrationId) -> bool:

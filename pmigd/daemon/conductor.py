@@ -19,7 +19,7 @@ import structlog
 from pmigd.adapters.tasks import Tasks, Work
 from pmigd.core import events as ev
 from pmigd.core.autostart import Flags
-from pmigd.core.canonical import about
+from pmigd.core.canonical import about_migration
 from pmigd.core.commands import SETTINGS, Command, Kind
 from pmigd.core.defects import cannot_recover
 from pmigd.core.effects import Do, Effect, Look, Prepare, ReadSettings, Wake
@@ -142,7 +142,7 @@ class Conductor:
     ) -> asyncio.Task[None]:
         """Begin `work`; if a mistake of ours ends it, `otherwise` is reported, never nothing."""
         return self._tasks.begun(
-            name, work, failed=lambda: self._report(otherwise), about=about(migration)
+            name, work, failed=lambda: self._report(otherwise), about=about_migration(migration)
         )
 
     async def _prepare(self, migration: Migration) -> None:
@@ -171,7 +171,9 @@ class Conductor:
             return ev.PrepareFailed(problem)
         for finding in examined.findings:
             if finding.level is Level.WARN:
-                log.warning("check", **about(migration), found=finding.code, detail=finding.detail)
+                log.warning(
+                    "check", **about_migration(migration), found=finding.code, detail=finding.detail
+                )
         plan = make_plan(
             request,
             target,
@@ -258,7 +260,9 @@ class Conductor:
         try:
             self._report(ev.SettingsRead(await self._hypervisor.settings(migration.domain)))
         except Refused as refused:
-            log.debug("settings not read", **about(migration), detail=refused.problem.detail)
+            log.debug(
+                "settings not read", **about_migration(migration), detail=refused.problem.detail
+            )
 
     async def _wake(self, after_s: float) -> None:
         await asyncio.sleep(after_s)

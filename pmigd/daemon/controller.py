@@ -19,10 +19,10 @@ import structlog
 
 from pmigd.adapters.journal import Contents, Journal
 from pmigd.adapters.tasks import Tasks
-from pmigd.api.hub import Change, ChangeKind, Hub
+from pmigd.api.hub import ChangeKind, Hub, HubChange
 from pmigd.core import engine
 from pmigd.core import events as ev
-from pmigd.core.canonical import about
+from pmigd.core.canonical import about_migration
 from pmigd.core.facts import Question
 from pmigd.core.model import (
     UNASKED,
@@ -258,7 +258,7 @@ class Controller(Register):
                 waiting = slow_start(migration, now)
                 if waiting is not None and now - waiting.since < SLOW + timedelta(seconds=every_s):
                     # Nothing has changed, and that is worth telling those who watch, once.
-                    self.hub.publish(Change("progress", now, migration))
+                    self.hub.publish(HubChange("progress", now, migration))
 
     async def stop(self) -> None:
         """Leave everything as it is in libvirt and in the journal; nothing is aborted."""
@@ -344,7 +344,9 @@ class Controller(Register):
         try:
             await self._step(iden, actor, event)
         except Exception:
-            log.exception("step failed", **about(self._all[iden]), step=type(event).__name__)
+            log.exception(
+                "step failed", **about_migration(self._all[iden]), step=type(event).__name__
+            )
         finally:
             if isinstance(event, ev.Admitted):
                 # Whatever became of it, it is not about to start any more; the next one may be.
@@ -391,7 +393,7 @@ class Controller(Register):
         self._on_change(before, after)
         at = self.now().utc
         for kind in _kinds(before, after):
-            self.hub.publish(Change(kind, at, after))
+            self.hub.publish(HubChange(kind, at, after))
 
     def _forget(self) -> None:
         """Keep memory and journal from growing without end; what one forgets, the other does."""

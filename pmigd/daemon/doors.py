@@ -25,7 +25,7 @@ from pmigd.adapters.system.network import tcp_listener
 from pmigd.adapters.system.unixsocket import BoundSocket, bind_unix_socket
 from pmigd.api.apps import make_app, make_metrics_app
 from pmigd.api.backend import Backend
-from pmigd.api.door import Door
+from pmigd.api.door import GuardedSite
 from pmigd.api.guard import Guard
 from pmigd.api.peers import make_peer_app
 from pmigd.config.schema import ApiSection, Config
@@ -108,7 +108,7 @@ class Doors:
                 log.warning("socket", detail=warning)
             # A second handle: the file is removed while the socket is still open.
             listener = self._bound.socket.dup()
-        await Door(await self._runner(app), listener, backlog=BACKLOG).start()
+        await GuardedSite(await self._runner(app), listener, backlog=BACKLOG).start()
 
     async def _open_network(
         self,
@@ -128,7 +128,7 @@ class Doors:
             return
         runner = await self._runner(app)
         for listener in given:
-            await Door(runner, listener, backlog=BACKLOG, guard=guard).start()
+            await GuardedSite(runner, listener, backlog=BACKLOG, guard=guard).start()
         if not given:
             fresh = [NetworkDoor(key, address, runner, guard) for address in addresses]
             self.network += fresh
@@ -174,7 +174,7 @@ class Doors:
                 )
             door.fault = fault
             return
-        await Door(door.runner, listener, backlog=BACKLOG, guard=door.guard).start()
+        await GuardedSite(door.runner, listener, backlog=BACKLOG, guard=door.guard).start()
         log.info("address opened", address=address.text, key=door.key)
         door.fault = ""
 

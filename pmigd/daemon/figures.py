@@ -11,22 +11,21 @@ from time import monotonic
 from typing import Final
 
 from pmigd.adapters.journal import Journal
-from pmigd.adapters.limits import Limits as Mirror
+from pmigd.adapters.limits import LimitsMirror
 from pmigd.adapters.metrics import Metrics, PoolFigures, Snapshot
 from pmigd.adapters.pool import CallPool
 from pmigd.config.schema import Config
 from pmigd.core.admission import Standing
-from pmigd.core.holdings import Account, Resource
-from pmigd.core.holdings import Limits as InForce
+from pmigd.core.holdings import Account, Limits, Resource
 from pmigd.core.leases import Lease
-from pmigd.core.limits import Allowance, DaemonLimits, Figure, HostLimits, bounds
+from pmigd.core.limits import Allowance, DaemonLimits, HostLimits, LimitFigure, bounds
 from pmigd.core.model import Direction
 from pmigd.daemon.controller import Controller
 from pmigd.daemon.gate import Gate
 from pmigd.daemon.granting import Granting
 from pmigd.daemon.limiting import Limiting
 from pmigd.daemon.watcher import Watcher
-from pmigd.wire.host import DaemonUse, LeaseCounts, Limits, ResourceLimit
+from pmigd.wire.host import DaemonUse, LeaseCounts, LimitsJson, ResourceLimit
 
 _FIGURE_OF: Mapping[Resource, str] = {
     Resource.CLIENT: "max_clients",
@@ -46,7 +45,7 @@ class Figures:
 
     config: Callable[[], Config]
     journal: Journal
-    mirror: Mirror
+    mirror: LimitsMirror
     gate: Gate
     migrations: Controller
     granting: Granting
@@ -79,7 +78,7 @@ class Figures:
             for p in self.threads
         )
 
-    def limits(self) -> Limits:
+    def limits(self) -> LimitsJson:
         """What migrations may hold on this host, and hold now."""
         return limits_view(
             self.config().daemon.name,
@@ -129,14 +128,14 @@ class Figures:
 def limits_view(
     host: str,
     account: Account,
-    in_force: InForce,
+    in_force: Limits,
     read: HostLimits,
     allowance: Allowance,
     *,
     queued: int,
     leases: Iterable[Lease],
     now_mono: float,
-) -> Limits:
+) -> LimitsJson:
     """Everything about this host's limits."""
     configured = {
         Resource.OUTGOING_SLOT: allowance.max_outgoing,
@@ -178,7 +177,7 @@ def limits_view(
                 note=" ".join(filter(None, (bound.note, _hung(resource, in_force)))),
             )
         )
-    return Limits(
+    return LimitsJson(
         host=host,
         queued=queued,
         resources=tuple(rows),
@@ -188,7 +187,7 @@ def limits_view(
     )
 
 
-def _hung(resource: Resource, in_force: InForce) -> str:
+def _hung(resource: Resource, in_force: Limits) -> str:
     words = in_force.hung_words if resource is Resource.WORKER else ""
     return f"{words}." if words else ""
 
@@ -199,16 +198,16 @@ def counts(leases: Iterable[Lease]) -> LeaseCounts:
     return LeaseCounts(granted=sum(granted), waiting=len(granted) - sum(granted))
 
 
-def _figure(resource: Resource, daemon: str, read: HostLimits) -> Figure:
+def _figure(resource: Resource, daemon: str, read: HostLimits) -> LimitFigure:
     name = _FIGURE_OF.get(resource)
     if name is None:
         return read.migration_port_max
     found = next(d for d in read.daemons if d.daemon == daemon)
-    figure: Figure = getattr(found, name)
+    figure: LimitFigure = getattr(found, name)
     return figure
 
 
-def _age(figure: Figure, now_mono: float) -> float | None:
+def _age(figure: LimitFigure, now_mono: float) -> float | None:
     return None if figure.read_at is None else round(now_mono - figure.read_at.mono, 1)
 
 

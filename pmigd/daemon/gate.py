@@ -12,14 +12,14 @@ from pmigd.core.admission import (
     OPEN,
     Decision,
     Door,
-    Lease,
+    LeaseStanding,
     Situation,
     decide,
     leaving,
     why_waiting,
 )
 from pmigd.core.holdings import Account, Limits, held_of
-from pmigd.core.leases import Lease as Given
+from pmigd.core.leases import Lease
 from pmigd.core.model import Direction, Migration, MigrationId, Now, State, Waiting
 from pmigd.core.queue import Queue, entry_of
 from pmigd.core.route import slow_start
@@ -37,7 +37,7 @@ class Gate:
         host: str,
         *,
         blocked: Callable[[], str | None],
-        coming: Callable[[str], Given | None],
+        coming: Callable[[str], Lease | None],
         now: Callable[[], Now],
     ) -> None:
         self.queue = Queue()
@@ -45,7 +45,7 @@ class Gate:
         self.limits = Limits()
         self.window = 1
         self.doors: dict[str, Door] = {}
-        self.leases: dict[MigrationId, Lease] = {}
+        self.leases: dict[MigrationId, LeaseStanding] = {}
         self.taking: set[MigrationId] = set()
         """Those that leave the queue just now, and whose start is not durable yet."""
         self._host = host

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pmigd.adapters.limits import Limits, LimitSource
+from pmigd.adapters.limits import LimitsMirror, LimitSource
 from pmigd.config.schema import Config
-from pmigd.core.holdings import Limits as InForce
+from pmigd.core.holdings import Limits
 from pmigd.core.limits import Allowance, admission_limits
 from pmigd.core.ports import Hypervisor
 from pmigd.daemon.controller import Controller
@@ -20,14 +20,14 @@ from pmigd.daemon.intake import Intake
 class Limiting:
     """Keeps the limits of `gate` those in force, and has both books go by them."""
 
-    mirror: Limits
+    mirror: LimitsMirror
     gate: Gate
     migrations: Controller
     intake: Intake
     granting: Granting
     hypervisor: Hypervisor
     allowance: Allowance = field(default_factory=Allowance)
-    _before_reading: InForce | None = None
+    _before_reading: Limits | None = None
 
     def configure(self, config: Config) -> None:
         """Take up what the configuration says; what runs already runs on."""

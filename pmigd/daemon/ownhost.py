@@ -18,7 +18,7 @@ LOOK_DEADLINE_S: Final = 2.0
 RESOLVE_DEADLINE_S: Final = 2.0
 
 
-class OwnHost:
+class LocalHost:
     """Looks through `pool`, which the resolver may hold up.
 
     Who listens at the socket of `libvirt` sees the host's files as its guests do.

@@ -26,7 +26,7 @@ from pmigd.adapters.tasks import Tasks
 from pmigd.api.guard import Guard
 from pmigd.api.peerbackend import Intrusion
 from pmigd.config.schema import Config
-from pmigd.core.canonical import about
+from pmigd.core.canonical import about_migration
 from pmigd.core.model import Direction, Domain, Now, State
 from pmigd.core.ports import Hypervisor
 from pmigd.core.problem import Code
@@ -239,5 +239,7 @@ class Peering:
                 if self.granting.book.granted_for(uuid) is None:
                     # Its source has ended it. What holds its slot here ends once that is seen.
                     look = partial(self._migrations.look_at_arrival, migration.domain)
-                    self._tasks.begin(f"look {migration.id}", look, about=about(migration))
+                    self._tasks.begin(
+                        f"look {migration.id}", look, about=about_migration(migration)
+                    )
         self._migrations.pump()

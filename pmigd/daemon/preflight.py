@@ -53,7 +53,7 @@ class Examined:
         return [*self.findings, from_problem(self.silent, "destination")]
 
 
-async def check(
+async def check_submission(
     hypervisor: Hypervisor, ask_pmigd: AskPmigd, request: Request, target: Target
 ) -> Checked:
     """Everything found; one look that fails never hides another."""

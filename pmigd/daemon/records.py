@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from pmigd.adapters.journal import Entry, Journal, JournalError
+from pmigd.adapters.journal import Journal, JournalEntry, JournalError
 from pmigd.core import engine
 from pmigd.core import events as ev
 from pmigd.core.chronicle import Logged, noted
@@ -44,7 +44,7 @@ class Records:
     async def submitted(self, migration: Migration) -> None:
         """Write one that is new. Raises Refused: journal_unavailable."""
         try:
-            await self._journal.write(Entry(migration))
+            await self._journal.write(JournalEntry(migration))
         except JournalError as error:
             # It is refused, and must not be found there after a restart if the disk wakes up.
             with contextlib.suppress(JournalError):
@@ -102,7 +102,7 @@ class Records:
         """Write one step. One that fails may yet land: what is true is written again later."""
         self.writing.add(migration.id)
         try:
-            await self._journal.write(Entry(migration, log))
+            await self._journal.write(JournalEntry(migration, log))
         except JournalError:
             self.dirty.add(migration.id)
             raise
@@ -133,7 +133,7 @@ class Records:
         dirty = [m for m in dirty if self._get(m.id) is m and m.id not in self.writing]
         logs = {m.id: self._unlogged.pop(m.id, ()) for m in dirty}
         try:
-            await self._journal.write(*(Entry(m, logs[m.id]) for m in dirty))
+            await self._journal.write(*(JournalEntry(m, logs[m.id]) for m in dirty))
         except JournalError:
             for iden, log in logs.items():
                 self._keep_log(iden, log + self._unlogged.get(iden, ()))

@@ -21,7 +21,7 @@ RELOAD_DEADLINE_S: Final = 10.0
 
 Load = Callable[[], Config]
 Take = Callable[[], None]
-Prepare = Callable[[Config], Awaitable[Take]]
+Preparation = Callable[[Config], Awaitable[Take]]
 """Reads all that a configuration names; what takes it up, which neither waits nor fails."""
 
 log = structlog.get_logger()
@@ -51,7 +51,7 @@ class Reloading:
         watching: Watching,
         *,
         takes: Sequence[Callable[[Config], None]],
-        prepares: Sequence[Prepare],
+        prepares: Sequence[Preparation],
     ) -> None:
         self.config = config
         self._names = names

@@ -23,8 +23,8 @@ from pmigd.core.roles import Role
 from pmigd.core.trace import Trace
 from pmigd.core.uri import PeerUri
 from pmigd.daemon.intake import Intake
-from pmigd.daemon.preflight import AskPmigd, check
-from pmigd.wire.request import asked, parse_request
+from pmigd.daemon.preflight import AskPmigd, check_submission
+from pmigd.wire.request import asked_for, parse_request
 
 XML_DEADLINE_S: Final = 2.0
 RESOLVE_DEADLINE_S: Final = 0.8
@@ -61,7 +61,7 @@ class Requests:
         if (problem := await self._same_host(target)) is not None:
             raise Refused(problem)
         # What a key stands for is what was asked for, whatever is configured.
-        same = asked(untrusted_body) if key is not None else ""
+        same = asked_for(untrusted_body) if key is not None else ""
         return await self.intake.submit(request, target, by=by, key=key, asked=same, caller=caller)
 
     async def check(self, untrusted_body: object, *, role: Role) -> Checked:
@@ -70,7 +70,7 @@ class Requests:
         found = check_request(request)
         if (problem := await self._same_host(target)) is not None:
             return Checked([*found, from_problem(problem, "destination")])
-        checked = await check(self.hypervisor, self.ask_pmigd, request, target)
+        checked = await check_submission(self.hypervisor, self.ask_pmigd, request, target)
         return replace(checked, findings=found + checked.findings)
 
     async def _understood(self, untrusted_body: object, role: Role) -> tuple[Request, Target]:

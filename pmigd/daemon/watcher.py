@@ -15,7 +15,7 @@ import structlog
 from pmigd.adapters.libvirt.translate import Notice
 from pmigd.adapters.tasks import Tasks, Work
 from pmigd.core import events as ev
-from pmigd.core.canonical import about
+from pmigd.core.canonical import about_migration
 from pmigd.core.model import (
     UNASKED,
     Because,
@@ -105,7 +105,7 @@ class Watcher:
             if iden not in self._sampling:
                 self._sampling.add(iden)
                 look = partial(self._sample_one, migration)
-                task = self._tasks.begun(f"sample-{iden}", look, about=about(migration))
+                task = self._tasks.begun(f"sample-{iden}", look, about=about_migration(migration))
                 task.add_done_callback(partial(self._sampled, iden))
         self._settings_at = {i: at for i, at in self._settings_at.items() if i in running}
 
@@ -117,7 +117,7 @@ class Watcher:
             job, sample = await self._hypervisor.sample(migration.domain)
         except Refused as refused:
             detail = refused.problem.detail
-            log.debug("not answered", look="sample", **about(migration), detail=detail)
+            log.debug("not answered", look="sample", **about_migration(migration), detail=detail)
             return
         if sample is not None:
             await self._read_settings(migration)
@@ -131,7 +131,7 @@ class Watcher:
         try:
             settings = await self._hypervisor.settings(migration.domain)
         except Refused as refused:
-            log.debug("no settings", **about(migration), detail=refused.problem.detail)
+            log.debug("no settings", **about_migration(migration), detail=refused.problem.detail)
             return
         self._settings_at[migration.id] = now
         self._controller.post(migration.id, ev.SettingsRead(settings))
@@ -159,7 +159,7 @@ class Watcher:
             if self._is_unknown(facts)
         )
         external = (
-            look(partial(self._look_again, migration), about(migration))
+            look(partial(self._look_again, migration), about_migration(migration))
             for migration in self._controller.running()
             if migration.external
         )

@@ -77,7 +77,7 @@ class Peer(msgspec.Struct, frozen=True):
     defects: tuple[KnownDefect, ...] = ()
 
 
-class Peers(msgspec.Struct, frozen=True):
+class PeersJson(msgspec.Struct, frozen=True):
     """The configured peers, by name."""
 
     items: tuple[Peer, ...]
@@ -118,7 +118,7 @@ class DaemonUse(msgspec.Struct, frozen=True):
     problem: str
 
 
-class Limits(msgspec.Struct, frozen=True):
+class LimitsJson(msgspec.Struct, frozen=True):
     """What migrations may hold on this host and hold now, and why the figures are what they are."""
 
     host: str

@@ -12,21 +12,21 @@ from pmigd.core import model
 from pmigd.core.checks import Checked
 from pmigd.core.commands import REQUEST, Command, Kind, Outcome
 from pmigd.core.figures import FIGURES
-from pmigd.core.problem import Problem as CoreProblem
+from pmigd.core.problem import Problem
 from pmigd.core.request import CHANGES, SET
 from pmigd.core.states import State
 from pmigd.schema.fields import made_of
 from pmigd.wire.request import MigrationRequest, request_view
 
 
-class FieldError(msgspec.Struct, frozen=True):
+class FieldErrorJson(msgspec.Struct, frozen=True):
     """One wrong field of a request."""
 
     field: str
     message: str
 
 
-class Problem(msgspec.Struct, frozen=True):
+class ProblemJson(msgspec.Struct, frozen=True):
     """RFC 9457 problem details; ``code`` is one of a closed set, documented in docs/problems.md."""
 
     type: str
@@ -36,11 +36,11 @@ class Problem(msgspec.Struct, frozen=True):
     code: str
     remedy: str
     retryable: bool
-    errors: tuple[FieldError, ...] = ()
+    errors: tuple[FieldErrorJson, ...] = ()
     instance: str | None = None
 
 
-class Domain(msgspec.Struct, frozen=True):
+class DomainJson(msgspec.Struct, frozen=True):
     """A guest."""
 
     name: str
@@ -85,7 +85,7 @@ class Progress(msgspec.Struct, frozen=True):
     """
 
 
-class Result(msgspec.Struct, frozen=True):
+class ResultJson(msgspec.Struct, frozen=True):
     """Final figures. ``downtime_net_ms`` leaves the difference of the hosts' clocks out.
 
     ``afterwards`` is a sentence about a guest that arrived and was found to have ended, or to have
@@ -118,27 +118,27 @@ class Action(msgspec.Struct, frozen=True):
     reason: str
     outcome: Outcome
     waits: str | None
-    problem: Problem | None
+    problem: ProblemJson | None
     ended_at: datetime | None
 
 
-class Migration(msgspec.Struct, frozen=True):
+class MigrationJson(msgspec.Struct, frozen=True):
     """One migration. ``destination`` is null where others started it and did not say where to.
 
     ``trace_id`` is that of the trace it belongs to, null where there is none.
     """
 
     id: str
-    domain: Domain
+    domain: DomainJson
     source: str | None
     destination: str | None
     direction: model.Direction
     state: State
     external: bool
-    problem: Problem | None
+    problem: ProblemJson | None
     waiting_for: WaitingFor | None
     progress: Progress | None
-    result: Result | None
+    result: ResultJson | None
     actions: tuple[Action, ...]
     adopted: bool
     created_at: datetime
@@ -158,11 +158,11 @@ _IN_FORCE: Final = [row for row in CHANGES if not row.about.change.queued]
         ("on_timeout", model.OnTimeout),
     ]
 )
-class Settings(msgspec.Struct, frozen=True):
+class SettingsJson(msgspec.Struct, frozen=True):
     """Settings in force. Null: this libvirt or QEMU does not tell. Bandwidth 0 is unlimited."""
 
 
-class Finding(msgspec.Struct, frozen=True):
+class FindingJson(msgspec.Struct, frozen=True):
     """One thing that a check found; ``field`` names the request field that it is about."""
 
     code: str
@@ -172,7 +172,7 @@ class Finding(msgspec.Struct, frozen=True):
     field: str | None
 
 
-class Prediction(msgspec.Struct, frozen=True):
+class PredictionJson(msgspec.Struct, frozen=True):
     """How long the transfer takes at the bandwidth asked for if the guest writes nothing.
 
     ``basis`` says what was counted. Null without a limit to the bandwidth.
@@ -187,15 +187,15 @@ class Prediction(msgspec.Struct, frozen=True):
 class CheckResult(msgspec.Struct, frozen=True):
     """All findings; ``ready`` is true when none of them blocks."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[FindingJson, ...]
     ready: bool
-    prediction: Prediction | None
+    prediction: PredictionJson | None
 
 
 class Page(msgspec.Struct, frozen=True):
     """One page of a list, newest first; ``next_cursor`` null on the last one."""
 
-    items: tuple[Migration, ...]
+    items: tuple[MigrationJson, ...]
     next_cursor: str | None
 
 
@@ -204,7 +204,7 @@ class StreamEvent(msgspec.Struct, frozen=True):
 
     event: Literal["state", "progress", "action"]
     at: datetime
-    migration: Migration
+    migration: MigrationJson
 
 
 class StreamEnd(msgspec.Struct, frozen=True):
@@ -218,20 +218,20 @@ class StreamEnd(msgspec.Struct, frozen=True):
 def check_view(checked: Checked) -> CheckResult:
     """What a check found, as clients see it."""
     found = tuple(
-        Finding(f.code, f.level.value, f.detail, f.remedy, f.field) for f in checked.findings
+        FindingJson(f.code, f.level.value, f.detail, f.remedy, f.field) for f in checked.findings
     )
     expected = checked.prediction
     return CheckResult(
         findings=found,
         ready=all(finding.level != "block" for finding in found),
-        prediction=None if expected is None else Prediction(**asdict(expected)),
+        prediction=None if expected is None else PredictionJson(**asdict(expected)),
     )
 
 
-def problem_view(problem: CoreProblem, instance: str | None = None) -> Problem:
+def problem_view(problem: Problem, instance: str | None = None) -> ProblemJson:
     """A problem as clients see it."""
     kind = problem.code.kind
-    return Problem(
+    return ProblemJson(
         type=f"urn:pmigd:problem:{problem.code}",
         title=kind.title,
         status=kind.status,
@@ -239,16 +239,16 @@ def problem_view(problem: CoreProblem, instance: str | None = None) -> Problem:
         code=str(problem.code),
         remedy=kind.remedy,
         retryable=kind.retryable,
-        errors=tuple(FieldError(error.field, error.message) for error in problem.errors),
+        errors=tuple(FieldErrorJson(error.field, error.message) for error in problem.errors),
         instance=instance,
     )
 
 
-def migration_view(m: model.Migration, waiting: model.Waiting | None) -> Migration:
+def migration_view(m: model.Migration, waiting: model.Waiting | None) -> MigrationJson:
     """A migration as clients see it."""
-    return Migration(
+    return MigrationJson(
         id=m.id,
-        domain=Domain(m.domain.name, m.domain.uuid),
+        domain=DomainJson(m.domain.name, m.domain.uuid),
         source=m.source or None,
         destination=m.destination or None,
         direction=m.direction,
@@ -269,10 +269,10 @@ def migration_view(m: model.Migration, waiting: model.Waiting | None) -> Migrati
     )
 
 
-def settings_view(found: model.Settings, request: model.Request) -> Settings:
+def settings_view(found: model.Settings, request: model.Request) -> SettingsJson:
     """What libvirt says is in force, and what pmigd itself goes by."""
     given = {row.key: getattr(found, row.key, row.of(request)) for row in _IN_FORCE}
-    return Settings(**given, on_timeout=request.on_timeout)
+    return SettingsJson(**given, on_timeout=request.on_timeout)
 
 
 def _is_news(c: Command, m: model.Migration) -> bool:
@@ -307,5 +307,5 @@ def _progress_view(m: model.Migration, s: model.Sample) -> Progress:
     return Progress(**sampled | {"outpaced": m.outpaced})
 
 
-def _result_view(r: model.Result) -> Result:
-    return Result(**r.figures, afterwards=r.afterwards or None)
+def _result_view(r: model.Result) -> ResultJson:
+    return ResultJson(**r.figures, afterwards=r.afterwards or None)

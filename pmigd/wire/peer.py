@@ -20,7 +20,7 @@ from pmigd.core.holdings import Login, Phase
 from pmigd.core.model import Direction, Domain, Sample, Transport, View
 
 PROTOCOL: Final = 1
-BODY_LIMIT_BYTES: Final = 1024 * 1024
+MESSAGE_LIMIT_BYTES: Final = 1024 * 1024
 MAX_LEASES: Final = 2000
 """In one report; a host does not have more migrations under way with one peer."""
 

@@ -75,7 +75,7 @@ def parse_request(untrusted_body: object, configured: Mapping[str, Any]) -> Requ
     """
     if isinstance(untrusted_body, dict):
         untrusted_body = _without_later_fields(untrusted_body)
-    wanted = parse(MigrationRequest, untrusted_body)
+    wanted = parse_request_as(MigrationRequest, untrusted_body)
     said = {row.name: getattr(wanted, row.name) for row in FIELDS}
     said = {name: value for name, value in said.items() if value is not None}
     for row in FIELDS:
@@ -96,7 +96,7 @@ def parse_change(untrusted_body: object) -> tuple[Settings, dict[str, Any]]:
 
     Raises Refused (invalid_request).
     """
-    wanted = msgspec.structs.asdict(parse(SettingsRequest, untrusted_body))
+    wanted = msgspec.structs.asdict(parse_request_as(SettingsRequest, untrusted_body))
     given = {name: value for name, value in wanted.items() if value is not None}
     if not given:
         raise refuse(Code.INVALID_REQUEST, "The body must name at least one setting.")
@@ -116,12 +116,12 @@ def _shown(row: Row, value: Any) -> Any:
     return "(given)" if row.about.secret and value else value
 
 
-def asked(untrusted_body: object) -> str:
+def asked_for(untrusted_body: object) -> str:
     """The same for every repeat of a request, whatever is configured. Raises as `parse_request`."""
     return fingerprint(parse_request(untrusted_body, {}))
 
 
-def parse(struct_type: type[T], untrusted: object) -> T:
+def parse_request_as(struct_type: type[T], untrusted: object) -> T:
     """`untrusted` as a `struct_type`. Raises Refused with every wrong field."""
     try:
         value, faults = validate(struct_type, untrusted, is_json=True)

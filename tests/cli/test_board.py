@@ -13,7 +13,7 @@ from rich.cells import cell_len
 
 from pmigd.cli.board import Board
 from pmigd.cli.cells import ASCII, UNICODE, Glyphs
-from pmigd.cli.migration import Migration
+from pmigd.cli.migration import ShownMigration
 from pmigd.cli.tables import Line
 from pmigd.client.migration import STATES
 from tests.cli.stub import PROBLEM, RESULT, STATUS, migration, progress, waits
@@ -65,7 +65,7 @@ def evacuation() -> Board:
         | {"finished_at": "2026-11-21T10:04:00Z"},
         migration(11, **named("bad"), state="failed", result={"duration_s": 3.1}, problem=PROBLEM),
     ):
-        board.put(Migration(raw))
+        board.put(ShownMigration(raw))
     return board
 
 
@@ -124,11 +124,11 @@ def test_colours_tell_the_state_and_what_does_not_converge() -> None:
 
 def crowd(count: int) -> Board:
     board = Board()
-    board.put(Migration(migration(1, **named("web1"), progress=progress(45))))
+    board.put(ShownMigration(migration(1, **named("web1"), progress=progress(45))))
     for n in range(2, count + 2):
         kind = "outgoing_slot" if n % 3 else "peer"
         what = waits(position=n - 1, resource=kind)
-        board.put(Migration(migration(n, **named(f"q{n}"), state="queued", waiting_for=what)))
+        board.put(ShownMigration(migration(n, **named(f"q{n}"), state="queued", waiting_for=what)))
     return board
 
 
@@ -144,7 +144,7 @@ def test_of_a_long_queue_the_head_is_shown_and_the_rest_is_counted() -> None:
 def test_what_has_ended_has_its_place_under_a_crowd_and_is_counted() -> None:
     board = crowd(300)
     for n in range(401, 421):
-        board.put(Migration(migration(n, **named(f"e{n}"), state="succeeded")))
+        board.put(ShownMigration(migration(n, **named(f"e{n}"), state="succeeded")))
     lines = text(board.lines(NOW, 100, 24, UNICODE))
     assert len(lines) == 24
     assert lines[20] == "ended  20 succeeded"
@@ -154,9 +154,9 @@ def test_what_has_ended_has_its_place_under_a_crowd_and_is_counted() -> None:
 def test_what_has_ended_stays_ended_whatever_comes_later() -> None:
     """An answer to an older question may come after the event."""
     board = Board()
-    board.put(Migration(migration(1, state="failed")))
-    board.put(Migration(migration(1, state="precopy")))
-    board.waits([Migration(migration(1, state="queued", waiting_for=waits()))])
+    board.put(ShownMigration(migration(1, state="failed")))
+    board.put(ShownMigration(migration(1, state="precopy")))
+    board.waits([ShownMigration(migration(1, state="queued", waiting_for=waits()))])
     assert text(board.lines(NOW, 80, 24, UNICODE))[2:] == [
         "ended  1 failed",
         "web1    failed     ->hostb",
@@ -167,8 +167,10 @@ def test_places_in_the_queue_move_up_and_nothing_else_is_taken_from_that_answer(
     board = crowd(2)
     place = migration(3, **named("q3"), state="queued", waiting_for=waits(position=1))
     late = migration(1, **named("web1"), state="queued", waiting_for=waits(position=1))
-    board.put(Migration(migration(2, **named("q2"), progress=progress(1))))
-    board.waits([Migration(place), Migration(late), Migration(migration(9, state="queued"))])
+    board.put(ShownMigration(migration(2, **named("q2"), progress=progress(1))))
+    board.waits(
+        [ShownMigration(place), ShownMigration(late), ShownMigration(migration(9, state="queued"))]
+    )
     lines = text(board.lines(NOW, 120, 24, UNICODE))
     assert [line.split()[:2] for line in lines[2:]] == [
         ["web1", "precopy"],
@@ -195,9 +197,9 @@ def test_a_daemon_that_is_away_or_not_ready_is_the_first_thing_said() -> None:
 
 def test_a_few_lines_have_no_room_for_what_has_ended() -> None:
     board = Board()
-    board.put(Migration(migration(1, state="failed")))
+    board.put(ShownMigration(migration(1, state="failed")))
     assert text(board.lines(NOW, 80, 6, UNICODE))[1:] == ["no open migrations"]
-    board.put(Migration(migration(2)))
+    board.put(ShownMigration(migration(2)))
     assert [line.split()[0] for line in text(board.lines(NOW, 80, 6, UNICODE))] == [
         "pmigd",
         "DOMAIN",
@@ -251,7 +253,7 @@ def test_it_fits_and_harms_no_terminal(
     board = Board()
     board.status = {**STATUS, "name": said, "missing": {said: said}, "ready": False}
     for raw in found:
-        board.put(Migration(raw))
+        board.put(ShownMigration(raw))
     lines = board.lines(NOW, width, height, glyphs)
     assert len(lines) <= height
     for line in ("".join(piece for piece, _ in line) for line in lines):

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import pmigd
-from pmigd.cli.migration import Migration, summary
+from pmigd.cli.migration import ShownMigration, summary
 from tests.cli.conftest import PMIGCTL, Running, environment
 from tests.cli.stub import CUT, PROBLEM, RESULT, Stub, event, migration, problem, progress, waits
 
@@ -315,9 +315,9 @@ ACTIONS = {
 
 def test_what_has_become_of_a_guest_since_it_arrived_is_said_at_the_end() -> None:
     since = "It has since ended there: shut off (destroyed)."
-    ended = Migration(migration(1, state="succeeded", result={"afterwards": since}))
+    ended = ShownMigration(migration(1, state="succeeded", result={"afterwards": since}))
     assert summary(ended).endswith(since)
-    assert "since" not in summary(Migration(migration(1, state="succeeded")))
+    assert "since" not in summary(ShownMigration(migration(1, state="succeeded")))
 
 
 def test_recover_says_what_was_made_of_it(stub: Stub, run: Run) -> None:

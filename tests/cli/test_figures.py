@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pmigd.cli import figures
-from pmigd.cli.migration import Migration, short_ids
+from pmigd.cli.migration import ShownMigration, short_ids
 from tests.cli.stub import migration, progress
 
 
@@ -56,19 +56,19 @@ def test_short_ids_are_as_long_as_they_must_be_and_at_least_eight() -> None:
 
 def test_percent_is_of_memory_and_never_rounds_up_to_the_end() -> None:
     nearly = progress(0, memory_total_bytes=1000, memory_remaining_bytes=1)
-    assert Migration(migration(progress=nearly)).percent == 99
-    assert Migration(migration()).percent is None
-    assert Migration(migration(state="succeeded")).percent == 100
+    assert ShownMigration(migration(progress=nearly)).percent == 99
+    assert ShownMigration(migration()).percent is None
+    assert ShownMigration(migration(state="succeeded")).percent == 100
 
 
 def test_percent_is_of_disks_until_these_are_over_and_says_so() -> None:
     """Disks are copied first; libvirt has no figures of memory until then."""
     disks = {"disk_total_bytes": 300, "disk_processed_bytes": 100, "disk_remaining_bytes": 200}
-    first = Migration(migration(progress=progress(0, **disks, memory_total_bytes=0)))
+    first = ShownMigration(migration(progress=progress(0, **disks, memory_total_bytes=0)))
     assert (first.percent, first.percent_words, first.remaining_bytes) == (33, "33% of disks", 200)
     # A guest that writes to its disks keeps a little of them to be sent until the end.
     then = progress(0, **disks, memory_total_bytes=100, memory_remaining_bytes=50)
-    both = Migration(migration(progress=then))
+    both = ShownMigration(migration(progress=then))
     assert (both.percent, both.percent_words, both.remaining_bytes) == (50, "50%", 50)
     assert both.sent("disk") == "100/300 B"
 
@@ -85,13 +85,13 @@ def test_percent_is_of_disks_until_these_are_over_and_says_so() -> None:
     ],
 )
 def test_what_pmigd_says_never_arrives_never_arrives(changes: dict[str, object], eta: str) -> None:
-    assert Migration(migration(progress=progress(**changes))).eta() == eta
+    assert ShownMigration(migration(progress=progress(**changes))).eta() == eta
 
 
 def test_in_post_copy_the_pause_is_over_and_nothing_outpaces_it() -> None:
     """What the guest writes over there is not sent any more; libvirt's figures of it are old."""
     busy = progress(eta_s=None, dirty_bytes_per_second=1 << 40)
-    there = Migration(migration(state="postcopy", progress=busy))
+    there = ShownMigration(migration(state="postcopy", progress=busy))
     assert (there.eta(), there.dirty(), there.pause()) == ("-", "-", "-")
 
 
@@ -109,7 +109,7 @@ def test_the_pause_that_is_expected_stands_beside_the_one_that_is_allowed(
     expected: int | None, limit: int | None, text: str
 ) -> None:
     sample = progress(expected_downtime_ms=expected, downtime_limit_ms=limit)
-    assert Migration(migration(progress=sample)).pause() == text
+    assert ShownMigration(migration(progress=sample)).pause() == text
 
 
 def test_shares_have_the_unit_of_the_whole() -> None:

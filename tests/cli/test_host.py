@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pmigd.cli import resources
-from pmigd.cli.migration import Migration
+from pmigd.cli.migration import ShownMigration
 from pmigd.core.holdings import Resource
 from pmigd.core.route import CONNECTION
 from tests.cli.conftest import Terminal
@@ -380,10 +380,10 @@ class TestWaiting:
     def test_it_names_resource_host_use_and_place(
         self, waiting: dict[str, Any], phrase: str | None
     ) -> None:
-        assert Migration({"waiting_for": waiting}).waiting() == phrase
+        assert ShownMigration({"waiting_for": waiting}).waiting() == phrase
 
     def test_with_a_clock_it_says_for_how_long(self) -> None:
-        queued = Migration({"waiting_for": waits(eta_s=60)})
+        queued = ShownMigration({"waiting_for": waits(eta_s=60)})
         assert queued.waiting(SINCE + timedelta(seconds=40)) == (
             "an outgoing slot of hosta (1 of 1 in use), 3rd in line for 40s, about 1m00s to go"
         )

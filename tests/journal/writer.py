@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
-from pmigd.adapters.journal import Entry, Journal
+from pmigd.adapters.journal import Journal, JournalEntry
 from pmigd.core.holdings import Phase
 from pmigd.core.leases import Lease
 from pmigd.core.model import Domain, MigrationId
@@ -28,7 +28,7 @@ async def main(path: Path, first: int, number: int) -> None:
         iden = f"0192e4a0-0000-7000-8000-{one:012x}"
         migration = replace(build.migration(domain=domain), id=MigrationId(iden))
         lease = Lease(iden, "hostb", domain, Phase.READY, granted=True)
-        await asyncio.gather(journal.write(Entry(migration)), journal.keep_leases([lease]))
+        await asyncio.gather(journal.write(JournalEntry(migration)), journal.keep_leases([lease]))
         print(one, flush=True)
     if number:
         await journal.close()

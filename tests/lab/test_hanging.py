@@ -29,7 +29,7 @@ from pmigd.core.model import Domain, Flow, Job, Plan, Power, Request, Target
 from pmigd.core.plan import make_plan
 from pmigd.core.ports import NotMade, Settings
 from pmigd.core.problem import Code, Refused
-from pmigd.daemon.ownhost import OwnHost
+from pmigd.daemon.ownhost import LocalHost
 
 pytestmark = pytest.mark.hypervisor
 
@@ -216,7 +216,7 @@ async def ours(hosts) -> AsyncIterator[Ours]:
         notify=lambda _: None,
         connection_changed=lambda there: up.set() if there else None,
         utc_now=lambda: datetime.now(UTC),
-        own_host=OwnHost.__new__(OwnHost),  # not asked here
+        own_host=LocalHost.__new__(LocalHost),  # not asked here
     )
     run = loop.create_task(hypervisor.run())
     async with asyncio.timeout(20):

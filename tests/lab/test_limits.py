@@ -14,7 +14,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 
 from contrib.lab import Host
-from pmigd.adapters.limits import Limits, LimitSource
+from pmigd.adapters.limits import LimitsMirror, LimitSource
 from pmigd.adapters.limits.virtadmin import DEADLINE_S
 from pmigd.adapters.system.libvirtconf import read as read_conf
 from pmigd.core.limits import LIVE_KEPT_S, HostLimits, Source
@@ -30,13 +30,13 @@ def host(hosts: tuple[Host, Host]) -> Host:
 
 
 @pytest.fixture
-def mirror(host: Host) -> Iterator[Callable[..., Limits]]:
+def mirror(host: Host) -> Iterator[Callable[..., LimitsMirror]]:
     """Make a mirror of the host's limits."""
-    made: list[Limits] = []
+    made: list[LimitsMirror] = []
 
-    def make(**arguments: Any) -> Limits:
+    def make(**arguments: Any) -> LimitsMirror:
         places = {"socket_dir": host.path("/run/libvirt"), "conf_dir": host.path("/etc/libvirt")}
-        limits = Limits(**{"read_conf": read_conf, "now": now, **places, **arguments})
+        limits = LimitsMirror(**{"read_conf": read_conf, "now": now, **places, **arguments})
         made.append(limits)
         return limits
 

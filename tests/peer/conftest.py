@@ -22,7 +22,7 @@ from pmigd.adapters.peer.names import AllowedNames
 from pmigd.adapters.peer.tls import Certificates, read_certificates
 from pmigd.adapters.pool import CallPool
 from pmigd.adapters.system.network import tcp_listener
-from pmigd.api.door import Door
+from pmigd.api.door import GuardedSite
 from pmigd.api.guard import Guard
 from pmigd.api.peers import make_peer_app
 from pmigd.core.holdings import Phase
@@ -244,7 +244,7 @@ async def hostb(pki: Pki, pool: CallPool) -> AsyncIterator[Serving]:
     await runner.setup()
     listener = tcp_listener("127.0.0.1", 0, backlog=128)
     port = listener.getsockname()[1]
-    await Door(runner, listener, backlog=128, guard=guard).start()
+    await GuardedSite(runner, listener, backlog=128, guard=guard).start()
     serving = Serving(pki, behind, guard, port, pool)
     yield serving
     for channel in serving.channels:

@@ -23,7 +23,7 @@ from pmigd.adapters.peer.tls import Certificates, read_certificates
 from pmigd.adapters.pool import CallPool
 from pmigd.core.problem import Code
 from pmigd.core.uri import PmigdUrl
-from pmigd.wire.peer import BODY_LIMIT_BYTES, LeaseReport
+from pmigd.wire.peer import MESSAGE_LIMIT_BYTES, LeaseReport
 from tests.peer.conftest import ASKED, GRANTED, Pki, Serving
 from tests.support.certificates import Pair
 
@@ -191,7 +191,7 @@ async def test_a_connection_that_is_closed_without_an_answer(odd: Odd) -> None:
         (lambda: json({"state": "perhaps"}), "its answer is not understood"),
         (lambda: json([]), "its answer is not understood"),
         (lambda: json({}, 403, "application/problem+json"), "its answer is not understood"),
-        (lambda: web.Response(body=b" " * (BODY_LIMIT_BYTES + 1)), "is larger than 1 MiB"),
+        (lambda: web.Response(body=b" " * (MESSAGE_LIMIT_BYTES + 1)), "is larger than 1 MiB"),
         (
             lambda: web.Response(
                 body=gzip.compress(msgspec.json.encode(GRANTED)),

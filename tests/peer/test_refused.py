@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from pmigd.adapters.peer.names import AllowedNames
 from pmigd.adapters.peer.tls import read_certificates
 from pmigd.core.problem import Code
-from pmigd.wire.peer import BODY_LIMIT_BYTES
+from pmigd.wire.peer import MESSAGE_LIMIT_BYTES
 from tests.peer.conftest import ASKED, Pki, Serving, heard, request
 from tests.support.certificates import Pair
 
@@ -181,7 +181,7 @@ async def test_nobody_speaks_for_another_host(hostb: Serving, pki: Pki, source: 
             "malformed",
         ),
         (
-            request("/peer/v1/leases", b" " * (BODY_LIMIT_BYTES + 1)),
+            request("/peer/v1/leases", b" " * (MESSAGE_LIMIT_BYTES + 1)),
             413,
             Code.BODY_TOO_LARGE,
             "too_large",

@@ -20,7 +20,7 @@ from pmigd.api.openapi import document
 from pmigd.cli import listing
 from pmigd.cli.cells import UNICODE
 from pmigd.cli.commands import show, watch
-from pmigd.cli.migration import Migration, sample
+from pmigd.cli.migration import ShownMigration, sample
 from pmigd.cli.progress import ProgressLine
 from pmigd.core import events as ev
 from pmigd.core import model
@@ -126,7 +126,7 @@ def test_pmigctl_shows_it_in_the_table_beside_the_bar_in_lines_and_in_the_help(
     figure: Figure, shown: Shown
 ) -> None:
     _, _, raw = _sampled()
-    migration = Migration(raw)
+    migration = ShownMigration(raw)
     text = migration.shown(figure)
     titles = [column.title for column in listing.columns(ids=False)]
     (row,) = listing.rows([migration], NOW, ids=False)
@@ -138,7 +138,7 @@ def test_pmigctl_shows_it_in_the_table_beside_the_bar_in_lines_and_in_the_help(
     assert bool(shown.help) is bool(re.search(line, watch.COMMAND.epilog or "", re.MULTILINE))
 
 
-def _bar(migration: Migration) -> str:
+def _bar(migration: ShownMigration) -> str:
     return "".join(piece for piece, _ in ProgressLine(migration, NOW, UNICODE).line(300))
 
 
@@ -163,8 +163,8 @@ def test_nearly_as_fast_as_it_is_sent_is_too_fast(
     assert m.outpaced is outpaced
     raw = json.loads(msgspec.json.encode(migration_view(m, None)))
     assert raw["progress"]["outpaced"] is outpaced
-    assert Migration(raw).outpaced is outpaced
-    assert (Migration(raw).eta() == "never") is outpaced
+    assert ShownMigration(raw).outpaced is outpaced
+    assert (ShownMigration(raw).eta() == "never") is outpaced
 
 
 def test_once_the_guest_runs_over_there_what_it_writes_does_not_count() -> None:

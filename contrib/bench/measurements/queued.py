@@ -18,7 +18,7 @@ from contrib.bench.process import resident_mib
 from contrib.bench.stage import settle, stage, start_pmigd, stop_pmigd
 from contrib.bench.stats import Figure, percentile
 from contrib.lab import Guest, api
-from pmigd.core.admission import Door, Lease, Standing
+from pmigd.core.admission import Door, LeaseStanding, Standing
 from pmigd.core.holdings import Held, Limits, Resource
 from pmigd.core.model import Direction, MigrationId, Now
 from pmigd.core.queue import Entry
@@ -89,7 +89,7 @@ def _when_all_are_full(length: int) -> list[float]:
         name = f"peer{destination}"
         gate.doors[name] = Door(leases=True)
         for entry in gate.queue.to(name)[: gate.window]:
-            gate.leases[entry.id] = Lease(Standing.WAITING, since=0.0)
+            gate.leases[entry.id] = LeaseStanding(Standing.WAITING, since=0.0)
     return _microseconds(lambda _: gate.decide())
 
 

@@ -48,7 +48,7 @@ class JournalError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JournalEntry:
     """A migration as it is now, and what has happened to it since it was last written down."""
 
     migration: Migration
@@ -119,7 +119,7 @@ class Journal:
             self._say(None)
         await self._drop()
 
-    async def write(self, *entries: Entry) -> None:
+    async def write(self, *entries: JournalEntry) -> None:
         """Make `entries` durable, in order. Raises JournalError, and then none of them is."""
         self._owed.difference_update(entry.migration.id for entry in entries)
 

@@ -19,14 +19,14 @@ _KIB_OF: Final = {"b": 1 / 1024, "bytes": 1 / 1024, "KB": 1000 / 1024, "k": 1, "
 _SCALE: Final = {"M": 1024, "G": 1024**2, "T": 1024**3, "P": 1024**4, "E": 1024**5}
 
 
-def parse(xml: str) -> etree._Element:
+def parse_xml(xml: str) -> etree._Element:
     """The root element. Raises etree.XMLSyntaxError; entities and the network are left alone."""
     return etree.fromstring(xml.encode(), etree.XMLParser(resolve_entities=False, no_network=True))
 
 
 def definition_of(xml: str) -> Definition:
     """What the checks need of a domain's XML. Raises etree.XMLSyntaxError or ValueError."""
-    root = parse(xml)
+    root = parse_xml(xml)
     kind = root.find("os/type")
     cpu = root.find("cpu")
     memory = _bytes(root.find("memory"))

@@ -10,7 +10,7 @@ import libvirt
 from lxml import etree
 
 from pmigd.adapters.libvirt.autostart import flag_of
-from pmigd.adapters.libvirt.definition import definition_of, parse
+from pmigd.adapters.libvirt.definition import definition_of, parse_xml
 from pmigd.adapters.libvirt.failures import words_of
 from pmigd.adapters.libvirt.named import backing_of
 from pmigd.core.facts import Definition, DiskFacts, DomainFacts, GuestFacts
@@ -54,7 +54,7 @@ def guest_facts(
     )
     if definition is not None and not known.view.gone:
         nothing: tuple[Named, ...] = ()
-        backing = look("backing files", lambda: backing_of(parse(domain.XMLDesc(0))), nothing)
+        backing = look("backing files", lambda: backing_of(parse_xml(domain.XMLDesc(0))), nothing)
         definition = replace(definition, named=definition.named + backing)
     arriving = definition
     if arriving_xml is not None:

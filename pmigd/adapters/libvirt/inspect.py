@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 import libvirt
 
 from pmigd.adapters.libvirt.autostart import flag_of
-from pmigd.adapters.libvirt.definition import parse
+from pmigd.adapters.libvirt.definition import parse_xml
 from pmigd.adapters.libvirt.failures import words_of
 from pmigd.adapters.libvirt.named import is_missing, models_lacking, to_look_up
 from pmigd.adapters.libvirt.translate import power_of
@@ -72,7 +72,7 @@ def host_facts(connection: libvirt.virConnect) -> HostFacts:
     """Who the daemon is."""
     return HostFacts(
         hostname=connection.getHostname(),
-        host_uuid=parse(connection.getCapabilities()).findtext("host/uuid") or "",
+        host_uuid=parse_xml(connection.getCapabilities()).findtext("host/uuid") or "",
         libvirt_version=_version(connection.getLibVersion()),
         hypervisor=connection.getType(),
         hypervisor_version=_version(connection.getVersion()),
@@ -129,7 +129,7 @@ def _machine(connection: libvirt.virConnect, wants: Definition) -> dict[str, Any
         if error.get_error_domain() == libvirt.VIR_FROM_QEMU:
             return {"refuses_machine": words_of(error)}
         raise
-    found: dict[str, Any] = {"lacks": tuple(models_lacking(wants.named, parse(capabilities)))}
+    found: dict[str, Any] = {"lacks": tuple(models_lacking(wants.named, parse_xml(capabilities)))}
     if not wants.cpu_xml:
         return found
     try:

@@ -1,6 +1,6 @@
 """The limits of this host's libvirt daemons, read while they run."""
 
-from pmigd.adapters.limits.mirror import Limits
+from pmigd.adapters.limits.mirror import LimitsMirror
 from pmigd.adapters.limits.reader import LimitSource
 
-__all__ = ["LimitSource", "Limits"]
+__all__ = ["LimitSource", "LimitsMirror"]

@@ -23,7 +23,7 @@ READ_DEADLINE_S: Final = 3 * DEADLINE_S
 """Two daemons that do not answer, and time for the files."""
 
 
-class Limits:
+class LimitsMirror:
     """This host's limits: libvirt's defaults until :meth:`refresh`, by itself or from :meth:`run`.
 
     `socket_dir` holds libvirt's sockets, `conf_dir` its configuration files. `on_read` runs on the

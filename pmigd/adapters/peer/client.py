@@ -28,11 +28,11 @@ from pmigd.core.uri import PmigdUrl
 from pmigd.wire import migration as answers
 from pmigd.wire.peer import (
     ASK,
-    BODY_LIMIT_BYTES,
     EVENTS,
     EXAMINE,
     HELLO,
     LOOK,
+    MESSAGE_LIMIT_BYTES,
     PROTOCOL,
     REPORT,
     Examination,
@@ -212,7 +212,7 @@ class PeerChannel:
     def _refusal(self, response: aiohttp.ClientResponse, content: bytes) -> Exception:
         if response.content_type != "application/problem+json":
             return _Fault(f"what answers there is not pmigd (HTTP status {response.status})")
-        told = msgspec.json.decode(content, type=answers.Problem)
+        told = msgspec.json.decode(content, type=answers.ProblemJson)
         errors = tuple(FieldError(_shown(e.field), _shown(e.message)) for e in told.errors)
         if told.code in Code.__members__.values():
             return PeerRefused(Problem(Code(told.code), _shown(told.detail), errors))
@@ -303,7 +303,7 @@ async def _whole(response: aiohttp.ClientResponse) -> bytes:
     content = bytearray()
     async for chunk in response.content.iter_any():
         content += chunk
-        if len(content) > BODY_LIMIT_BYTES:
+        if len(content) > MESSAGE_LIMIT_BYTES:
             raise _Fault("its answer is larger than 1 MiB")
     return bytes(content)
 

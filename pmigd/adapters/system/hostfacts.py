@@ -18,9 +18,9 @@ from typing import Final, TypeVar
 
 from pmigd.adapters.system import libvirtconf
 from pmigd.adapters.system.libvirtconf import Value
-from pmigd.adapters.system.named import lacking
+from pmigd.adapters.system.named import not_here
 from pmigd.adapters.system.network import is_ours
-from pmigd.adapters.system.view import Sight, State, View, whole
+from pmigd.adapters.system.view import MountView, PathState, Sight, whole
 from pmigd.adapters.x509 import expires
 from pmigd.core.facts import Leads, LocalFacts, Question, TlsFiles, Userfaultfd
 
@@ -47,7 +47,7 @@ def look(
     arriving: bool,
     qemu_conf: Path = QEMU_CONF,
     hook: Path = HOOK,
-    view: View | None = None,
+    view: MountView | None = None,
 ) -> LocalFacts:
     """This host, as far as `question` is about it.
 
@@ -72,7 +72,7 @@ def look(
     asked = {*range(first, last + 1), *question.ports}
     directory = _tls_directory(conf)
     paths = view.look(question.paths)
-    unseen = {path: sight for path, sight in paths.items() if sight.state is State.UNSEEN}
+    unseen = {path: sight for path, sight in paths.items() if sight.state is PathState.UNSEEN}
     unknown += [f"{path} ({sight.why})" for path, sight in unseen.items()]
     wants = question.wants
     return LocalFacts(
@@ -89,11 +89,11 @@ def look(
         tls_server=attempt("TLS files", lambda: _tls_files(view, directory, "server"), TlsFiles()),
         userfaultfd=attempt("userfaultfd", lambda: _userfaultfd(view), Userfaultfd.EVERYBODY),
         memory_limit_bytes=attempt("memory", _memory_limit, None),
-        paths_missing=tuple(path for path in paths if paths[path].state is State.MISSING),
+        paths_missing=tuple(path for path in paths if paths[path].state is PathState.MISSING),
         paths_unseen=tuple(unseen),
         hooks=attempt("hooks", lambda: _hooks(view, hook), ()) if arriving else (),
         filesystems=_filesystems(paths, conf.get("shared_filesystems", [])),
-        lacks=attempt("addresses", lambda: lacking(wants.named, arriving=arriving), ())
+        lacks=attempt("addresses", lambda: not_here(wants.named, arriving=arriving), ())
         if wants is not None
         else (),
         unknown=tuple(dict.fromkeys(unknown)),
@@ -140,7 +140,7 @@ def _tls_directory(conf: dict[str, Value]) -> Path:
     return Path(_text(conf, "default_tls_x509_cert_dir") or TLS_DIRECTORY)
 
 
-def _tls_files(view: View, directory: Path, role: str) -> TlsFiles:
+def _tls_files(view: MountView, directory: Path, role: str) -> TlsFiles:
     names = ("ca-cert.pem", f"{role}-cert.pem", f"{role}-key.pem")
     there = {name: _is_there(view, str(directory / name)) for name in names}
     expiries = [expires(directory / name) for name in names if there[name] and "cert" in name]
@@ -148,12 +148,12 @@ def _tls_files(view: View, directory: Path, role: str) -> TlsFiles:
     return TlsFiles(str(directory), missing, min(expiries, default=None))
 
 
-def _is_there(view: View, path: str) -> bool:
+def _is_there(view: MountView, path: str) -> bool:
     """Raises OSError where that cannot be seen."""
     sight = view.look([path])[path]
-    if sight.state is State.UNSEEN:
+    if sight.state is PathState.UNSEEN:
         raise OSError(sight.why)
-    return sight.state is State.THERE
+    return sight.state is PathState.THERE
 
 
 def _listening(asked: Iterable[int]) -> tuple[int, ...]:
@@ -168,7 +168,7 @@ def _listening(asked: Iterable[int]) -> tuple[int, ...]:
     return tuple(sorted(busy & set(asked)))
 
 
-def _hooks(view: View, hook: Path) -> tuple[str, ...]:
+def _hooks(view: MountView, hook: Path) -> tuple[str, ...]:
     """Those that libvirt runs. By their mode: pmigd, without root's powers, may not run all."""
     folder = hook.with_name(f"{hook.name}.d")
     files = [hook, *(sorted(folder.iterdir()) if _is_there(view, str(folder)) else ())]
@@ -179,7 +179,7 @@ def _hooks(view: View, hook: Path) -> tuple[str, ...]:
     )
 
 
-def _userfaultfd(view: View) -> Userfaultfd:
+def _userfaultfd(view: MountView) -> Userfaultfd:
     try:
         anybody = Path("/proc/sys/vm/unprivileged_userfaultfd").read_text(encoding="ascii")
     except FileNotFoundError:

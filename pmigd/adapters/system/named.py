@@ -24,7 +24,7 @@ _USB: Final = Path("/sys/bus/usb/devices")
 _TABLES: Final = ("/proc/net/tcp", "/proc/net/tcp6")
 
 
-def lacking(named: Iterable[Named], *, arriving: bool) -> tuple[Named, ...]:
+def not_here(named: Iterable[Named], *, arriving: bool) -> tuple[Named, ...]:
     """Those that this host has not, or that are taken.
 
     Of the host that the guest is on (not `arriving`), its own listeners are there, of course.

@@ -33,7 +33,7 @@ _overdue: dict[str, threading.Thread] = {}
 """By mount, the look that hangs there; a second one would only hang beside it."""
 
 
-class State(StrEnum):
+class PathState(StrEnum):
     """What a look at a path came to."""
 
     THERE = "there"
@@ -45,7 +45,7 @@ class State(StrEnum):
 class Sight:
     """One path. `why` it is unseen; `real` is it without links, `filesystem` the type it is on."""
 
-    state: State
+    state: PathState
     why: str = ""
     real: str = ""
     filesystem: str = ""
@@ -95,7 +95,7 @@ class Mounts:
         return mount.device, f"{mount.root.rstrip('/')}/{within}".rstrip("/")
 
 
-class View:
+class MountView:
     """Our mounts beside those of whoever opens the files. None: those are not known."""
 
     def __init__(self, ours: Mounts, theirs: Mounts | None) -> None:
@@ -111,7 +111,7 @@ class View:
             if path.startswith("/"):
                 groups.setdefault(self._ours.mount_of(path).point, []).append(path)
             else:
-                found[path] = Sight(State.UNSEEN, "not an absolute path")
+                found[path] = Sight(PathState.UNSEEN, "not an absolute path")
         threads = {point: self._start(point, group, found) for point, group in groups.items()}
         until = time.monotonic() + deadline_s
         for point, thread in threads.items():
@@ -121,7 +121,7 @@ class View:
         return {path: found.get(path) or self._silent(path) for path in asked}
 
     def _silent(self, path: str) -> Sight:
-        return Sight(State.UNSEEN, f"{self._ours.mount_of(path).point} does not answer")
+        return Sight(PathState.UNSEEN, f"{self._ours.mount_of(path).point} does not answer")
 
     def _start(self, point: str, group: Sequence[str], found: dict[str, Sight]) -> threading.Thread:
         def look() -> None:
@@ -138,15 +138,15 @@ class View:
         real = os.path.realpath(path)
         for name in (os.path.normpath(path), real):
             if not self._same(name):
-                return Sight(State.UNSEEN, self._why(name))
+                return Sight(PathState.UNSEEN, self._why(name))
         filesystem = self._ours.mount_of(real).filesystem
         try:
             os.stat(real)  # noqa: PTH116 - a Path would be made for nothing
         except (FileNotFoundError, NotADirectoryError):
-            return Sight(State.MISSING, "", real, filesystem)
+            return Sight(PathState.MISSING, "", real, filesystem)
         except OSError as error:
-            return Sight(State.UNSEEN, error.strerror or str(error), real, filesystem)
-        return Sight(State.THERE, "", real, filesystem)
+            return Sight(PathState.UNSEEN, error.strerror or str(error), real, filesystem)
+        return Sight(PathState.THERE, "", real, filesystem)
 
     def _same(self, path: str) -> bool:
         return self._theirs is not None and self._ours.place(path) == self._theirs.place(path)
@@ -168,12 +168,12 @@ class Reference:
         self._sockets = sockets
         self._process: tuple[int, str] | None = None
 
-    def view(self) -> View:
+    def view(self) -> MountView:
         """Our view beside its own. Raises OSError or ValueError where ours cannot be read."""
         theirs = None
         with contextlib.suppress(OSError, ValueError):
             theirs = _mounts_of(str(self._pid()))
-        return View(_mounts_of("self"), theirs)
+        return MountView(_mounts_of("self"), theirs)
 
     def _pid(self) -> int:
         if self._process is None or _started(self._process[0]) != self._process[1]:
@@ -183,10 +183,10 @@ class Reference:
         return self._process[0]
 
 
-def whole() -> View:
+def whole() -> MountView:
     """The view of somebody who sees the same as whoever opens the files."""
     ours = _mounts_of("self")
-    return View(ours, ours)
+    return MountView(ours, ours)
 
 
 def _mounts_of(process: str) -> Mounts:

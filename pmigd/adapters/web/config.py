@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from pmigd.adapters.pem import PkiUnusable, load_authorities, load_pair
-from pmigd.adapters.web.document import Lines, NotYaml, parse_yaml
+from pmigd.adapters.web.document import LineNumbers, NotYaml, parse_yaml
 from pmigd.schema.files import FileUnusable, decoded, read_trusted
 from pmigd.schema.validate import FieldFault, KeyPath, show, validate
 
@@ -192,7 +192,7 @@ def _without_nulls(document: Any) -> Any:
     return document
 
 
-def _fault(error: FieldFault, document: Any, lines: Lines) -> WebFault:
+def _fault(error: FieldFault, document: Any, lines: LineNumbers) -> WebFault:
     line = lines.get(error.path)
     if instead := _NOT_CHOSEN_HERE.get(error.path):
         return WebFault(error.field, f"is not supported: remove it; {instead}", line=line)

@@ -28,10 +28,10 @@ class NotYaml(Exception):  # noqa: N818 - it says what is the case
         self.line = line
 
 
-Lines = dict[KeyPath, int]
+LineNumbers = dict[KeyPath, int]
 
 
-def parse_yaml(text: str) -> tuple[Any, Lines]:
+def parse_yaml(text: str) -> tuple[Any, LineNumbers]:
     """The document, and the line of everything in it. Raises NotYaml.
 
     Scalars are text, booleans or None.
@@ -46,11 +46,11 @@ def parse_yaml(text: str) -> tuple[Any, Lines]:
         raise NotYaml("holds characters that YAML does not allow") from error
     except RecursionError as error:
         raise NotYaml("is nested too deeply") from error
-    lines: Lines = {}
+    lines: LineNumbers = {}
     return (None if node is None else _plain(node, (), lines)), lines
 
 
-def _plain(node: yaml.Node, path: KeyPath, lines: Lines) -> Any:
+def _plain(node: yaml.Node, path: KeyPath, lines: LineNumbers) -> Any:
     line = node.start_mark.line + 1
     lines.setdefault(path, line)
     if len(path) > MAX_DEPTH:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pmigd.cli.command import Command
+    from pmigd.cli.command import Subcommand
 
 HELP = {
     "migrate": "move a guest to another host and show how it goes",
@@ -28,9 +28,9 @@ HELP = {
 """All of them with what --help says of each, in its order."""
 
 
-def load(name: str) -> Command:
+def load(name: str) -> Subcommand:
     """A command's own module is imported only when that command is asked for."""
     from importlib import import_module
 
-    command: Command = import_module(f"{__name__}.{name}").COMMAND
+    command: Subcommand = import_module(f"{__name__}.{name}").COMMAND
     return command

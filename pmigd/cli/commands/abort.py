@@ -7,7 +7,7 @@ the guest runs at the destination already, and part of its memory exists only th
 from __future__ import annotations
 
 from pmigd.cli import acting
-from pmigd.cli.command import Command
+from pmigd.cli.command import Subcommand
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def run(args: argparse.Namespace, client: Client, output: Output) -> int:
     return acting.tell(output, client.abort(client.find(args.id)), asked="abort requested")
 
 
-COMMAND = Command(
+COMMAND = Subcommand(
     description=__doc__,
     add_arguments=acting.add_id,
     run=run,

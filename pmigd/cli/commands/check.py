@@ -8,7 +8,7 @@ once: block would keep it from starting, warn may make it go badly, info is good
 from __future__ import annotations
 
 from pmigd.cli import exits, options
-from pmigd.cli.command import Command
+from pmigd.cli.command import Subcommand
 from pmigd.cli.output import groups, one_line
 from pmigd.cli.words import in_options
 
@@ -76,7 +76,7 @@ def _gravity(finding: JsonObject) -> int:
     return _LEVELS.index(level) if level in _LEVELS else len(_LEVELS)
 
 
-COMMAND = Command(
+COMMAND = Subcommand(
     description=__doc__,
     add_arguments=add_arguments,
     run=run,

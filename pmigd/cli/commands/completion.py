@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pmigd.cli import exits
-from pmigd.cli.command import Command
+from pmigd.cli.command import Subcommand
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace, _client: Client, output: Output) -> int:
     return exits.SUCCEEDED
 
 
-COMMAND = Command(
+COMMAND = Subcommand(
     description=__doc__,
     add_arguments=add_arguments,
     run=run,

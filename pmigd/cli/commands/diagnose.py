@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 
 from pmigd.cli import exits
-from pmigd.cli.command import Command
+from pmigd.cli.command import Subcommand
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def run(_args: argparse.Namespace, client: Client, output: Output) -> int:
     return exits.SUCCEEDED
 
 
-COMMAND = Command(
+COMMAND = Subcommand(
     description=__doc__,
     add_arguments=add_arguments,
     run=run,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pmigd.cli import acting, exits, settings
-from pmigd.cli.command import Command
+from pmigd.cli.command import Subcommand
 from pmigd.cli.output import groups
 
 TYPE_CHECKING = False
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace, client: Client, output: Output) -> int:
     return exits.SUCCEEDED
 
 
-COMMAND = Command(
+COMMAND = Subcommand(
     description=__doc__,
     add_arguments=acting.add_id,
     run=run,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pmigd.cli import exits, figures, resources
 from pmigd.cli.cells import Column, Gauge
-from pmigd.cli.command import Command
+from pmigd.cli.command import Subcommand
 from pmigd.cli.output import one_line
 
 TYPE_CHECKING = False
@@ -156,7 +156,7 @@ def _figure(value: object) -> str:
     return "-" if value is None else one_line(value)
 
 
-COMMAND = Command(
+COMMAND = Subcommand(
     description=__doc__,
     add_arguments=add_arguments,
     run=run,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from pmigd.cli import exits, listing
-from pmigd.cli.command import Command
-from pmigd.cli.migration import Migration
+from pmigd.cli.command import Subcommand
+from pmigd.cli.migration import ShownMigration
 from pmigd.client.migration import OPEN_STATES, STATES
 
 TYPE_CHECKING = False
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace, client: Client, output: Output) -> int:
     if output.terminal and not items:
         output.line("no such migrations" if args.all or args.state else _NONE)
         return exits.SUCCEEDED
-    migrations, now = [Migration(item) for item in items], datetime.now(UTC)
+    migrations, now = [ShownMigration(item) for item in items], datetime.now(UTC)
     if output.terminal:
         output.table(listing.columns(ids=True), listing.rows(migrations, now, ids=True))
     else:
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace, client: Client, output: Output) -> int:
 _NONE = "no open migrations (pmigctl list --all shows finished ones)"
 
 
-COMMAND = Command(
+COMMAND = Subcommand(
     description=__doc__,
     add_arguments=add_arguments,
     run=run,

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 
 from pmigd.cli import exits, options
-from pmigd.cli.command import Command
-from pmigd.cli.migration import Migration
+from pmigd.cli.command import Subcommand
+from pmigd.cli.migration import ShownMigration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace, client: Client, output: Output) -> int:
             return Follower(client, output, view, submitted=True).run(feed, migration.id)
 
 
-def _submit(client: Client, output: Output, body: JsonObject, key: str | None) -> Migration:
+def _submit(client: Client, output: Output, body: JsonObject, key: str | None) -> ShownMigration:
     """Ask for it. Raises ClientError."""
     from pmigd.client.errors import OutcomeUnknownError
 
@@ -81,7 +81,7 @@ def _submit(client: Client, output: Output, body: JsonObject, key: str | None) -
         output.note(f"lost the daemon before it answered ({reason}); asking again")
 
     try:
-        return Migration(client.submit(key=key, traceparent=_trace(), told=told, **body).raw)
+        return ShownMigration(client.submit(key=key, traceparent=_trace(), told=told, **body).raw)
     except OutcomeUnknownError as error:
         error.problem["remedy"] = (
             "look with pmigctl list --all once the daemon is back, or repeat the command with"
@@ -97,7 +97,7 @@ def _trace() -> str | None:
     return text if fits else None
 
 
-COMMAND = Command(
+COMMAND = Subcommand(
     description=__doc__,
     add_arguments=add_arguments,
     run=run,

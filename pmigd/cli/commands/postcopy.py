@@ -8,7 +8,7 @@ a migration that was started with --postcopy can do so.
 from __future__ import annotations
 
 from pmigd.cli import acting
-from pmigd.cli.command import Command
+from pmigd.cli.command import Subcommand
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def run(args: argparse.Namespace, client: Client, output: Output) -> int:
     return acting.tell(output, client.postcopy(client.find(args.id)), asked="post-copy requested")
 
 
-COMMAND = Command(
+COMMAND = Subcommand(
     description=__doc__,
     add_arguments=acting.add_id,
     run=run,

@@ -8,7 +8,7 @@ calls migrate --postcopy-resume.
 from __future__ import annotations
 
 from pmigd.cli import acting, figures
-from pmigd.cli.command import Command
+from pmigd.cli.command import Subcommand
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def _asked(answer: Migration) -> str:
     return "recovery requested" + (f", but {figures.plain(str(waits))}" if waits else "")
 
 
-COMMAND = Command(
+COMMAND = Subcommand(
     description=__doc__,
     add_arguments=acting.add_id,
     run=run,

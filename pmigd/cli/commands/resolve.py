@@ -7,8 +7,8 @@ believed.
 from __future__ import annotations
 
 from pmigd.cli import exits
-from pmigd.cli.command import Command
-from pmigd.cli.migration import Migration
+from pmigd.cli.command import Subcommand
+from pmigd.cli.migration import ShownMigration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,11 +42,11 @@ def run(args: argparse.Namespace, client: Client, output: Output) -> int:
     if output.json:
         output.object(answer)
     else:
-        output.line(f"{Migration(answer).domain}: {Migration(answer).state}")
+        output.line(f"{ShownMigration(answer).domain}: {ShownMigration(answer).state}")
     return exits.SUCCEEDED
 
 
-COMMAND = Command(
+COMMAND = Subcommand(
     description=__doc__,
     add_arguments=add_arguments,
     run=run,

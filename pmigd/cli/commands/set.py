@@ -7,7 +7,7 @@ get shows what is in force.
 from __future__ import annotations
 
 from pmigd.cli import acting, options, settings
-from pmigd.cli.command import Command
+from pmigd.cli.command import Subcommand
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace, client: Client, output: Output) -> int:
     return acting.tell(output, answer, asked=f"{changes} requested")
 
 
-COMMAND = Command(
+COMMAND = Subcommand(
     description=__doc__,
     add_arguments=add_arguments,
     run=run,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from pmigd.cli import exits
-from pmigd.cli.command import Command
-from pmigd.cli.migration import Migration, action
+from pmigd.cli.command import Subcommand
+from pmigd.cli.migration import ShownMigration, action
 from pmigd.cli.output import groups, key_values, one_line
 
 TYPE_CHECKING = False
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace, client: Client, output: Output) -> int:
 
 def describe(raw: JsonObject, now: datetime) -> list[str]:
     """The lines of one migration. Fields that are null are left out, unknown ones are shown."""
-    migration = Migration(raw)
+    migration = ShownMigration(raw)
     own = {k: v for k, v in raw.items() if k not in _GROUPS and v not in (None, [], {})}
     domain = own.get("domain")
     if isinstance(domain, dict):
@@ -82,7 +82,7 @@ def _problem(problem: JsonObject) -> list[str]:
     ]
 
 
-COMMAND = Command(
+COMMAND = Subcommand(
     description=__doc__,
     add_arguments=add_arguments,
     run=run,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from pmigd.cli import exits, figures
-from pmigd.cli.command import Command
-from pmigd.cli.migration import Migration
+from pmigd.cli.command import Subcommand
+from pmigd.cli.migration import ShownMigration
 from pmigd.cli.output import groups, one_line
 
 TYPE_CHECKING = False
@@ -39,14 +39,16 @@ def run(_args: argparse.Namespace, client: Client, output: Output) -> int:
     return exits.SUCCEEDED
 
 
-def _first(client: Client) -> Migration | None:
+def _first(client: Client) -> ShownMigration | None:
     """The queued migration whose turn is next."""
     items = client.get("/v1/migrations", [("state", "queued"), ("limit", str(PAGE))]).get("items")
-    queued = [Migration(m) for m in items if isinstance(m, dict)] if isinstance(items, list) else []
+    queued = (
+        [ShownMigration(m) for m in items if isinstance(m, dict)] if isinstance(items, list) else []
+    )
     return min(queued, key=lambda m: (m.place, m.id), default=None)
 
 
-def _summary(status: JsonObject, first: Migration | None, now: datetime) -> list[str]:
+def _summary(status: JsonObject, first: ShownMigration | None, now: datetime) -> list[str]:
     """A few lines that say it all to somebody in a hurry."""
     head = f"{one_line(status.get('name'))}: {_readiness(status)}"
     head += f"; pmigd {one_line(status.get('version'))}"
@@ -94,7 +96,7 @@ def _object(value: JsonObject, key: str) -> JsonObject:
     return found if isinstance(found, dict) else {}
 
 
-COMMAND = Command(
+COMMAND = Subcommand(
     description=__doc__,
     add_arguments=add_arguments,
     run=run,

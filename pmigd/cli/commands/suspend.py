@@ -6,7 +6,7 @@ It runs again at the destination; if the migration fails or is aborted, here.
 from __future__ import annotations
 
 from pmigd.cli import acting
-from pmigd.cli.command import Command
+from pmigd.cli.command import Subcommand
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def run(args: argparse.Namespace, client: Client, output: Output) -> int:
     return acting.tell(output, client.suspend(client.find(args.id)), asked=asked)
 
 
-COMMAND = Command(
+COMMAND = Subcommand(
     description=__doc__,
     add_arguments=acting.add_id,
     run=run,

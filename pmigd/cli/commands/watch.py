@@ -12,8 +12,8 @@ import time
 from datetime import UTC, datetime
 
 from pmigd.cli import exits, figures
-from pmigd.cli.command import Command
-from pmigd.cli.migration import Migration
+from pmigd.cli.command import Subcommand
+from pmigd.cli.migration import ShownMigration
 from pmigd.client.errors import RefusedError
 from pmigd.client.events import Connected, Outage
 from pmigd.client.migration import OPEN_STATES
@@ -78,14 +78,14 @@ def run(args: argparse.Namespace, client: Client, output: Output) -> int:
 
 
 def _in_a_pipe(output: Output, feed: Feed) -> int:
-    from pmigd.cli.feed import Event, Interrupt
+    from pmigd.cli.feed import FeedEvent, Interrupt
 
     lines = _Lines(output)
     for item in feed.items():
         match item:
-            case Event() if not output.json:
+            case FeedEvent() if not output.json:
                 lines.put(item.migration, item.at or _now())
-            case Event() if not item.caught_up:
+            case FeedEvent() if not item.caught_up:
                 output.object(item.raw)
             case Outage():
                 output.note(
@@ -146,16 +146,16 @@ class _News:
 
 
 def _take(board: Board, news: _News, item: Item | None) -> None:
-    from pmigd.cli.feed import Answer, Event
+    from pmigd.cli.feed import Answer, FeedEvent
 
     match item:
-        case Event():
+        case FeedEvent():
             news.come()
             board.put(item.migration)
         case Answer():
             news.come()
             board.status = item.raw["status"]
-            board.waits(Migration(m) for m in item.raw["queued"])
+            board.waits(ShownMigration(m) for m in item.raw["queued"])
         case Connected():
             news.come()
         case Outage():
@@ -184,7 +184,7 @@ class _Lines:
         self._states: dict[str, str] = {}
         self._ended: set[str] = set()
 
-    def put(self, migration: Migration, at: str) -> None:
+    def put(self, migration: ShownMigration, at: str) -> None:
         """Tell a migration's state, if it is new."""
         # What was asked for after connecting may be newer than events already in line.
         if migration.id in self._ended or self._states.get(migration.id) == migration.state:
@@ -209,7 +209,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-COMMAND = Command(
+COMMAND = Subcommand(
     description=__doc__,
     add_arguments=add_arguments,
     run=run,

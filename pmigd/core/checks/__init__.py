@@ -29,8 +29,7 @@ from pmigd.core.checks.transfer import goes_by_hostname
 from pmigd.core.facts import GuestFacts, HostFacts, LocalFacts, Question
 from pmigd.core.finding import Finding, FindingKind, Level, Origin, of_problem
 from pmigd.core.model import Postcopy, Request, Target, Transport
-from pmigd.core.named import KINDS as NAMED
-from pmigd.core.named import Asked, asked
+from pmigd.core.named import NAMED, Asked, asked
 from pmigd.core.problem import Code
 
 __all__ = [

@@ -8,7 +8,7 @@ from typing import Final
 from pmigd.core.checks.rules import Rules, Running
 from pmigd.core.facts import HostDevice
 from pmigd.core.finding import Finding, FindingKind, Level, Origin
-from pmigd.core.versions import parse
+from pmigd.core.versions import parse_version
 
 BLOCKERS_TOLD: Final = (6, 0, 0)
 """The first QEMU that tells libvirt what blocks a migration."""
@@ -43,7 +43,7 @@ def _host_device(kind: FindingKind, device: HostDevice, version: str) -> Finding
     libvirt asks QEMU what blocks, and before QEMU could tell refused all but USB. QEMU before 8.1
     moves no VFIO device, and later ones do if the device's driver can.
     """
-    qemu = parse(version)
+    qemu = parse_version(version)
     vfio = device.kind in ("pci", "mdev", "vdpa")
     what = f"It has a device of this host ({device.kind})"
     if device.kind in ("capabilities", "scsi_host"):
@@ -95,7 +95,7 @@ def _virtiofs(kind: FindingKind, at: Running) -> Iterator[Finding]:
     version = at.host.hypervisor_version
     if "virtiofs" not in at.definition.filesystems:
         return
-    if parse(version) < VIRTIOFS_MIGRATES:
+    if parse_version(version) < VIRTIOFS_MIGRATES:
         yield kind.found(f"It has a virtiofs directory, which QEMU {version} cannot move.")
     else:
         detail = "It has a virtiofs directory: that moves only if its virtiofsd supports it."

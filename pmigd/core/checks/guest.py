@@ -9,7 +9,7 @@ from pmigd.core.checks.rules import AtSource, Rules, listed
 from pmigd.core.finding import Finding, FindingKind, Level, Origin, of_problem
 from pmigd.core.model import Job, Postcopy, Power
 from pmigd.core.problem import Code
-from pmigd.core.versions import parse
+from pmigd.core.versions import parse_version
 
 MIGRATES_ASLEEP: Final = (9, 0, 0)
 """The first QEMU that migrates a guest which is suspended to memory."""
@@ -76,7 +76,7 @@ def _asleep(kind: FindingKind, at: AtSource) -> Iterator[Finding]:
     """Measured on QEMU 7.2: it sends all, never switches over, and the guest stands still."""
     version = at.host.hypervisor_version
     asleep = at.guest.view.power is Power.ASLEEP and not at.request.offline
-    if asleep and (0, 0, 0) < parse(version) < MIGRATES_ASLEEP:
+    if asleep and (0, 0, 0) < parse_version(version) < MIGRATES_ASLEEP:
         yield kind.found(
             f"The guest is asleep (suspended to memory); with QEMU {version} its migration would "
             "never end, and the guest would stand still.",

@@ -9,7 +9,7 @@ from pmigd.core.checks.rules import Arriving, Rules, Running, mib
 from pmigd.core.facts import Userfaultfd
 from pmigd.core.finding import Finding, FindingKind, Level, Origin
 from pmigd.core.model import Postcopy
-from pmigd.core.versions import parse
+from pmigd.core.versions import parse_version
 
 USERFAULTFD_DEVICE: Final = (10, 1, 0)
 """The first libvirt that lets its QEMUs open /dev/userfaultfd."""
@@ -102,7 +102,8 @@ def _userfaultfd(kind: FindingKind, at: Arriving) -> Iterator[Finding]:
     root = local.qemu_user in ("root", "0", "+0")
     can = {
         Userfaultfd.EVERYBODY: True,
-        Userfaultfd.DEVICE: root or parse(at.facts.host.libvirt_version) >= USERFAULTFD_DEVICE,
+        Userfaultfd.DEVICE: root
+        or parse_version(at.facts.host.libvirt_version) >= USERFAULTFD_DEVICE,
         Userfaultfd.ROOT: root,
         Userfaultfd.NOBODY: False,
     }[local.userfaultfd]

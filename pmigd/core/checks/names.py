@@ -1,4 +1,4 @@
-"""What the guest's XML names and the destination lacks: by :data:`pmigd.core.named.KINDS`."""
+"""What the guest's XML names and the destination lacks: by :data:`pmigd.core.named.NAMED`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from pmigd.core.checks.rules import Arriving, copied
 from pmigd.core.finding import Finding
-from pmigd.core.named import KINDS, Asked, Named
+from pmigd.core.named import NAMED, Asked, Named
 
 
 def lacking(at: Arriving) -> Iterator[Finding]:
     """One finding for each that is missing. Of a disk that is copied nothing has to be there."""
     exempt = {f"disk {d.target}" for d in at.wants.disks if d.optional or copied(at.request, d)}
     for thing in dict.fromkeys(at.wants.named):
-        kind = KINDS.get(thing.kind)
+        kind = NAMED.get(thing.kind)
         if kind is None or thing.by in exempt or not _lacks(at, thing, kind.asked):
             continue
         level_is_sure = kind.sure and (kind.asked is not Asked.EITHER or _trusted(at, thing))

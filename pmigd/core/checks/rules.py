@@ -22,19 +22,19 @@ from pmigd.core.model import CopyStorage, Request, Target, Transport
 BYTES_PER_MIB: Final = 1 << 20
 
 At = TypeVar("At")
-Rule = Callable[[FindingKind, At], Iterable[Finding]]
+CheckRule = Callable[[FindingKind, At], Iterable[Finding]]
 
 
 class Rules(Generic[At]):
     """The rules of one room that are asked at the same time, in the order in which they stand."""
 
     def __init__(self) -> None:
-        self._rows: list[tuple[FindingKind, Rule[At]]] = []
+        self._rows: list[tuple[FindingKind, CheckRule[At]]] = []
 
-    def rule(self, kind: FindingKind) -> Callable[[Rule[At]], Rule[At]]:
+    def rule(self, kind: FindingKind) -> Callable[[CheckRule[At]], CheckRule[At]]:
         """Register what finds `kind`."""
 
-        def register(rule: Rule[At]) -> Rule[At]:
+        def register(rule: CheckRule[At]) -> CheckRule[At]:
             self._rows.append((kind, rule))
             return rule
 

@@ -83,7 +83,7 @@ def owing(m: Migration, event: ev.Event, now: Now) -> Step:
         case ev.Answered():
             command = ledger.get(m, event.id)
             m, again_s = ledger.settle(m, event, now)
-            m = explained(m, command)
+            m = explained_end(m, command)
             return Step(m, () if again_s is None else (Wake(again_s),))
         case ev.WatchLost():
             return Step(replace(m, watching=False))
@@ -96,7 +96,7 @@ def owing(m: Migration, event: ev.Event, now: Now) -> Step:
             return Step(m)
 
 
-def explained(m: Migration, command: Command | None) -> Migration:
+def explained_end(m: Migration, command: Command | None) -> Migration:
     """`m` where a refusal that has just come for a flag says what it means."""
     if command is None or command.kind not in AUTOSTART or not command.pending:
         return m

@@ -17,8 +17,8 @@ from pmigd.core.engine.steps import Step, durable, move
 from pmigd.core.engine.wishes import recover
 from pmigd.core.model import UNASKED, Call, Direction, Migration, Now, State
 from pmigd.core.problem import Code, Problem
-from pmigd.core.verdict import Outcome as Truth
 from pmigd.core.verdict import (
+    Truth,
     Verdict,
     judge,
     judge_external,

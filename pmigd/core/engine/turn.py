@@ -25,7 +25,7 @@ from pmigd.core.commands import (
 )
 from pmigd.core.controls import may_suspend
 from pmigd.core.effects import Do, Effect, Look, Prepare, ReadSettings, Wake
-from pmigd.core.engine.ending import aborted, back_to_queue, closed, end, explained, owing
+from pmigd.core.engine.ending import aborted, back_to_queue, closed, end, explained_end, owing
 from pmigd.core.engine.evidence import ASK_ON_S, look_again, looked, restarted, watch_back
 from pmigd.core.engine.progress import heard, tick
 from pmigd.core.engine.steps import Step, move
@@ -182,7 +182,7 @@ def _answered(m: Migration, answer: ev.Answered, now: Now) -> Step:
     if command.kind is Kind.RESUME:
         return look_again(m)
     if command.kind in AUTOSTART:
-        m = explained(m, command)
+        m = explained_end(m, command)
     after = ledger.get(m, command.id)
     if command.kind is Kind.AUTOSTART_OFF and after is not None and after.problem is not None:
         return _prepare_failed(m, after.problem, now)

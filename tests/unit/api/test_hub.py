@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from pmigd.api.hub import BACKLOG, Change, Hub
+from pmigd.api.hub import BACKLOG, Hub, HubChange
 from pmigd.core.model import Migration
 
 WHEN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -21,11 +21,11 @@ class Named:
         self.id = iden
 
 
-def change(iden: str = "1") -> Change:
-    return Change("state", WHEN, cast(Migration, Named(iden)))
+def change(iden: str = "1") -> HubChange:
+    return HubChange("state", WHEN, cast(Migration, Named(iden)))
 
 
-async def _all(subscription: Any) -> list[Change]:
+async def _all(subscription: Any) -> list[HubChange]:
     async with asyncio.timeout(5):
         return [each async for each in subscription]
 

@@ -12,13 +12,13 @@ from pmigd.core.admission import (
     PATIENCE_S,
     Decision,
     Door,
-    Lease,
+    LeaseStanding,
     Situation,
     Standing,
     decide,
     why_waiting,
 )
-from pmigd.core.holdings import SHARED, Account, Held, Limits, Phase, Resource, Shortage, lacking
+from pmigd.core.holdings import SHARED, Account, Held, Limits, Phase, Resource, Shortage, short_of
 from pmigd.core.leases import key_of
 from pmigd.core.model import Direction, MigrationId
 from pmigd.core.queue import Entry, Queue
@@ -43,12 +43,12 @@ def queue_of(*destinations: str) -> Queue:
     return queue
 
 
-def waiting(since: float = NOW, position: int = 1) -> Lease:
-    return Lease(Standing.WAITING, since, shortage=FULL, position=position)
+def waiting(since: float = NOW, position: int = 1) -> LeaseStanding:
+    return LeaseStanding(Standing.WAITING, since, shortage=FULL, position=position)
 
 
 def at_hosta(
-    leases: dict[int, Lease] | None = None,
+    leases: dict[int, LeaseStanding] | None = None,
     by: Limits | None = None,
     account: Account | None = None,
     **rest,
@@ -71,7 +71,7 @@ def numbers(idens) -> list[int]:
 def situations(draw) -> tuple[Queue, Situation]:
     """Any queue in any situation that the daemon can be in."""
     queue = Queue()
-    leases: dict[MigrationId, Lease] = {}
+    leases: dict[MigrationId, LeaseStanding] = {}
     doors = {
         name: draw(
             st.sampled_from([Door(leases=True), Door(), Door(True, AWAY, "no answer")]),
@@ -87,7 +87,9 @@ def situations(draw) -> tuple[Queue, Situation]:
             since = NOW - draw(st.sampled_from([0.0, PATIENCE_S - 1, PATIENCE_S, 10 * PATIENCE_S]))
             position = draw(st.integers(1, 9)) if told else 0
             shortage = FULL if told else None
-            leases[iden(number)] = Lease(standing, since, shortage=shortage, position=position)
+            leases[iden(number)] = LeaseStanding(
+                standing, since, shortage=shortage, position=position
+            )
     account = Account()
     for number in range(draw(st.integers(0, 6))):
         held = Held(draw(st.sampled_from(Direction)), draw(st.sampled_from(Phase)))
@@ -110,7 +112,7 @@ def room(s: Situation) -> int:
     """How many more may leave, found by trying."""
     account = s.account.copy()
     number = 0
-    while lacking(account, s.limits, s.host, LEAVING) is None:
+    while short_of(account, s.limits, s.host, LEAVING) is None:
         account.put(f"try{number}", LEAVING)
         number += 1
     return number
@@ -150,7 +152,7 @@ def test_what_is_decided_keeps_every_promise(drawn) -> None:
     assert set(made.step_back) <= held - set(made.start)
     kept = held - set(made.start) - set(made.step_back)
     if kept:
-        short = lacking(s.account, s.limits, s.host, LEAVING)
+        short = short_of(s.account, s.limits, s.host, LEAVING)
         assert short is not None
         assert short.resource in SHARED
         assert s.blocked is None
@@ -235,9 +237,9 @@ def test_a_plain_host_gets_only_so_many_logins_by_ssh_at_once() -> None:
 def test_asks_first_and_starts_with_the_lease() -> None:
     queue = queue_of("hostb", "hostc", "hostb")
     assert decide(queue, at_hosta()) == Decision(ask=(iden(0), iden(1)))
-    asking = Lease(Standing.ASKING, NOW)
+    asking = LeaseStanding(Standing.ASKING, NOW)
     assert decide(queue, at_hosta({0: asking, 1: asking})) == Decision()
-    one = at_hosta({0: Lease(Standing.GRANTED, NOW), 1: asking})
+    one = at_hosta({0: LeaseStanding(Standing.GRANTED, NOW), 1: asking})
     assert decide(queue, one) == Decision(start=(iden(0),))
 
 
@@ -250,7 +252,7 @@ def test_whoever_waits_elsewhere_is_passed_until_its_patience_is_over() -> None:
     one_slot = replace(patient, limits=limits(20, 15))
     assert decide(queue, one_slot) == Decision()
     # The slot that was kept is there when the grant comes.
-    ready = replace(one_slot, leases={iden(0): Lease(Standing.GRANTED, NOW - PATIENCE_S)})
+    ready = replace(one_slot, leases={iden(0): LeaseStanding(Standing.GRANTED, NOW - PATIENCE_S)})
     assert decide(queue, ready) == Decision(start=(iden(0),))
 
 
@@ -267,13 +269,13 @@ def test_a_lease_without_a_slot_is_given_back_and_asked_for_again() -> None:
     account = Account()
     account.put("run1", LEAVING)
     account.put("run2", LEAVING)
-    granted = Lease(Standing.GRANTED, NOW)
+    granted = LeaseStanding(Standing.GRANTED, NOW)
     full = at_hosta({1: granted}, account=account)
     assert decide(queue, full) == Decision(step_back=(iden(1),))
     account.drop("run1")
     # The first in turn asks with the only slot.
     assert decide(queue, full) == Decision(ask=(iden(0),), step_back=(iden(1),))
-    back = at_hosta({0: waiting(), 1: Lease(Standing.STEPPED_BACK, NOW)}, account=account)
+    back = at_hosta({0: waiting(), 1: LeaseStanding(Standing.STEPPED_BACK, NOW)}, account=account)
     assert decide(queue, back) == Decision(ask=(iden(1),))
 
 
@@ -281,7 +283,7 @@ def test_a_lease_without_a_slot_is_given_back_and_asked_for_again() -> None:
 def test_nothing_goes_to_a_destination_that_is_shut(blocked: str | None) -> None:
     queue = queue_of("hostc", "hostb", "hostc")
     doors = {"hostb": Door(leases=True), "hostc": Door(True, AWAY, "no answer for 7 s")}
-    s = at_hosta({0: Lease(Standing.GRANTED, NOW)}, doors=doors, blocked=blocked)
+    s = at_hosta({0: LeaseStanding(Standing.GRANTED, NOW)}, doors=doors, blocked=blocked)
     made = decide(queue, s)
     assert made == Decision(ask=() if blocked else (iden(1),), step_back=(iden(0),))
     found = why_waiting(queue, Entry(2.0, iden(2), "hostc"), s, T0)
@@ -300,7 +302,7 @@ def test_of_two_that_have_given_each_other_their_last_one_keeps_it(mine, theirs)
         account = Account()
         account.put(key_of(iden(other)), Held(Direction.INCOMING))
         s = replace(
-            at_hosta({own: Lease(Standing.GRANTED, NOW)}, by=single, account=account),
+            at_hosta({own: LeaseStanding(Standing.GRANTED, NOW)}, by=single, account=account),
             host=host,
             doors={peer: Door(leases=True)},
         )
@@ -319,7 +321,7 @@ def test_a_slot_of_its_own_is_not_waited_for_with_a_lease() -> None:
     account = Account()
     account.put("run", LEAVING)
     account.put(key_of("9999"), Held(Direction.INCOMING))
-    s = at_hosta({0: Lease(Standing.GRANTED, NOW)}, by=limits(20, 15), account=account)
+    s = at_hosta({0: LeaseStanding(Standing.GRANTED, NOW)}, by=limits(20, 15), account=account)
     assert decide(queue, s) == Decision(step_back=(iden(0),))
 
 
@@ -351,7 +353,7 @@ def test_an_old_reason_of_the_destination_counts_no_more_once_the_lease_was_ther
     queue = queue_of("hostb")
     account = Account()
     account.put("run", LEAVING)
-    back = Lease(Standing.STEPPED_BACK, NOW, shortage=FULL, position=0)
+    back = LeaseStanding(Standing.STEPPED_BACK, NOW, shortage=FULL, position=0)
     s = at_hosta({0: back}, by=limits(20, 15), account=account)
     found = why_waiting(queue, Entry(0.0, iden(0), "hostb"), s, T0)
     assert (found.resource, found.host, found.used, found.limit, found.position) == (

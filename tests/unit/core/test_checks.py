@@ -47,7 +47,7 @@ from pmigd.core.model import (
     Transport,
     View,
 )
-from pmigd.core.named import KINDS, Named
+from pmigd.core.named import NAMED, Named
 from pmigd.core.problem import Code
 from pmigd.core.request_check import check_request
 from pmigd.core.versions import too_old
@@ -615,9 +615,9 @@ def lacking(kind: str, **facts: Any) -> Finding:
     return found
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", sorted(NAMED))
 def test_what_the_xml_names_is_pmigds_own_look_and_a_hook_may_mend_it(kind: str) -> None:
-    row = KINDS[kind]
+    row = NAMED[kind]
     level = BLOCK if row.sure and row.finding.level is BLOCK else WARN
     alone, hooked = lacking(kind), lacking(kind, hooks=("/hook",))
     assert (alone.code, alone.level) == (row.finding.code, level)
@@ -638,7 +638,7 @@ def test_no_finding_is_made_at_a_level_that_its_row_does_not_have() -> None:
     found = [
         *(f for row in SOURCE for f in check_guest(request(**row[4]), row[2], HOSTA, row[3])),
         *(f for row in THERE for f in found_at_destination(**row[2])),
-        *map(lacking, KINDS),
+        *map(lacking, NAMED),
         *check_guest(request(), has(host_devices=DEVICES), HOSTA, None),
     ]
     for finding in found:
@@ -647,4 +647,4 @@ def test_no_finding_is_made_at_a_level_that_its_row_does_not_have() -> None:
         assert finding.level is kind.level or (finding.level is WARN and kind.unsure), kind.code
         assert "{" not in finding.remedy
     made = {finding.code for finding in found}
-    assert {kind.code for kind in checks.KINDS} - made == {"pmigd_elsewhere"}
+    assert {kind.code for kind in checks.NAMED} - made == {"pmigd_elsewhere"}

@@ -16,10 +16,10 @@ from pmigd.core.holdings import (
     Phase,
     Resource,
     held_of,
-    lacking,
     login_of,
     needs,
     ports_of,
+    short_of,
 )
 from pmigd.core.model import CopyStorage, Direction, Request, State, Target, Transport
 from tests.support import build
@@ -143,7 +143,7 @@ def test_nothing_begins_above_a_limit_and_everybody_can_finish(host_limits, step
     for number, (kind, *rest) in enumerate(steps):
         if kind == "begin":
             held = replace(rest[0], phase=Phase.PREPARING)
-            found = lacking(account, host_limits, "hosta", held)
+            found = short_of(account, host_limits, "hosta", held)
             if found is not None:
                 # What it is said to lack is full, as far as it may take any of it.
                 assert found.host == "hosta"
@@ -172,7 +172,7 @@ def test_more_that_is_held_never_makes_room(host_limits, held, wanted) -> None:
     account = Account()
     short = False
     for number, each in enumerate(held):
-        lacks = lacking(account, host_limits, "hosta", wanted) is not None
+        lacks = short_of(account, host_limits, "hosta", wanted) is not None
         assert lacks or not short
         short = lacks
         account.put(str(number), each)
@@ -187,42 +187,42 @@ def test_one_direction_alone_never_takes_all_the_other_needs(host_limits, direct
     peak = host_limits.workers - WORKERS_FOR_CONTROL - host_limits.others[Resource.WORKER]
     account = Account()
     number = 0
-    while lacking(account, host_limits, "hosta", Held(direction)) is None:
+    while short_of(account, host_limits, "hosta", Held(direction)) is None:
         account.put(str(number), Held(direction))
         if direction is IN:  # what travels leaves room for more
-            if lacking(account, host_limits, "hosta", Held(direction)) is not None:
+            if short_of(account, host_limits, "hosta", Held(direction)) is not None:
                 break
             account.put(str(number), Held(direction, Phase.TRANSFER))
         number += 1
     other = Held(OUT if direction is IN else IN, ports=0)
     if min(*left.values(), peak) > 1:
-        assert lacking(account, host_limits, "hosta", other) is None
+        assert short_of(account, host_limits, "hosta", other) is None
 
 
 def test_with_five_workers_one_leaves_while_one_comes() -> None:
     five = limits(outgoing=8, incoming=8, preparing=8)
     account = Account()
     account.put("1", Held(OUT))
-    found = lacking(account, five, "hosta", Held(OUT))
+    found = short_of(account, five, "hosta", Held(OUT))
     assert found is not None
     assert (found.resource, found.used, found.limit) == ("worker", 1, 1)
-    assert lacking(account, five, "hosta", Held(IN)) is None
+    assert short_of(account, five, "hosta", Held(IN)) is None
     account.put("2", Held(IN))
-    assert lacking(account, five, "hosta", Held(IN)) is not None
+    assert short_of(account, five, "hosta", Held(IN)) is not None
     account.put("2", Held(IN, Phase.TRANSFER))
-    assert lacking(account, five, "hosta", Held(IN)) is None
+    assert short_of(account, five, "hosta", Held(IN)) is None
 
 
 def test_those_who_travel_do_not_keep_the_others_from_leaving() -> None:
     five = limits(outgoing=8, incoming=8)
     account = Account()
     for key in "abc":
-        assert lacking(account, five, "hosta", Held(IN)) is None
+        assert short_of(account, five, "hosta", Held(IN)) is None
         account.put(key, Held(IN, Phase.TRANSFER))
-    found = lacking(account, five, "hosta", Held(IN))
+    found = short_of(account, five, "hosta", Held(IN))
     assert found is not None
     assert (found.resource, found.used, found.limit) == ("worker", 3, 3)
-    assert lacking(account, five, "hosta", Held(OUT)) is None
+    assert short_of(account, five, "hosta", Held(OUT)) is None
 
 
 def test_both_directions_together_leave_a_worker_for_control() -> None:
@@ -232,10 +232,10 @@ def test_both_directions_together_leave_a_worker_for_control() -> None:
     for key in "abcd":
         account.put(key, Held(OUT))
     for key in "efg":
-        assert lacking(account, eight, "hosta", Held(IN)) is None
+        assert short_of(account, eight, "hosta", Held(IN)) is None
         account.put(key, Held(IN, Phase.TRANSFER))
     for direction in Direction:
-        found = lacking(account, eight, "hosta", Held(direction))
+        found = short_of(account, eight, "hosta", Held(direction))
         assert found is not None
         assert (found.resource, found.used, found.limit) == ("worker", 7, 7)
 
@@ -243,26 +243,26 @@ def test_both_directions_together_leave_a_worker_for_control() -> None:
 def test_what_others_use_leaves_less_and_the_last_one_is_given() -> None:
     busy = replace(limits(), others={Resource.WORKER: 1})
     account = Account()
-    assert lacking(account, busy, "hosta", Held(OUT)) is None
-    assert lacking(account, busy, "hosta", Held(IN)) is None
+    assert short_of(account, busy, "hosta", Held(OUT)) is None
+    assert short_of(account, busy, "hosta", Held(IN)) is None
     account.put("1", Held(OUT))
-    found = lacking(account, busy, "hosta", Held(IN))
+    found = short_of(account, busy, "hosta", Held(IN))
     assert found is not None
     assert (found.resource, found.used, found.limit) == ("worker", 2, 2)
     full = replace(limits(), others={Resource.WORKER: 2})
-    assert lacking(Account(), full, "hosta", Held(OUT)) is not None
+    assert short_of(Account(), full, "hosta", Held(OUT)) is not None
 
 
 def test_a_lower_limit_holds_back_and_a_missing_one_does_not() -> None:
     account = Account()
     for key in "abcdefghij":
         account.put(key, Held(OUT))
-    assert lacking(account, Limits(), "hosta", Held(OUT)) is None
+    assert short_of(account, Limits(), "hosta", Held(OUT)) is None
     slots = Limits({Resource.OUTGOING_SLOT: 3})
-    found = lacking(account, slots, "hosta", Held(OUT))
+    found = short_of(account, slots, "hosta", Held(OUT))
     assert found is not None
     assert (found.resource, found.used, found.limit) == ("outgoing_slot", 10, 3)
-    assert lacking(account, slots, "hosta", Held(IN)) is None
+    assert short_of(account, slots, "hosta", Held(IN)) is None
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from pmigd.core.facts import Definition, DiskFacts, Question
 from pmigd.core.finding import Finding, Level, blocking
 from pmigd.core.model import CopyStorage, Domain
-from pmigd.core.named import KINDS, Asked, Named, asked, paths
+from pmigd.core.named import NAMED, Asked, Named, asked, paths
 from pmigd.core.problem import Code
 from tests.unit.core.test_checks import (
     PLAIN,
@@ -32,9 +32,9 @@ def missing(*things: Named) -> list[Finding]:
     return found_at_destination(replace(PLAIN, named=things), answer(lacks=things), own=own)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NAMED)
 def test_each_kind_that_is_missing_says_what_and_whose(kind: str) -> None:
-    row = KINDS[kind]
+    row = NAMED[kind]
     (found,) = missing(Named(kind, "/a/name", "whose"))
     assert (found.code, found.field) == (row.finding.code, "destination")
     assert found.level is (Level.BLOCK if row.sure else Level.WARN) or kind == "node"
@@ -44,7 +44,7 @@ def test_each_kind_that_is_missing_says_what_and_whose(kind: str) -> None:
     assert "{" not in found.detail + found.remedy
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NAMED)
 def test_what_is_there_is_no_finding(kind: str) -> None:
     wants = replace(PLAIN, named=(Named(kind, "/a/name", "whose"),))
     assert at_destination(wants, own=local()) == {}

@@ -20,7 +20,7 @@ from zlib import crc32
 import pytest
 from msgspec import structs
 
-from pmigd.adapters.journal import Entry, Journal, JournalError
+from pmigd.adapters.journal import Journal, JournalEntry, JournalError
 from pmigd.core import events as ev
 from pmigd.core.asked import fingerprint
 from pmigd.core.facts import DomainFacts
@@ -193,7 +193,7 @@ async def full_of_old_ones(path: Path) -> list[Migration]:
     ]
     journal = Journal(path)
     await journal.load()
-    await journal.write(*map(Entry, made))
+    await journal.write(*map(JournalEntry, made))
     await journal.close()
     return made
 
@@ -382,7 +382,7 @@ async def put_aside(path: Path, *migrations: Migration) -> Path:
     """A journal that will appear at `path`."""
     journal = Journal(path)
     await journal.load()
-    await journal.write(*map(Entry, migrations))
+    await journal.write(*map(JournalEntry, migrations))
     await journal.close()
     return put(path, "aside.sqlite")
 
@@ -452,7 +452,7 @@ async def unreadable(path: Path, **columns: str | None) -> None:
     await journal.load()
     bad = replace(build.transferring(domain=domain("web1")), id=MigrationId("bad"))
     good = replace(build.migration(domain=domain("web2")), id=MigrationId("good"))
-    await journal.write(Entry(bad), Entry(good))
+    await journal.write(JournalEntry(bad), JournalEntry(good))
     await journal.close()
     db = sqlite3.connect(path)
     with db:
@@ -605,7 +605,7 @@ async def test_it_counts_as_written_again_when_all_of_it_is_and_not_before(
             await asyncio.sleep(0.01)
         said, write = [], host.journal.write
 
-        async def seen(*entries: Entry) -> None:
+        async def seen(*entries: JournalEntry) -> None:
             await write(*entries)
             said.append(host.journal.writable)
 
@@ -709,7 +709,7 @@ async def test_what_could_not_be_written_is_written_again_in_parts(
         sizes: list[int] = []
         write = host.journal.write
 
-        async def counted(*entries: Entry) -> None:
+        async def counted(*entries: JournalEntry) -> None:
             sizes.append(len(entries))
             await write(*entries)
 

@@ -26,13 +26,6 @@ TREES: Final = {
     for path in sorted(ROOT.glob("pmigd/**/*.py"))
 }
 MODULES: Final = {name.removesuffix(".__init__") for name in TREES}
-_NOT_YET: Final = frozenset(
-    "Answers Callers Change Command Connection Controls Domain Door Entry Event FieldError Figure"
-    " Finding KINDS Kind Lease Limits Lines Migration Outcome OwnHost Peers Prediction Prepare"
-    " Problem Requests Result Rule Settings State View BODY_LIMIT_BYTES about asked check explained"
-    " given judge lacking parse".split()
-)
-"""Those that are to be told apart yet."""
 
 
 def _defined(tree: ast.Module) -> Iterator[tuple[str, bool]]:
@@ -75,7 +68,7 @@ def _imports() -> Iterator[tuple[str, str, str, str | None]]:
 
 def test_a_class_has_its_name_for_itself() -> None:
     twice = {name: list(where) for name, where in _public().items() if any(where.values())}
-    assert {name: where for name, where in twice.items() if name not in _NOT_YET} == {}
+    assert twice == {}
 
 
 def test_of_those_with_one_name_one_at_the_most_goes_by_it_alone() -> None:
@@ -85,13 +78,13 @@ def test_of_those_with_one_name_one_at_the_most_goes_by_it_alone() -> None:
         if name in double and not any(double[name].values()):
             alone[name].add(source)
     twice = {name: sorted(sources) for name, sources in alone.items() if len(sources) > 1}
-    assert {name: where for name, where in twice.items() if name not in _NOT_YET} == {}
+    assert twice == {}
 
 
 def test_nothing_goes_by_another_name_where_it_is_used() -> None:
     renamed = [
         f"{where}: {name} as {other}"
         for where, _, name, other in _imports()
-        if other not in (None, name) and name not in _NOT_YET
+        if other not in (None, name)
     ]
     assert renamed == []

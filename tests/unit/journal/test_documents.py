@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pmigd.adapters.journal import Contents, Entry, Journal, JournalError, documents
+from pmigd.adapters.journal import Contents, Journal, JournalEntry, JournalError, documents
 from pmigd.adapters.journal.upgrades import UPGRADES, VERSION
 from pmigd.core import engine, ledger
 from pmigd.core import events as ev
@@ -82,7 +82,7 @@ async def test_a_journal_of_an_earlier_release_is_read_whole_and_written_on(
     assert {m.state for m in found.migrations} == set(State)
     assert [(m.id, m.state, m.open, m.idempotency_key) for m in found.migrations] == before
     assert len(found.leases) == leases > 0
-    await journal.write(*(Entry(m) for m in found.migrations))
+    await journal.write(*(JournalEntry(m) for m in found.migrations))
     await journal.keep_leases(found.leases)
     await journal.close()
     assert await read(path) == found
@@ -210,7 +210,7 @@ async def three(path: Path) -> list[Migration]:
         )
     journal = Journal(path)
     await journal.load()
-    await journal.write(*map(Entry, made))
+    await journal.write(*map(JournalEntry, made))
     await journal.close()
     return made
 
@@ -289,7 +289,7 @@ async def test_closed_by_an_operator_it_stays_closed_and_its_text_stays_as_it_is
     journal = Journal(path)
     bad = (await journal.load()).migrations[1]
     closed = engine.step(bad, ev.Resolved(State.FAILED, "root"), build.at(9)).migration
-    await journal.write(Entry(closed))
+    await journal.write(JournalEntry(closed))
     await journal.close()
     again = await read(path)
     assert again.migrations[1] == closed
@@ -303,7 +303,7 @@ async def test_what_can_be_read_again_is_believed_again(path: Path) -> None:
     change(path, f"UPDATE migrations SET v = {VERSION + 1} WHERE id LIKE '%-0001-%'")
     journal = Journal(path)
     bad = (await journal.load()).migrations[1]
-    await journal.write(Entry(engine.step(bad, ev.WatchLost(), build.at(9)).migration))
+    await journal.write(JournalEntry(engine.step(bad, ev.WatchLost(), build.at(9)).migration))
     await journal.close()
     change(path, f"UPDATE migrations SET v = {VERSION} WHERE id LIKE '%-0001-%'")
     assert (await read(path)).migrations == written
@@ -347,7 +347,7 @@ async def test_an_event_that_cannot_be_read_leaves_the_others(path: Path) -> Non
     journal = Journal(path)
     await journal.load()
     log = tuple(Logged(build.at(n), ev.IterationBegan(n)) for n in range(3))
-    await journal.write(Entry(build.migration(), log))
+    await journal.write(JournalEntry(build.migration(), log))
     await journal.close()
     change(path, "UPDATE events SET event = 'Levitated' WHERE number = 2")
     journal = Journal(path)

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from pmigd.adapters.journal import Contents, Entry, Journal, JournalError
+from pmigd.adapters.journal import Contents, Journal, JournalEntry, JournalError
 from pmigd.adapters.journal import journal as module
 from pmigd.core import events as ev
 from pmigd.core.chronicle import Logged
@@ -42,8 +42,10 @@ def migration(number: int, state: State = State.QUEUED, **changes: Any) -> Migra
     return replace(build.migration(domain=domain, state=state), id=iden, **changes)
 
 
-def entry(number: int, state: State = State.QUEUED, **changes: Any) -> Entry:
-    return Entry(migration(number, state, **changes), (Logged(build.at(number), ev.Admitted()),))
+def entry(number: int, state: State = State.QUEUED, **changes: Any) -> JournalEntry:
+    return JournalEntry(
+        migration(number, state, **changes), (Logged(build.at(number), ev.Admitted()),)
+    )
 
 
 def lease(number: int) -> Lease:
@@ -62,7 +64,7 @@ async def reread(path: Path) -> Contents:
 
 async def test_what_was_written_is_read_back_as_it_was(journal: Journal) -> None:
     whole = build.transferring()
-    await journal.write(Entry(whole))
+    await journal.write(JournalEntry(whole))
     await journal.keep_leases([lease(1), lease(2)])
     found = await reread(journal.path)
     assert found == Contents([whole], [lease(1), lease(2)], {})
@@ -73,8 +75,8 @@ async def test_a_later_write_replaces_the_earlier_one_and_what_happened_remains(
 ) -> None:
     first = Logged(build.at(0), ev.Admitted())
     second = Logged(build.at(1), ev.AbortAsked("root", "asked for by root"))
-    await journal.write(Entry(migration(1), (first,)))
-    await journal.write(Entry(migration(1, State.PREPARING), (second,)))
+    await journal.write(JournalEntry(migration(1), (first,)))
+    await journal.write(JournalEntry(migration(1, State.PREPARING), (second,)))
     (found,) = (await reread(journal.path)).migrations
     assert found.state is State.PREPARING
     assert await journal.events(MigrationId("00000001")) == [first, second]
@@ -85,7 +87,7 @@ async def test_what_happened_is_forgotten_with_its_migration_and_the_oldest_beyo
 ) -> None:
     monkeypatch.setattr("pmigd.adapters.journal.store.EVENTS_MAX", 3)
     for second in range(5):
-        await journal.write(Entry(migration(1), (Logged(build.at(second), ev.Restarted()),)))
+        await journal.write(JournalEntry(migration(1), (Logged(build.at(second), ev.Restarted()),)))
     kept = await journal.events(MigrationId("00000001"))
     assert [logged.now for logged in kept] == [build.at(second) for second in (2, 3, 4)]
     await journal.forget(MigrationId("00000001"))

@@ -6,7 +6,7 @@ import pytest
 from lxml import etree
 
 from pmigd.adapters.libvirt.named import LOOKUPS, TABLE, backing_of, models_lacking, named_of
-from pmigd.core.named import KINDS, Asked, Named
+from pmigd.core.named import NAMED, Asked, Named
 
 UUID = "0a81f5b2-8403-7b23-c8d6-21ccc2f80d6f"
 MODELS = etree.fromstring("""<domainCapabilities><devices>
@@ -264,7 +264,7 @@ def of_devices(xml: str) -> set[tuple[str, str]]:
 )
 def test_it_is_found(xml: str, kind: str, name: str) -> None:
     assert (kind, name) in of_devices(xml)
-    assert kind in KINDS
+    assert kind in NAMED
 
 
 @pytest.mark.parametrize(
@@ -325,11 +325,11 @@ def test_what_else_than_devices_names_files() -> None:
 
 
 def test_every_row_is_of_a_kind_that_there_is_and_every_kind_has_a_row() -> None:
-    assert {row.kind for row in TABLE} | {"model", "backing"} == set(KINDS)
+    assert {row.kind for row in TABLE} | {"model", "backing"} == set(NAMED)
 
 
 def test_what_libvirt_keeps_it_can_be_asked_for() -> None:
-    of_libvirt = {kind for kind, row in KINDS.items() if row.asked is Asked.LIBVIRT} - {"model"}
+    of_libvirt = {kind for kind, row in NAMED.items() if row.asked is Asked.LIBVIRT} - {"model"}
     assert of_libvirt | {"link"} == set(LOOKUPS)
 
 

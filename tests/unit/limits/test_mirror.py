@@ -11,19 +11,21 @@ from typing import Any
 
 import pytest
 
-from pmigd.adapters.limits import Limits, LimitSource
+from pmigd.adapters.limits import LimitsMirror, LimitSource
 from pmigd.core.limits import HostLimits, Source
 from tests.support.build import at
 
 
 @pytest.fixture
-def mirror(tmp_path: Path) -> Iterator[Callable[..., Limits]]:
+def mirror(tmp_path: Path) -> Iterator[Callable[..., LimitsMirror]]:
     """Make a mirror that reads files only, by the function it is given."""
-    made: list[Limits] = []
+    made: list[LimitsMirror] = []
 
-    def make(read_conf: Callable[[Path], Mapping[str, object]], **arguments: Any) -> Limits:
+    def make(read_conf: Callable[[Path], Mapping[str, object]], **arguments: Any) -> LimitsMirror:
         places = {"socket_dir": tmp_path, "conf_dir": tmp_path, "source": LimitSource.CONF}
-        limits = Limits(**{"read_conf": read_conf, "now": lambda: at(0), **places, **arguments})
+        limits = LimitsMirror(
+            **{"read_conf": read_conf, "now": lambda: at(0), **places, **arguments}
+        )
         made.append(limits)
         return limits
 
@@ -32,7 +34,7 @@ def mirror(tmp_path: Path) -> Iterator[Callable[..., Limits]]:
         limits.stop()
 
 
-def workers(limits: Limits) -> tuple[int, Source]:
+def workers(limits: LimitsMirror) -> tuple[int, Source]:
     figure = limits.current.daemons[0].max_workers
     return figure.value, figure.source
 

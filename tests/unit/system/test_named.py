@@ -8,12 +8,12 @@ import sys
 import pytest
 
 from pmigd.adapters.system import named as module
-from pmigd.adapters.system.named import lacking
+from pmigd.adapters.system.named import not_here
 from pmigd.core.named import Named
 
 
 def missing(*things: tuple[str, str], arriving: bool = True) -> list[str]:
-    found = lacking([Named(*thing) for thing in things], arriving=arriving)
+    found = not_here([Named(*thing) for thing in things], arriving=arriving)
     return [thing.name for thing in found]
 
 

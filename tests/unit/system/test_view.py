@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pmigd.adapters.system.view import Mounts, Reference, Sight, State, View, whole
+from pmigd.adapters.system.view import Mounts, MountView, PathState, Reference, Sight, whole
 
 HOST = """\
 20 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw
@@ -80,7 +80,7 @@ def test_without_a_root_there_is_nothing_to_compare() -> None:
         Mounts("")
 
 
-def states(view: View, *paths: Path | str) -> list[State]:
+def states(view: MountView, *paths: Path | str) -> list[PathState]:
     return [sight.state for sight in view.look(map(str, paths)).values()]
 
 
@@ -89,13 +89,19 @@ def test_with_the_same_view_a_file_is_there_or_missing(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("b")
     paths = ("link", "a", "a/under", "b")
     found = states(whole(), *(tmp_path / path for path in paths), "relative")
-    assert found == [State.MISSING, State.THERE, State.MISSING, State.MISSING, State.UNSEEN]
+    assert found == [
+        PathState.MISSING,
+        PathState.THERE,
+        PathState.MISSING,
+        PathState.MISSING,
+        PathState.UNSEEN,
+    ]
 
 
 def test_without_knowing_what_libvirt_sees_nothing_is_missing(tmp_path: Path) -> None:
     ours = Mounts(Path("/proc/self/mountinfo").read_text())
-    (sight,) = View(ours, None).look([str(tmp_path / "a")]).values()
-    assert sight == Sight(State.UNSEEN, "which files libvirt sees is not known")
+    (sight,) = MountView(ours, None).look([str(tmp_path / "a")]).values()
+    assert sight == Sight(PathState.UNSEEN, "which files libvirt sees is not known")
 
 
 def test_a_link_into_what_is_hidden_is_not_believed(tmp_path: Path) -> None:
@@ -103,18 +109,21 @@ def test_a_link_into_what_is_hidden_is_not_believed(tmp_path: Path) -> None:
     theirs = ours.replace(" /proc rw", " /elsewhere rw")
     assert theirs != ours
     (tmp_path / "link").symlink_to("/proc/nothing")
-    view = View(Mounts(ours), Mounts(theirs))
-    assert states(view, tmp_path / "link", tmp_path / "x") == [State.UNSEEN, State.MISSING]
+    view = MountView(Mounts(ours), Mounts(theirs))
+    assert states(view, tmp_path / "link", tmp_path / "x") == [PathState.UNSEEN, PathState.MISSING]
 
 
 def test_the_reference_is_who_listens_and_is_asked_once(tmp_path: Path) -> None:
     path = str(tmp_path / "sock")
     reference = Reference([str(tmp_path / "none"), path])
-    assert states(reference.view(), tmp_path) == [State.UNSEEN]
+    assert states(reference.view(), tmp_path) == [PathState.UNSEEN]
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path)
         server.listen()
-        assert states(reference.view(), tmp_path) == [State.THERE]
+        assert states(reference.view(), tmp_path) == [PathState.THERE]
         server.accept()[0].close()
         os.unlink(path)  # noqa: PTH108 - nobody can connect any more
-        assert states(reference.view(), tmp_path, tmp_path / "x") == [State.THERE, State.MISSING]
+        assert states(reference.view(), tmp_path, tmp_path / "x") == [
+            PathState.THERE,
+            PathState.MISSING,
+        ]

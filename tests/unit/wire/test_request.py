@@ -8,7 +8,7 @@ import pytest
 from pmigd.core.problem import Refused
 from pmigd.core.request import AutoConverge, Compression, Postcopy, Request, Settings, Transport
 from pmigd.wire.migration import settings_view
-from pmigd.wire.request import asked, parse_change, parse_request, request_view
+from pmigd.wire.request import asked_for, parse_change, parse_request, request_view
 
 ROUTE = {"domain": "web1", "destination": "hostb"}
 MUCH = {
@@ -57,9 +57,9 @@ def test_all_that_is_wrong_is_told_by_its_path() -> None:
 
 def test_a_request_keeps_the_fingerprint_that_it_had_in_releases_before() -> None:
     """Of a repeat with an idempotency key: the journal has the first one's."""
-    assert asked(MUCH) == "c9d9c9ecc619a5cd77b6afd5963dd8db15a96d755d6801eb763ad7f289b6ecbd"
-    assert asked(MUCH | {"priority": None}) == asked(MUCH)
-    assert asked(MUCH | {"priority": 51}) != asked(MUCH)
+    assert asked_for(MUCH) == "c9d9c9ecc619a5cd77b6afd5963dd8db15a96d755d6801eb763ad7f289b6ecbd"
+    assert asked_for(MUCH | {"priority": None}) == asked_for(MUCH)
+    assert asked_for(MUCH | {"priority": 51}) != asked_for(MUCH)
 
 
 def test_xml_is_not_shown_and_everything_else_as_it_was_sent() -> None:
