@@ -300,10 +300,6 @@ class Host:
 
     # Trouble with the disk
 
-    def limit_state_dir(self, size_bytes: int) -> None:
-        """Change the size of the state directory's file system."""
-        self.run(["mount", "-o", f"remount,size={size_bytes}", _STATE_DIR])
-
     def fill_state_dir(self) -> None:
         """Leave no free byte in the state directory."""
         block = bytes(1 << 16)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
 
 import libvirt
 
@@ -21,11 +20,6 @@ from pmigd.adapters.libvirt import translate
 from pmigd.core.facts import DomainFacts
 from pmigd.core.model import Because, Direction, Job, Power, Sample, View
 from pmigd.core.ports import Settings
-
-_OPERATION: Final = {
-    Direction.OUTGOING: libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT,
-    Direction.INCOMING: libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN,
-}
 
 
 def job_of(copy: Copy) -> Job:

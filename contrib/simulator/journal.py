@@ -17,13 +17,13 @@ from typing import Any, Final, cast
 
 from pmigd.adapters.journal import Journal
 from pmigd.adapters.journal.documents import (
-    Row,
+    StoredRow,
     Unreadable,
     encoded,
     lease_of,
     read_row,
 )
-from pmigd.adapters.journal.journal import Job, batches
+from pmigd.adapters.journal.journal import JournalTask, batches
 from pmigd.adapters.journal.store import EVENTS_MAX, Contents, Store
 from pmigd.adapters.journal.upgrades import VERSION
 from pmigd.core.chronicle import Logged
@@ -38,7 +38,7 @@ class Disk:
 
     def __init__(self, random: Random) -> None:
         self.random = random
-        self.migrations: dict[str, Row] = {}
+        self.migrations: dict[str, StoredRow] = {}
         self.logs: dict[str, list[Logged]] = {}
         self.leases: dict[str, bytes] = {}
         self.error: int | None = None
@@ -92,7 +92,7 @@ class MemoryStore(Store):
     def write(self, migration: Migration, log: Iterable[Logged]) -> None:
         """Put down what a migration is now, and what happened to it."""
         m, domain = migration, migration.domain
-        row = Row(m.id, m.idempotency_key, domain.name, domain.uuid, VERSION, encoded(m))
+        row = StoredRow(m.id, m.idempotency_key, domain.name, domain.uuid, VERSION, encoded(m))
         self._put(self.disk.migrations, m.id, row)
         if log := tuple(log):
             told = [*self.disk.logs.get(m.id, ()), *log]
@@ -141,13 +141,13 @@ class MemoryStore(Store):
 class DiskWorker:
     """Serves the jobs of one life of a daemon, each when the disk has had its time for it."""
 
-    def __init__(self, disk: Disk, serve: Callable[[Sequence[Job]], None]) -> None:
+    def __init__(self, disk: Disk, serve: Callable[[Sequence[JournalTask]], None]) -> None:
         self._disk = disk
         self._serve = serve
-        self._waiting: list[Job] = []
+        self._waiting: list[JournalTask] = []
         self._timer: asyncio.TimerHandle | None = None
 
-    def put(self, job: Job | None) -> None:
+    def put(self, job: JournalTask | None) -> None:
         """One more to do; None is the last."""
         if job is not None:
             self._waiting.append(job)
@@ -190,8 +190,10 @@ class SimulatedJournal(Journal):
             Path(f"/{name}/journal"), store=MemoryStore(disk), worker=self._working_on(disk)
         )
 
-    def _working_on(self, disk: Disk) -> Callable[[Callable[[Sequence[Job]], None]], DiskWorker]:
-        def work(serve: Callable[[Sequence[Job]], None]) -> DiskWorker:
+    def _working_on(
+        self, disk: Disk
+    ) -> Callable[[Callable[[Sequence[JournalTask]], None]], DiskWorker]:
+        def work(serve: Callable[[Sequence[JournalTask]], None]) -> DiskWorker:
             self.worker = DiskWorker(disk, serve)
             return self.worker
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 import libvirt
@@ -16,9 +16,7 @@ import libvirt
 from contrib.simulator.job import Job, Stage
 from contrib.simulator.loop import Life
 from contrib.simulator.world import (
-    ASLEEP,
     PAUSED,
-    RUNNING,
     SHUTOFF,
     Copy,
     Machine,
@@ -250,16 +248,6 @@ class Libvirtd:
         self.end(copy, reason, detail)
         if job is not None:
             job.fail(f"the guest was {how} on {self.name}")
-
-    async def in_life(self, work: Coroutine[Any, Any, T]) -> T:
-        """Something that another host's daemon asks of this one."""
-        result: asyncio.Future[T] = self.call(lambda: work)
-        return await result
-
-
-def executing_state(copy: Copy) -> bool:
-    """The guest runs there, or sleeps."""
-    return copy.state in (RUNNING, ASLEEP)
 
 
 __all__ = ["Connection", "Job", "Libvirtd", "Stage", "failed"]

@@ -103,11 +103,6 @@ class Life:
 _life: contextvars.ContextVar[Life | None] = contextvars.ContextVar("life", default=None)
 
 
-def current_life() -> Life | None:
-    """Whose task it is that runs now."""
-    return _life.get()
-
-
 def _task_of_a_life(
     loop: asyncio.AbstractEventLoop,
     coroutine: Coroutine[Any, Any, T] | Generator[Any, None, T],

@@ -19,7 +19,7 @@ Answering = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 @runtime_checkable
-class Line(Protocol):
+class ClientLine(Protocol):
     """A connection, as far as a request's head and body are concerned."""
 
     def heard(self) -> None:
@@ -47,7 +47,7 @@ class ByHead:
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         line = request.protocol
-        if not isinstance(line, Line):
+        if not isinstance(line, ClientLine):
             raise TypeError("only a door's connections are answered")
         line.heard()
         try:
@@ -67,7 +67,7 @@ class ByHead:
         return response
 
 
-def _without_expectation(request: web.BaseRequest, line: Line) -> web.BaseRequest:
+def _without_expectation(request: web.BaseRequest, line: ClientLine) -> web.BaseRequest:
     """The request as aiohttp may see it, which would invite every body at once."""
     expected = request.headers.get("Expect")
     if expected is None:

@@ -42,7 +42,7 @@ _INTRUSIONS: Final[dict[Code, Intrusion]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ExchangeRow:
     """One exchange, and what the daemon does with it: (daemon, proven name, body) -> answer."""
 
     exchange: Exchange[Any, Any]
@@ -50,10 +50,10 @@ class Row:
 
 
 ROWS: Final = (
-    Row(wire.ASK, lambda backend, peer, ask: backend.ask(peer, ask)),
-    Row(wire.REPORT, lambda backend, peer, report: backend.report(peer, report)),
-    Row(wire.LOOK, lambda backend, peer, question: backend.look(peer, question)),
-    Row(wire.EXAMINE, lambda backend, peer, question: backend.examine(peer, question)),
+    ExchangeRow(wire.ASK, lambda backend, peer, ask: backend.ask(peer, ask)),
+    ExchangeRow(wire.REPORT, lambda backend, peer, report: backend.report(peer, report)),
+    ExchangeRow(wire.LOOK, lambda backend, peer, question: backend.look(peer, question)),
+    ExchangeRow(wire.EXAMINE, lambda backend, peer, question: backend.examine(peer, question)),
 )
 
 
@@ -69,7 +69,7 @@ def make_peer_app(backend: PeerBackend, guard: Guard) -> web.Application:
     return app
 
 
-def _handler(row: Row) -> Handler:
+def _handler(row: ExchangeRow) -> Handler:
     async def handle(request: web.Request) -> web.Response:
         takes = row.exchange.takes
         body = None if takes is None else await _message(request, takes)

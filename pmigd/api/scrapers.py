@@ -14,11 +14,11 @@ from pmigd.api.peerbackend import Intrusion
 from pmigd.api.problems import Handler, problem_answer
 from pmigd.core.problem import Code, Problem
 
-Verdict = Literal["in", "password", "certificate", "busy"]
+Admittance = Literal["in", "password", "certificate", "busy"]
 """Whether a request is let in, or what keeps it out: its password, its certificate, or that too
 many passwords wait for their check."""
 
-_ANSWERS: Final[dict[Verdict, tuple[Problem, dict[str, str]]]] = {
+_ANSWERS: Final[dict[Admittance, tuple[Problem, dict[str, str]]]] = {
     "password": (
         Problem(Code.NOT_AUTHENTICATED, "A user and the right password are needed."),
         {"WWW-Authenticate": "Basic"},
@@ -37,13 +37,9 @@ _ANSWERS: Final[dict[Verdict, tuple[Problem, dict[str, str]]]] = {
 class Scrapers(Protocol):
     """The daemon: :class:`pmigd.daemon.scraping.Scraping`."""
 
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """What every answer has besides."""
-
     async def admits(
         self, credentials: tuple[str, str] | None, certificate: Mapping[str, Any]
-    ) -> Verdict:
+    ) -> Admittance:
         """Whether a request is let in. `credentials` are user and password, if they were given;
         `certificate` is what TLS verified, empty if nothing."""
 
@@ -54,20 +50,18 @@ GUARD: Final = web.AppKey("scrapers_guard", Guard)
 
 @web.middleware
 async def admitted(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let nobody read who may not, and add the headers that the file asks for."""
+    """Let nobody read who may not."""
     scrapers = request.app[SCRAPERS]
     certificate = request.get_extra_info("peercert") or {}
     verdict = await scrapers.admits(_credentials(request), certificate)
     if verdict == "in":
-        response = await handler(request)
-    else:
-        problem, headers = _ANSWERS[verdict]
-        why: Intrusion = "too_many" if verdict == "busy" else "not_allowed"
-        request.app[GUARD].refused(why, request.remote or "unknown", problem.detail)
-        response = problem_answer(problem, request)
-        response.headers.update(headers)
-        response.force_close()
-    response.headers.update(scrapers.headers)
+        return await handler(request)
+    problem, headers = _ANSWERS[verdict]
+    why: Intrusion = "too_many" if verdict == "busy" else "not_allowed"
+    request.app[GUARD].refused(why, request.remote or "unknown", problem.detail)
+    response = problem_answer(problem, request)
+    response.headers.update(headers)
+    response.force_close()
     return response
 
 

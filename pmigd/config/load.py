@@ -8,10 +8,8 @@ key, the value and what would be accepted.
 import contextlib
 import copy
 import itertools
-import os
 import re
 import socket
-import stat
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +20,11 @@ import msgspec
 from pmigd.config.peers import PeerSection
 from pmigd.config.rules import violations
 from pmigd.config.schema import LATER_KEYS, Config
-from pmigd.core.ownership import ownership_fault
 from pmigd.core.printable import printable
+from pmigd.schema.files import FileUnusable, decoded, read_trusted
 from pmigd.schema.validate import (
-    FieldError,
+    FieldFault,
+    KeyPath,
     accepted_by,
     field_path,
     show,
@@ -43,11 +42,10 @@ MAX_DEPTH: Final = 16
 
 _LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)\Z")
 _PASSWORD = re.compile(r"(?<=[^:/\s]):[^/@\s]*@")
-_KeyPath = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ConfigFinding:
     """One thing that keeps a config from being used.
 
     ``key`` is the dotted path, "" where the file as a whole is meant; ``value`` is the value as
@@ -66,7 +64,7 @@ class Finding:
 class ConfigRefused(Exception):  # noqa: N818 - it says what happened, as UriRefused does
     """The config is not usable; ``findings`` holds every reason, at least one."""
 
-    def __init__(self, findings: list[Finding]) -> None:
+    def __init__(self, findings: list[ConfigFinding]) -> None:
         super().__init__("\n".join(format_finding(finding) for finding in findings))
         self.findings: Final = tuple(findings)
 
@@ -84,7 +82,7 @@ def load(path: Path | None = None, *, host_name: str | None = None) -> Config:
 
 def check(
     path: Path | None = None, *, host_name: str | None = None
-) -> tuple[Config | None, list[Finding]]:
+) -> tuple[Config | None, list[ConfigFinding]]:
     """Return the config and no findings, or None and every finding.
 
     ``path`` None means :data:`DEFAULT_PATH`, which may be missing (all defaults); a path that is
@@ -93,29 +91,25 @@ def check(
     """
     where = DEFAULT_PATH if path is None else path
     try:
-        untrusted = _read(where)
-    except FileNotFoundError:
-        if path is not None:
-            return None, [_about_file(where, "there is no such file")]
+        untrusted = read_trusted(where, MAX_FILE_BYTES)
+    except FileUnusable as fault:
+        if path is not None or not fault.missing:
+            return None, [_about_file(where, str(fault))]
         untrusted = b""
-    except OSError as error:
-        return None, [_about_file(where, f"cannot be read: {error.strerror}")]
-    except ValueError as error:
-        return None, [_about_file(where, str(error))]
     return check_text(untrusted, str(where), host_name=host_name)
 
 
 def check_text(
     untrusted: bytes, file: str, *, host_name: str | None = None
-) -> tuple[Config | None, list[Finding]]:
+) -> tuple[Config | None, list[ConfigFinding]]:
     """As :func:`check`, for a file's contents; ``file`` is its name in the findings."""
     document = _parse(untrusted, file)
-    if isinstance(document, Finding):
+    if isinstance(document, ConfigFinding):
         return None, [document]
     config, errors = validate(Config, document)
     findings = [_finding(file, document, error) for error in errors]
     # A bad value must not hide what is wrong with the good ones: the rules run on what is left.
-    removed: dict[_KeyPath, set[int]] = {}
+    removed: dict[KeyPath, set[int]] = {}
     sound = config if config is not None else _without(document, errors, removed)
     if sound is not None:
         named = _with_name(sound, host_name)
@@ -123,13 +117,13 @@ def check_text(
             accepted = broken.accepted or _accepted_at(broken.path)
             key = field_path(_original(broken.path, removed))
             value = _quoted(broken.value)
-            findings.append(Finding(file, key, value, accepted, broken.message))
+            findings.append(ConfigFinding(file, key, value, accepted, broken.message))
         if config is not None and not findings:
             return named, []
     return None, findings
 
 
-def format_finding(finding: Finding) -> str:
+def format_finding(finding: ConfigFinding) -> str:
     """One line for ``pmigd --check``: ``FILE:LINE: KEY = VALUE: MESSAGE; accepted: …``."""
     where = finding.file if finding.line is None else f"{finding.file}:{finding.line}"
     what = finding.key
@@ -139,37 +133,17 @@ def format_finding(finding: Finding) -> str:
     return ": ".join(part for part in (where, what, finding.message) if part) + accepted
 
 
-def _read(path: Path) -> bytes:
-    # Not blocking: a FIFO in the file's place must not hang the daemon's start.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+def _parse(untrusted: bytes, file: str) -> dict[str, Any] | ConfigFinding:
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("is not a regular file")
-        # It says who is an administrator and where libvirtd connects to as root.
-        if fault := ownership_fault(status.st_mode, status.st_uid, os.geteuid()):
-            raise ValueError(fault)
-        with open(descriptor, "rb", closefd=False) as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    finally:
-        os.close(descriptor)
-    if len(content) > MAX_FILE_BYTES:
-        raise ValueError(f"is larger than {MAX_FILE_BYTES} bytes")
-    return content
-
-
-def _parse(untrusted: bytes, file: str) -> dict[str, Any] | Finding:
-    try:
-        document = tomllib.loads(untrusted.decode())
-    except UnicodeDecodeError as error:
-        line = untrusted[: error.start].count(b"\n") + 1
-        return Finding(file, "", "", "", "is not UTF-8 text", line)
+        document = tomllib.loads(decoded(untrusted))
+    except FileUnusable as fault:
+        return ConfigFinding(file, "", "", "", str(fault), fault.line)
     except tomllib.TOMLDecodeError as error:
         text = str(error)
         place = _LINE.search(text)
         line = int(place[1]) if place and place[1] else untrusted.rstrip().count(b"\n") + 1
         reason = printable(_LINE.sub("", text))
-        return Finding(file, "", "", "", f"is not valid TOML: {reason}", line)
+        return ConfigFinding(file, "", "", "", f"is not valid TOML: {reason}", line)
     except RecursionError:
         return _about_file(Path(file), "is nested too deeply")
     except ValueError:  # of Python's own: of so many digits it makes no number
@@ -191,26 +165,26 @@ def _is_shallow(document: dict[str, Any]) -> bool:
     return True
 
 
-def _about_file(path: Path, message: str) -> Finding:
-    return Finding(str(path), "", "", "", message)
+def _about_file(path: Path, message: str) -> ConfigFinding:
+    return ConfigFinding(str(path), "", "", "", message)
 
 
-def _finding(file: str, document: dict[str, Any], error: FieldError) -> Finding:
+def _finding(file: str, document: dict[str, Any], error: FieldFault) -> ConfigFinding:
     value = _value_at(document, error.path)
     if error.kind == "unknown":
         if _is_later(error.path):
             message = "is not supported by this release"
-            return Finding(file, error.field, _quoted(value), "", message)
+            return ConfigFinding(file, error.field, _quoted(value), "", message)
         message = error.message.replace("is not known", "is not a known key")
         accepted = f"one of {error.accepted}"
-        return Finding(file, error.field, _quoted(value), accepted, message)
+        return ConfigFinding(file, error.field, _quoted(value), accepted, message)
     if error.kind == "missing":
-        return Finding(file, error.field, "", error.accepted, "is required")
+        return ConfigFinding(file, error.field, "", error.accepted, "is required")
     message = f"is {_kind(value)}" if error.kind == "type" else "is not accepted"
     accepted = _accepted_at(error.path) or error.accepted
     if not accepted:
         message = error.message
-    return Finding(file, error.field, _quoted(value), accepted, message)
+    return ConfigFinding(file, error.field, _quoted(value), accepted, message)
 
 
 def _quoted(value: object) -> str:
@@ -232,7 +206,7 @@ def _kind(value: object) -> str:
     return "a date or time"
 
 
-def _is_later(path: _KeyPath) -> bool:
+def _is_later(path: KeyPath) -> bool:
     return any(
         len(path) == len(later)
         and all(wanted in {"*", step} for wanted, step in zip(later, path, strict=True))
@@ -240,7 +214,7 @@ def _is_later(path: _KeyPath) -> bool:
     )
 
 
-def _value_at(document: dict[str, Any], path: _KeyPath) -> object:
+def _value_at(document: dict[str, Any], path: KeyPath) -> object:
     value: Any = document
     for step in path:
         try:
@@ -250,7 +224,7 @@ def _value_at(document: dict[str, Any], path: _KeyPath) -> object:
     return value
 
 
-def _accepted_at(path: _KeyPath) -> str:
+def _accepted_at(path: KeyPath) -> str:
     """What the schema says about the field at or above this place."""
     annotation: Any = Config
     accepted = ""
@@ -272,7 +246,7 @@ def _accepted_at(path: _KeyPath) -> str:
 
 
 def _without(
-    document: dict[str, Any], errors: list[FieldError], removed: dict[_KeyPath, set[int]]
+    document: dict[str, Any], errors: list[FieldFault], removed: dict[KeyPath, set[int]]
 ) -> Config | None:
     """The config that the sound part of the document makes; None if none can be made of it.
 
@@ -295,7 +269,7 @@ def _without(
     return None
 
 
-def _original(path: _KeyPath, removed: dict[_KeyPath, set[int]]) -> _KeyPath:
+def _original(path: KeyPath, removed: dict[KeyPath, set[int]]) -> KeyPath:
     """The path of a list's item as the file counts it, removed items included."""
     if not path or not isinstance(path[-1], int):
         return path
@@ -304,7 +278,7 @@ def _original(path: _KeyPath, removed: dict[_KeyPath, set[int]]) -> _KeyPath:
     return (*path[:-1], next(itertools.islice(kept, path[-1], None)))
 
 
-def _removal_order(path: _KeyPath) -> list[tuple[int, str]]:
+def _removal_order(path: KeyPath) -> list[tuple[int, str]]:
     """Later list items sort after earlier ones, so that removing them moves nothing to come."""
     return [(step, "") if isinstance(step, int) else (-1, step) for step in path]
 

@@ -23,7 +23,7 @@ from pmigd.core.uri import (
     parse_pmigd_url,
     parse_uri_pattern,
 )
-from pmigd.schema.validate import Path, field_path
+from pmigd.schema.validate import KeyPath, field_path
 
 _LIBVIRT_SOCKET: Final = "/run/libvirt/libvirt-sock"
 _PEER_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}\Z")
@@ -40,7 +40,7 @@ class Violation:
     ``path`` is where it stands, ``accepted`` "" where the field's own description says it.
     """
 
-    path: Path
+    path: KeyPath
     value: object
     message: str
     accepted: str = ""
@@ -64,7 +64,7 @@ def _daemon(config: Config) -> Iterator[Violation]:
 
 def _api(config: Config) -> Iterator[Violation]:
     api = config.api
-    path: Path = ("api", "socket")
+    path: KeyPath = ("api", "socket")
     yield from _absolute(path, api.socket)
     if len(api.socket.encode(errors="replace")) > MAX_SOCKET_PATH_LENGTH:
         yield Violation(
@@ -89,7 +89,7 @@ def _api(config: Config) -> Iterator[Violation]:
 def _addresses(config: Config) -> Iterator[Violation]:
     seen = set()
     for index, text in enumerate(config.metrics.listen):
-        path: Path = ("metrics", "listen", index)
+        path: KeyPath = ("metrics", "listen", index)
         faults = list(_parsed(path, text, parse_listen_address))
         yield from faults
         if not faults:
@@ -137,7 +137,7 @@ def _peers(config: Config) -> Iterator[Violation]:
         if name.lower() == own:
             message = "has the name of this host (daemon.name); a host is not its own peer"
             yield Violation(("peers", name), name, message, "the name of another host")
-        path: Path = ("peers", name, "uri")
+        path: KeyPath = ("peers", name, "uri")
         try:
             uri = parse_configured_peer(peer.uri)
         except UriRefused as refused:
@@ -160,7 +160,7 @@ def _peers(config: Config) -> Iterator[Violation]:
 
 
 def _pmigd(name: str, text: str, own_name: str, first: dict[str, str]) -> Iterator[Violation]:
-    path: Path = ("peers", name, "pmigd")
+    path: KeyPath = ("peers", name, "pmigd")
     try:
         url = parse_pmigd_url(text)
     except UriRefused as refused:
@@ -186,21 +186,21 @@ def _is_own(uri: PeerUri | LocalUri, own_name: str, own_libvirt: str) -> bool:
     return uri.socket in (own_socket or _LIBVIRT_SOCKET, own_socket)
 
 
-def _migrate_uri(path: Path, text: str) -> Iterator[Violation]:
+def _migrate_uri(path: KeyPath, text: str) -> Iterator[Violation]:
     faults = list(_parsed(path, text, parse_migrate_uri))
     yield from faults
     if not faults and is_loopback(parse_migrate_uri(text).host):
         yield Violation(path, text, "is this host; memory would be sent to where it is")
 
 
-def _parsed(path: Path, text: str, parse: Callable[[str], object]) -> Iterator[Violation]:
+def _parsed(path: KeyPath, text: str, parse: Callable[[str], object]) -> Iterator[Violation]:
     try:
         parse(text)
     except UriRefused as refused:
         yield Violation(path, text, refused.reason)
 
 
-def _absolute(path: Path, text: str) -> Iterator[Violation]:
+def _absolute(path: KeyPath, text: str) -> Iterator[Violation]:
     if not text.startswith("/") or text.endswith("/"):
         yield Violation(path, text, "is not an absolute path")
     elif ".." in text.split("/") or not text.isprintable():

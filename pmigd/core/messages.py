@@ -53,7 +53,7 @@ HOST: Final[dict[str, Message]] = {
     "configuration not reloaded": Message(
         "b536420b9eaf4aa3b7dba273456d7bbb",
         "The configuration was not reloaded",
-        runbook="configuration",
+        runbook="config-refused",
     ),
     "journal cannot be written": Message(
         "6b3ead2171b142a9ad9adef8c684ee37",

@@ -9,11 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from pmigd.adapters import web
-from pmigd.adapters.peer.proofs import Fault, Role, faults
+from pmigd.adapters.peer.proofs import PkiFault, PkiRole, faults
 from pmigd.adapters.peer.tls import PkiFiles
 from pmigd.adapters.system.network import leads_here
 from pmigd.config import load as files
-from pmigd.config.load import ConfigRefused, Finding
+from pmigd.config.load import ConfigFinding, ConfigRefused
 from pmigd.config.schema import Config
 
 
@@ -25,7 +25,7 @@ def load(path: Path | None) -> Config:
     return config
 
 
-def check(path: Path | None) -> tuple[Config | None, list[Finding]]:
+def check(path: Path | None) -> tuple[Config | None, list[ConfigFinding]]:
     """The configuration and no findings, or None and every finding; blocks on the files."""
     config, findings = files.check(path)
     if config is None or not config.metrics.web_config:
@@ -35,7 +35,7 @@ def check(path: Path | None) -> tuple[Config | None, list[Finding]]:
         web.read(Path(file))
     except web.WebConfigRefused as refused:
         return None, [
-            Finding(file, fault.key, fault.value, fault.accepted, fault.message, fault.line)
+            ConfigFinding(file, fault.key, fault.value, fault.accepted, fault.message, fault.line)
             for fault in refused.faults
         ]
     return config, []
@@ -53,9 +53,9 @@ def pki_files(config: Config) -> PkiFiles:
     )
 
 
-def certificate_faults(config: Config) -> list[Fault]:
+def certificate_faults(config: Config) -> list[PkiFault]:
     """What keeps other hosts' pmigd from believing this one; blocks on the files and resolver."""
-    roles: tuple[Role, ...] = ("server",) if config.peer.address is not None else ()
+    roles: tuple[PkiRole, ...] = ("server",) if config.peer.address is not None else ()
     if any(peer.pmigd_url for peer in config.peers.values()):
         roles += ("client",)
     if not roles:
@@ -63,10 +63,10 @@ def certificate_faults(config: Config) -> list[Fault]:
     return faults(pki_files(config), roles, config.daemon.name, is_here=leads_here)
 
 
-def certificate_findings(config: Config, path: Path | None) -> list[Finding]:
+def certificate_findings(config: Config, path: Path | None) -> list[ConfigFinding]:
     """The same as findings about the configuration file."""
     file = str(path or files.DEFAULT_PATH)
     return [
-        Finding(file, f"peer.{fault.field}", f'"{fault.file}"', fault.accepted, fault.message)
+        ConfigFinding(file, f"peer.{fault.field}", f'"{fault.file}"', fault.accepted, fault.message)
         for fault in certificate_faults(config)
     ]

@@ -19,7 +19,7 @@ from pmigd.adapters.journal import Journal
 from pmigd.adapters.metrics import Metrics
 from pmigd.adapters.peer.client import PeerChannel
 from pmigd.adapters.peer.names import AllowedNames
-from pmigd.adapters.peer.proofs import Fault
+from pmigd.adapters.peer.proofs import PkiFault
 from pmigd.adapters.peer.tls import Certificates, read_certificates
 from pmigd.adapters.pool import CallPool, Overdue
 from pmigd.adapters.tasks import Tasks
@@ -80,7 +80,7 @@ class Peering:
         self._now = now
         self._pool = pool
         self.certificates = Certificates()
-        self.faults: list[Fault] = []
+        self.faults: list[PkiFault] = []
         self.guard = Guard(observe=self.observe_intruder)
         self._channels: dict[str, PeerChannel] = {}
         self._tasks = Tasks("peering")
@@ -104,7 +104,7 @@ class Peering:
         Certificates that cannot be used are said, and the ones before them used on.
         """
         urls = {name: url for name, peer in config.peers.items() if (url := peer.pmigd_url)}
-        fresh, faults = self.certificates, list[Fault]()
+        fresh, faults = self.certificates, list[PkiFault]()
         if urls or config.peer.address is not None:
             fresh, faults = await self._read_certificates(config)
         allowed = AllowedNames(config.admitted_names)
@@ -115,7 +115,7 @@ class Peering:
         config: Config,
         urls: dict[str, PmigdUrl],
         certificates: Certificates,
-        faults: list[Fault],
+        faults: list[PkiFault],
         allowed: AllowedNames,
     ) -> None:
         self.certificates = certificates
@@ -147,9 +147,9 @@ class Peering:
         await self.asking.stop()
         await asyncio.gather(*(channel.close() for channel in self._channels.values()))
 
-    async def _read_certificates(self, config: Config) -> tuple[Certificates, list[Fault]]:
+    async def _read_certificates(self, config: Config) -> tuple[Certificates, list[PkiFault]]:
         """Those of the files, and where they cannot be used those before them; says why not."""
-        faults: list[Fault] = []
+        faults: list[PkiFault] = []
         files = pki_files(config)
         try:
             fresh, faults = await self._pool.call(

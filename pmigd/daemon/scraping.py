@@ -1,4 +1,4 @@
-"""How the metrics are served over TCP: TLS, passwords and headers of the web configuration file.
+"""How the metrics are served over TCP: TLS and passwords of the web configuration file.
 
 The file and its certificates are looked at every second and read again when they changed. What
 cannot be used is said, and what was read before stays in force.
@@ -17,7 +17,7 @@ from pmigd.adapters import web
 from pmigd.adapters.metrics import Metrics
 from pmigd.adapters.pool import CallPool, Overdue
 from pmigd.api.guard import Guard
-from pmigd.api.scrapers import Verdict
+from pmigd.api.scrapers import Admittance
 from pmigd.config.schema import Config
 
 LOOK_EVERY_S: Final = 1.0
@@ -39,14 +39,9 @@ class Scraping:
         self._passwords = web.Passwords(self.pool)
         self.guard = Guard(metrics.scrape_refused, event="scraper refused", plain=True)
 
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """What every answer has besides."""
-        return self._current.headers
-
     async def admits(
         self, credentials: tuple[str, str] | None, certificate: Mapping[str, Any]
-    ) -> Verdict:
+    ) -> Admittance:
         """Whether a request is let in."""
         now = self._current
         if now.names is not None and now.names.isdisjoint(_names(certificate)):

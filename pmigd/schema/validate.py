@@ -27,8 +27,8 @@ from pmigd.core.printable import printable
 MAX_ERRORS: Final = 100
 """Faults reported for one input; a megabyte of nonsense should not be answered by ten."""
 
-Path = tuple[str | int, ...]
-Kind = Literal["unknown", "missing", "type", "invalid"]
+KeyPath = tuple[str | int, ...]
+FaultKind = Literal["unknown", "missing", "type", "invalid"]
 T = TypeVar("T")
 
 MAX_LOOKS: Final = 250
@@ -42,7 +42,7 @@ _AT_PATH = re.compile(r" - at `[^`]*`\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class FieldError:
+class FieldFault:
     """One fault.
 
     ``field`` is the dotted path ("peers.hostb.uri", "errors[3].x"; "" is the whole input) and
@@ -53,14 +53,14 @@ class FieldError:
 
     field: str
     message: str
-    kind: Kind = "invalid"
+    kind: FaultKind = "invalid"
     accepted: str = ""
-    path: Path = ()
+    path: KeyPath = ()
 
 
 def validate(
     struct_type: type[T], untrusted: object, *, is_json: bool = False
-) -> tuple[T | None, list[FieldError]]:
+) -> tuple[T | None, list[FieldFault]]:
     """Return the struct and no errors, or None and every fault, at most :data:`MAX_ERRORS`.
 
     ``untrusted`` is what a JSON or TOML parser returns: dicts with text keys, lists, text,
@@ -74,7 +74,7 @@ def validate(
             whole = str(error)
     else:
         whole = "holds a number that is not finite"
-    errors: list[FieldError] = []
+    errors: list[FieldFault] = []
     looks = iter(range(MAX_LOOKS)) if is_json else itertools.count()
     for error_found in _faults(struct_type, untrusted, (), looks):
         errors.append(error_found)
@@ -147,8 +147,8 @@ def _is_finite(untrusted: object) -> bool:
 
 
 def _faults(
-    annotation: Any, untrusted: object, path: Path, looks: Iterator[int]
-) -> Iterator[FieldError]:
+    annotation: Any, untrusted: object, path: KeyPath, looks: Iterator[int]
+) -> Iterator[FieldFault]:
     """Every fault below ``path``; children first, the value as a whole only if they are sound.
 
     None any more when ``looks`` is at its end.
@@ -160,7 +160,7 @@ def _faults(
         return
     origin = typing.get_origin(target) or target
     found = False
-    children: Iterator[FieldError] = iter(())
+    children: Iterator[FieldFault] = iter(())
     if isinstance(origin, type) and issubclass(origin, msgspec.Struct):
         if isinstance(untrusted, dict):
             children = _struct_faults(origin, untrusted, path, looks)
@@ -183,7 +183,7 @@ def _faults(
         yield from _own_fault(annotation, untrusted, path)
 
 
-def _own_fault(annotation: Any, untrusted: object, path: Path) -> Iterator[FieldError]:
+def _own_fault(annotation: Any, untrusted: object, path: KeyPath) -> Iterator[FieldFault]:
     if isinstance(untrusted, float) and not math.isfinite(untrusted):
         yield _error(path, "must be a finite number", accepted=accepted_by(annotation))
         return
@@ -196,16 +196,16 @@ def _own_fault(annotation: Any, untrusted: object, path: Path) -> Iterator[Field
             # Nothing better is known, or a struct's own __post_init__ refuses sound fields.
             yield _error(path, said)
         else:
-            kind: Kind = "type" if _GOT.search(said) else "invalid"
+            kind: FaultKind = "type" if _GOT.search(said) else "invalid"
             yield _error(path, f"must be {accepted}", kind=kind, accepted=accepted)
 
 
 def _struct_faults(
     struct_type: type[msgspec.Struct],
     untrusted: dict[Any, object],
-    path: Path,
+    path: KeyPath,
     looks: Iterator[int],
-) -> Iterator[FieldError]:
+) -> Iterator[FieldFault]:
     fields = {field.encode_name: field for field in msgspec.structs.fields(struct_type)}
     config = struct_type.__struct_config__
     allowed = set(fields) | ({config.tag_field} if config.tag_field is not None else set())
@@ -222,8 +222,8 @@ def _struct_faults(
 
 
 def _dict_faults(
-    types_of: tuple[Any, ...], untrusted: dict[Any, object], path: Path, looks: Iterator[int]
-) -> Iterator[FieldError]:
+    types_of: tuple[Any, ...], untrusted: dict[Any, object], path: KeyPath, looks: Iterator[int]
+) -> Iterator[FieldFault]:
     key_type, value_type = types_of
     for key, value in untrusted.items():
         try:
@@ -234,20 +234,20 @@ def _dict_faults(
         yield from _faults(value_type, value, (*path, str(key)), looks)
 
 
-def _unknown(path: Path, allowed: list[str]) -> FieldError:
+def _unknown(path: KeyPath, allowed: list[str]) -> FieldFault:
     close = difflib.get_close_matches(str(path[-1])[:_SHOWN_MAX], allowed, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
     return _error(path, f"is not known{hint}", kind="unknown", accepted=", ".join(allowed))
 
 
 def _error(
-    path: Path,
+    path: KeyPath,
     message: str,
     *,
-    kind: Kind = "invalid",
+    kind: FaultKind = "invalid",
     accepted: str = "",
-) -> FieldError:
-    return FieldError(field_path(path), message, kind, accepted, path)
+) -> FieldFault:
+    return FieldFault(field_path(path), message, kind, accepted, path)
 
 
 def _clean(text: str) -> str:

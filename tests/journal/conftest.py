@@ -83,9 +83,6 @@ class House:
         # commit=300: the kernel writes nothing back by itself while a test runs.
         self.run("mount", "-o", "loop,commit=300", image, self.state)
 
-    def unmount(self) -> None:
-        self.run("umount", self.state)
-
     def freeze(self) -> None:
         """Whoever writes now waits, in the kernel."""
         self.run("fsfreeze", "--freeze", self.state)

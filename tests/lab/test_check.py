@@ -19,7 +19,6 @@ pytestmark = pytest.mark.hypervisor
 
 OTHER_UUID = "11111111-2222-4333-8444-555555555555"
 NETWORK = "<network><name>{0}</name><bridge name='{0}'/></network>"
-Undo = Callable[..., object]
 
 
 @dataclass

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.systemd.machine import CONFIG, Machine, MachineError, missing, until
+from contrib.lab.deadlines import until
+from tests.systemd.machine import CONFIG, Machine, MachineError, missing
 
 SERVICE, SOCKET, METRICS = "pmigd.service", "pmigd.socket", "pmigd-metrics.socket"
 SOCKET_PATH = "/run/pmigd/pmigd.sock"
@@ -123,7 +124,7 @@ def wait_active(pmigd: Installed, within_s: float = 10) -> None:
     until(
         lambda: pmigd.show("ActiveState") == "active",
         "the service is active",
-        within_s=within_s,
+        timeout=within_s,
         evidence=lambda: pmigd.systemctl("status", SERVICE, check=False),
     )
 

@@ -10,12 +10,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
-T = TypeVar("T")
+from contrib.lab.deadlines import until
 
 SOURCE = Path(__file__).resolve().parents[2]
 UNITS = SOURCE / "systemd"
@@ -73,24 +72,6 @@ def missing() -> list[str]:
     return found
 
 
-def until(
-    probe: Callable[[], T],
-    what: str,
-    *,
-    within_s: float,
-    evidence: Callable[[], str] = lambda: "",
-) -> T:
-    """Ask until the answer is true, and return it."""
-    deadline = time.monotonic() + within_s
-    while True:
-        answer = probe()
-        if answer:
-            return answer
-        if time.monotonic() >= deadline:
-            raise MachineError(f"{what}: not within {within_s:g} s\n{evidence()}".rstrip())
-        time.sleep(0.03)
-
-
 def children(pid: int) -> list[int]:
     """The children of a process."""
     found = []
@@ -142,7 +123,7 @@ class Machine:
             os.close(owner)
         try:
             self.leader = until(
-                self._find_leader, "systemd starts", within_s=20, evidence=self.console
+                self._find_leader, "systemd starts", timeout=20, evidence=self.console
             )
         except BaseException:
             self.close()
@@ -199,7 +180,7 @@ class Machine:
         until(
             lambda: state() in {"running", "degraded"},
             "the boot",
-            within_s=30,
+            timeout=30,
             evidence=lambda: f"{state()}\n{self.console()}",
         )
         if state() != "running":

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.systemd.machine import SOURCE, Machine, innermost_pid, until
+from contrib.lab.deadlines import until
+from tests.systemd.machine import SOURCE, Machine, innermost_pid
 
 pytestmark = pytest.mark.systemd
 
@@ -62,10 +63,10 @@ def test_nothing_is_left(booted: Machine, whom: str, number: signal.Signals) -> 
         with Path(f"/proc/{leader}/ns/pid").open("rb") as namespace:
             inside = os.fstat(namespace.fileno()).st_ino
             os.kill(victim.pid if whom == "tests" else keeper, number)
-            until(lambda: not members(inside), "the end of the container", within_s=10)
+            until(lambda: not members(inside), "the end of the container", timeout=10)
         victim.kill()
         victim.wait(10)
-    until(lambda: not Path(f"/proc/{keeper}").exists(), "the keeper's end", within_s=10)
+    until(lambda: not Path(f"/proc/{keeper}").exists(), "the keeper's end", timeout=10)
     if whom == "keeper" and number is signal.SIGKILL:
         # Only empty control groups can be left, and the next container removes them.
         with Machine():

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from contrib.lab.deadlines import until
 from pmigd.core.messages import MIGRATION
 from pmigd.core.model import State
 from tests.systemd.conftest import Installed
-from tests.systemd.machine import until
 
 pytestmark = pytest.mark.systemd
 
@@ -66,7 +66,7 @@ def hostb(pmigd: Installed) -> Iterator[None]:
     until(
         lambda: pmigd.machine.run("virsh", "-c", HOSTB, "version", check=False).returncode == 0,
         "the second libvirtd answers",
-        within_s=60,
+        timeout=60,
     )
     yield
     _sh(

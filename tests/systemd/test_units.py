@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from contrib.lab.deadlines import until
 from contrib.lab.sandbox import CAPABILITIES
 from contrib.lab.unit import shipped
 from pmigd.core.messages import HOST, MIGRATION
@@ -25,7 +26,7 @@ from tests.systemd.conftest import (
     Installed,
     wait_active,
 )
-from tests.systemd.machine import MachineError, until
+from tests.systemd.machine import MachineError
 
 pytestmark = pytest.mark.systemd
 
@@ -98,10 +99,10 @@ def test_it_outlives_libvirt(pmigd: Installed) -> None:
 
     units = ["libvirtd.socket", "libvirtd-ro.socket", "libvirtd-admin.socket"]
     pmigd.systemctl("stop", *units, "libvirtd.service")
-    until(lambda: pmigd.get("/readyz")[0] == 503, "pmigd says libvirt is gone", within_s=10)
+    until(lambda: pmigd.get("/readyz")[0] == 503, "pmigd says libvirt is gone", timeout=10)
     assert pmigd.show("ActiveState") == "active"
     pmigd.systemctl("start", *units)
-    until(lambda: pmigd.get("/readyz")[0] == 200, "pmigd is connected again", within_s=20)
+    until(lambda: pmigd.get("/readyz")[0] == 200, "pmigd is connected again", timeout=20)
 
     assert pmigd.main_pid == before
     assert pmigd.show("NRestarts") == "0"
@@ -113,7 +114,7 @@ def test_a_stop_takes_less_than_five_seconds_and_leaves_the_socket(pmigd: Instal
         until(
             lambda: len(pmigd.machine.run("pgrep", "-f", "pmigctl --json watch").stdout) > 0,
             "somebody watches",
-            within_s=5,
+            timeout=5,
         )
         began = time.monotonic()
         pmigd.systemctl("stop", SERVICE)
@@ -354,7 +355,7 @@ def test_it_writes_a_text_file_where_its_unit_lets_it(pmigd: Installed) -> None:
     until(
         lambda: any("Read-only file system; its folder" in line for line in pmigd.log()),
         "the refusal in the log",
-        within_s=10,
+        timeout=10,
     )
     assert pmigd.show("ActiveState") == "active"
     pmigd.systemctl("stop", SERVICE)
@@ -363,7 +364,7 @@ def test_it_writes_a_text_file_where_its_unit_lets_it(pmigd: Installed) -> None:
     until(
         lambda: "pmigd_build_info" in pmigd.machine.run("cat", file, check=False).stdout,
         "the file",
-        within_s=10,
+        timeout=10,
     )
     assert pmigd.machine.run("stat", "-c", "%U %a", file).stdout.split() == ["root", "644"]
 
@@ -401,7 +402,7 @@ def test_a_healthy_process_is_left_alone_by_the_watchdog(pmigd: Installed) -> No
     until(
         lambda: int(pmigd.show("WatchdogTimestampMonotonic")) > first + 2_000_000,
         "the watchdog is told for twice its time",
-        within_s=5,
+        timeout=5,
     )
     assert pmigd.show("NRestarts") == "0"
 
@@ -410,7 +411,7 @@ def test_a_killed_process_is_started_again(pmigd: Installed) -> None:
     pmigd.systemctl("start", SERVICE)
     killed = pmigd.main_pid
     pmigd.machine.run("kill", "-KILL", str(killed))
-    until(lambda: pmigd.main_pid not in {0, killed}, "a new process", within_s=10)
+    until(lambda: pmigd.main_pid not in {0, killed}, "a new process", timeout=10)
     wait_active(pmigd)
     assert pmigd.show("NRestarts") == "1"
     assert pmigd.status()["ready"]
@@ -426,7 +427,7 @@ def test_a_reload_takes_up_a_limit(pmigd: Installed) -> None:
     assert pmigd.status()["limits"]["max_outgoing"] == 2
     pmigd.configure(limits(3))
     pmigd.systemctl("reload", SERVICE)
-    until(lambda: pmigd.status()["limits"]["max_outgoing"] == 3, "the new limit", within_s=3)
+    until(lambda: pmigd.status()["limits"]["max_outgoing"] == 3, "the new limit", timeout=3)
     wait_active(pmigd)
     assert pmigd.main_pid == before
 
@@ -448,7 +449,7 @@ def test_a_reload_refuses_a_bad_config_and_says_so(pmigd: Installed) -> None:
     until(
         lambda: any("configuration was not reloaded" in line for line in pmigd.log()),
         "the refusal in the log",
-        within_s=3,
+        timeout=3,
     )
     wait_active(pmigd)
     assert pmigd.status()["limits"]["max_outgoing"] == 2
@@ -552,7 +553,7 @@ def test_the_journal_explains_what_it_shows(pmigd: Installed) -> None:
     pmigd.configure(BAD)
     pmigd.systemctl("kill", "--kill-whom=main", "--signal=HUP", SERVICE)
     event = f"MESSAGE_ID={HOST['configuration not reloaded'].id}"
-    (entry,) = until(lambda: pmigd.entries(event), "the refusal in the log", within_s=3)
+    (entry,) = until(lambda: pmigd.entries(event), "the refusal in the log", timeout=3)
     shown = pmigd.explained(entry)
     assert "Subject: The configuration was not reloaded" in shown
     assert "Put the file right, then `systemctl reload pmigd`." in shown

@@ -96,15 +96,6 @@ def test_each_line_is_one_object_that_begins_with_time_level_and_event(
     assert datetime.fromisoformat(str(line["timestamp"])).utcoffset() == timedelta(0)
 
 
-def test_what_is_bound_to_the_task_is_on_every_line(configure: Configure, out: io.StringIO) -> None:
-    configure()
-    with structlog.contextvars.bound_contextvars(migration="m1"):
-        structlog.get_logger().info("ours")
-        logging.getLogger("aiohttp.server").warning("theirs")
-    structlog.get_logger().info("after")
-    assert [line.get("migration") for line in lines(out)] == ["m1", "m1", None]
-
-
 def test_what_libraries_log_comes_out_the_same_way(configure: Configure, out: io.StringIO) -> None:
     configure()
     logging.getLogger("asyncio").error("Task %s was lost", "t1")

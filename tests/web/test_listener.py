@@ -83,11 +83,10 @@ def _sample(body: str, name: str) -> float:
 
 
 def test_without_tls_and_password_anybody_reads_on_every_address(daemon: Daemon) -> None:
-    daemon.write("http_server_config: {headers: {X-Frame-Options: deny}}\n")
+    daemon.write("http_server_config: {}\n")
     for host, port in zip(("127.0.0.1", "::1"), daemon.ports, strict=True):
         answer = ask(port, host=host)
         assert answer.status == 200
-        assert answer.headers["X-Frame-Options"] == "deny"
         assert _sample(answer.body, "pmigd_web_config_last_reload_successful") == 1
         assert set(re.findall('pool="([^"]+)"', answer.body)) == set(POOLS)
         links = re.findall('href="([^"]+)"', ask(port, "/", host=host).body)

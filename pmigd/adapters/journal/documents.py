@@ -89,7 +89,7 @@ def _read(
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class StoredRow:
     """A migration's row, whole. `name` and `uuid` are its domain's; version 1 had neither."""
 
     id: str
@@ -101,7 +101,7 @@ class Row:
 
 
 def read_row(
-    row: Row, stand_in_version: int | None, stand_in: bytes | None
+    row: StoredRow, stand_in_version: int | None, stand_in: bytes | None
 ) -> tuple[Migration, Unreadable | None]:
     """The migration of a row, and what is wrong with its document if that cannot be read.
 
@@ -123,7 +123,7 @@ def read_row(
     return migration, None
 
 
-def _of_its_row(row: Row, migration: Migration) -> Migration:
+def _of_its_row(row: StoredRow, migration: Migration) -> Migration:
     """`migration`, if it is the row's own. Raises Unreadable: else another one would be believed
     twice, and the row's own guest be forgotten."""
     if migration.id != row.id:
@@ -133,7 +133,7 @@ def _of_its_row(row: Row, migration: Migration) -> Migration:
     return migration
 
 
-def salvage(row: Row, why: Unreadable) -> Migration:
+def salvage(row: StoredRow, why: Unreadable) -> Migration:
     """What stands in for a migration whose document cannot be read: nobody knows what became of it.
 
     It has no plan, so nothing is done about it; its guest is known by name and UUID if at all

@@ -58,7 +58,7 @@ class Entry:
 class Worker(Protocol):
     """Where the file is read and written, in the order in which it is asked for."""
 
-    def put(self, job: Job | None) -> None:
+    def put(self, job: JournalTask | None) -> None:
         """One more to do; None is the last."""
 
 
@@ -73,7 +73,7 @@ class Journal:
         path: Path,
         *,
         store: Store | None = None,
-        worker: Callable[[Callable[[Sequence[Job]], None]], Worker] | None = None,
+        worker: Callable[[Callable[[Sequence[JournalTask]], None]], Worker] | None = None,
     ) -> None:
         self.path = path
         self.error: str | None = f"{path}: it has not been read yet"
@@ -83,7 +83,7 @@ class Journal:
         self._store = store or Store(path)
         self._owed: set[MigrationId] = set()
         self._owed_leases: set[str] = set()
-        self._overdue: set[Job] = set()
+        self._overdue: set[JournalTask] = set()
         self._work = (worker or _Thread)(self._serve)
 
     @property
@@ -183,7 +183,7 @@ class Journal:
         """Have the thread do something. Raises JournalError, after `deadline_s` at the latest."""
         if self._overdue and deadline_s is not None:
             raise JournalError(f"{self.path}: {_SILENT}")
-        job = Job(function, asyncio.get_running_loop(), write=write)
+        job = JournalTask(function, asyncio.get_running_loop(), write=write)
         self._work.put(job)
         try:
             async with asyncio.timeout(deadline_s):
@@ -213,17 +213,17 @@ class Journal:
 
     # Below: on the journal's own thread.
 
-    def _serve(self, batch: Sequence[Job]) -> None:
+    def _serve(self, batch: Sequence[JournalTask]) -> None:
         """Writes that wait together, or one that reads."""
         if batch[0].write:
             self._commit(batch)
         else:
             batch[0].run()
 
-    def _commit(self, batch: Sequence[Job]) -> None:
+    def _commit(self, batch: Sequence[JournalTask]) -> None:
         """Everything that waits, in one transaction and one attempt."""
         wanted = [job for job in batch if not job.withdrawn]
-        failed: dict[Job, Exception] = {}
+        failed: dict[JournalTask, Exception] = {}
         error: Exception | None = None
         try:
             if wanted:
@@ -268,18 +268,18 @@ def _tried(db: sqlite3.Connection, function: Callable[[], object]) -> Exception 
 class _Thread:
     """The worker of a real file: a thread, so that the loop never waits for a disk."""
 
-    def __init__(self, serve: Callable[[Sequence[Job]], None]) -> None:
+    def __init__(self, serve: Callable[[Sequence[JournalTask]], None]) -> None:
         self._serve = serve
-        self._waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[JournalTask | None] = queue.SimpleQueue()
         threading.Thread(target=self._run, name="pmigd-journal", daemon=True).start()
 
-    def put(self, job: Job | None) -> None:
+    def put(self, job: JournalTask | None) -> None:
         """One more to do; None is the last."""
         self._waiting.put(job)
 
     def _run(self) -> None:
         while (first := self._waiting.get()) is not None:
-            jobs: list[Job | None] = [first]
+            jobs: list[JournalTask | None] = [first]
             with contextlib.suppress(queue.Empty):
                 while jobs[-1] is not None:
                     jobs.append(self._waiting.get_nowait())
@@ -289,7 +289,7 @@ class _Thread:
                 return
 
 
-def batches(jobs: Iterable[Job]) -> Iterator[list[Job]]:
+def batches(jobs: Iterable[JournalTask]) -> Iterator[list[JournalTask]]:
     """Jobs in their order: writes that follow each other together, each that reads by itself."""
     for writes, group in itertools.groupby(jobs, lambda job: job.write):
         if writes:
@@ -298,7 +298,7 @@ def batches(jobs: Iterable[Job]) -> Iterator[list[Job]]:
             yield from ([job] for job in group)
 
 
-class Job:
+class JournalTask:
     """Something for the journal's thread to do, and whom to tell."""
 
     __slots__ = ("_loop", "done", "ended", "function", "withdrawn", "write")

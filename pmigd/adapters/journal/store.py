@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Final
 
 from pmigd.adapters.journal import documents
-from pmigd.adapters.journal.documents import Row, Unreadable
+from pmigd.adapters.journal.documents import StoredRow, Unreadable
 from pmigd.adapters.journal.upgrades import VERSION
 from pmigd.core.chronicle import Logged
 from pmigd.core.leases import Lease
@@ -191,7 +191,7 @@ class Store:
         stood_in_for: set[str] = set()
         rows = db.execute(_READ)
         for *row, stand_in_v, stand_in in rows:
-            kept = Row(*row)
+            kept = StoredRow(*row)
             migration, why = documents.read_row(kept, stand_in_v, stand_in)
             migrations.append(migration)
             if why is not None:

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 import libvirt
 
 from pmigd.adapters.libvirt.failures import peer_problem_of
-from pmigd.adapters.libvirt.ssh import Address, first_hop, is_ssh, own_uri
+from pmigd.adapters.libvirt.ssh import HostPort, first_hop, is_ssh, own_uri
 from pmigd.adapters.pool import CallPool, Observer, Overdue, StillOut
 from pmigd.core.model import Target
 from pmigd.core.problem import Code, Refused, refuse
@@ -90,7 +90,7 @@ class PeerDaemons:
             pass
         raise refuse(Code.DESTINATION_UNREACHABLE, f"{target.name} ({host} port {port}): {reason}")
 
-    async def _first_hop(self, uri: str) -> Address | None:
+    async def _first_hop(self, uri: str) -> HostPort | None:
         if not is_ssh(uri):
             return first_hop(uri)
         try:

@@ -25,7 +25,7 @@ ASK_DEADLINE_S: Final = 1.5
 CLIENT: Final = Path(__file__).with_name("ssh-client")
 """What pmigd has libvirt start in the place of ssh."""
 
-Address = tuple[str, int]
+HostPort = tuple[str, int]
 
 
 def is_ssh(uri: str) -> bool:
@@ -33,7 +33,7 @@ def is_ssh(uri: str) -> bool:
     return uri.startswith("qemu+ssh:")
 
 
-def first_hop(uri: str) -> Address | None:
+def first_hop(uri: str) -> HostPort | None:
     """Host and port that a connection to the peer `uri` is made to. Blocks if that is by ssh.
 
     None where that cannot be tried beforehand: a UNIX socket, a proxy, a connection that is up.
@@ -64,7 +64,7 @@ def own_uri(uri: str) -> str:
     return uri
 
 
-def _by_ssh(parts: SplitResult) -> Address | None:
+def _by_ssh(parts: SplitResult) -> HostPort | None:
     """ssh's own word, asked with the options that libvirt gives it.
 
     None, too, if it has none: then it cannot connect either, and says why when it is to.

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from pmigd.adapters.limits.reader import Answer, Host, LimitSource, ReadConf, Reader
+from pmigd.adapters.limits.reader import DaemonReading, Host, LimitSource, ReadConf, Reader
 from pmigd.adapters.limits.virtadmin import DEADLINE_S
 from pmigd.adapters.pool import CallPool, Overdue
 from pmigd.core.limits import HostLimits, Reading, daemon_limits, host_limits
@@ -48,7 +48,7 @@ class Limits:
         self._source = source
         self._daemon_conf = daemon_conf
         self._one_at_a_time = asyncio.Lock()
-        self._host = Host({"libvirtd": Answer()}, Answer())
+        self._host = Host({"libvirtd": DaemonReading()}, DaemonReading())
         self._live: dict[str, Reading] = {}
         self._current = self._compose()
 

@@ -46,7 +46,7 @@ class LimitSource(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DaemonReading:
     """What was read of a daemon, or (without `live`) of qemu.conf. `problem` is why not all."""
 
     live: Reading | None = None
@@ -58,8 +58,8 @@ class Answer:
 class Host:
     """What was read of this host. The first of `daemons`, by name, runs the guests."""
 
-    daemons: Mapping[str, Answer]
-    qemu_conf: Answer
+    daemons: Mapping[str, DaemonReading]
+    qemu_conf: DaemonReading
 
 
 class Reader:
@@ -72,7 +72,7 @@ class Reader:
         self._now = now
         self._socket_dir = socket_dir
         self._conf_dir = conf_dir
-        self._files: dict[Path, tuple[object, Answer]] = {}
+        self._files: dict[Path, tuple[object, DaemonReading]] = {}
 
     def read(self, source: LimitSource, daemon_conf: Path | None) -> Host:
         """Everything `source` allows. Raises nothing; blocks 2 s for a daemon that is silent.
@@ -82,12 +82,14 @@ class Reader:
         daemons = {}
         for name, admin_socket in self._daemons():
             path = daemon_conf or self._conf_dir / f"{name}.conf"
-            file = self._file(path) if source.reads_files else Answer()
-            asked = self._ask(name, admin_socket) if source.asks_daemons else Answer()
+            file = self._file(path) if source.reads_files else DaemonReading()
+            asked = self._ask(name, admin_socket) if source.asks_daemons else DaemonReading()
             problems = filter(None, (asked.problem, file.problem))
-            daemons[name] = Answer(asked.live, file.conf, "; ".join(problems))
+            daemons[name] = DaemonReading(asked.live, file.conf, "; ".join(problems))
             daemon_conf = None
-        qemu_conf = self._file(self._conf_dir / QEMU_CONF) if source.reads_files else Answer()
+        qemu_conf = (
+            self._file(self._conf_dir / QEMU_CONF) if source.reads_files else DaemonReading()
+        )
         return Host(daemons, qemu_conf)
 
     def _daemons(self) -> list[tuple[str, Path]]:
@@ -99,14 +101,14 @@ class Reader:
             found.append(("virtproxyd", common))
         return found
 
-    def _ask(self, daemon: str, admin_socket: Path) -> Answer:
+    def _ask(self, daemon: str, admin_socket: Path) -> DaemonReading:
         try:
             figures = virtadmin.ask(daemon, admin_socket)
         except virtadmin.NoAnswerError as error:
-            return Answer(problem=str(error))
-        return Answer(live=Reading(Source.VIRT_ADMIN, self._now(), figures))
+            return DaemonReading(problem=str(error))
+        return DaemonReading(live=Reading(Source.VIRT_ADMIN, self._now(), figures))
 
-    def _file(self, path: Path) -> Answer:
+    def _file(self, path: Path) -> DaemonReading:
         """What a file says now. Parsed again only when it has changed: it takes 20 ms."""
         try:
             status = path.stat()
@@ -114,7 +116,7 @@ class Reader:
             version: object = None  # missing, or the reader will say why not
         else:
             version = (status.st_ctime_ns, status.st_ino)  # changes with the mode, too
-        known, answer = self._files.get(path, (None, Answer()))
+        known, answer = self._files.get(path, (None, DaemonReading()))
         if version is None or version != known:
             answer = self._parse(path)
             self._files[path] = (version, answer)
@@ -122,18 +124,18 @@ class Reader:
             return answer
         return replace(answer, conf=replace(answer.conf, read_at=self._now()))
 
-    def _parse(self, path: Path) -> Answer:
+    def _parse(self, path: Path) -> DaemonReading:
         try:
             settings = self._read_conf(path)
         except OSError as error:
-            return Answer(problem=f"{path}: {error.strerror}")
+            return DaemonReading(problem=f"{path}: {error.strerror}")
         except ValueError as error:
-            return Answer(problem=f"{path}: {error}")
+            return DaemonReading(problem=f"{path}: {error}")
         given = {name: settings[name] for name in DEFAULTS if name in settings}
         figures = {name: value for name, value in given.items() if _is_count(value)}
         wrong = ", ".join(sorted(given.keys() - figures.keys()))
         problem = f"{path}: not a number: {wrong}" if wrong else ""
-        return Answer(conf=Reading(Source.CONF, self._now(), figures), problem=problem)
+        return DaemonReading(conf=Reading(Source.CONF, self._now(), figures), problem=problem)
 
 
 def _is_count(value: object) -> TypeGuard[int]:

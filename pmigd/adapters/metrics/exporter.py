@@ -28,7 +28,7 @@ from pmigd.adapters.metrics.host import HostMetrics
 from pmigd.adapters.metrics.labels import Usage
 from pmigd.adapters.metrics.migrations import MigrationFigures
 from pmigd.adapters.metrics.peers import PeerMetrics
-from pmigd.adapters.metrics.recent import Recent
+from pmigd.adapters.metrics.recent import RecentMigrations
 from pmigd.adapters.metrics.snapshot import Snapshot
 from pmigd.core.model import Migration
 from pmigd.core.ports import HostFacts
@@ -57,7 +57,7 @@ class Metrics:
         self._mono = mono
         self._host = HostMetrics(self.registry, version=version, utc_now=utc_now)
         self._migrations = MigrationFigures(self.registry, mono)
-        self._recent = Recent()
+        self._recent = RecentMigrations()
         self._api = ApiMetrics(self.registry)
         self._peers = PeerMetrics(self.registry)
         self._memory = _FromMemory(snapshot, self._host, self._migrations, self._recent)
@@ -181,7 +181,7 @@ class _FromMemory(Collector):
         snapshot: Callable[[], Snapshot],
         host: HostMetrics,
         migrations: MigrationFigures,
-        recent: Recent,
+        recent: RecentMigrations,
     ) -> None:
         self.show_domains = True
         self._snapshot = snapshot

@@ -12,7 +12,7 @@ from typing import Final, Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-Kind = Literal["counter", "gauge", "histogram", "summary"]
+MetricType = Literal["counter", "gauge", "histogram", "summary"]
 
 _UNITS: Final = (
     ("_bytes_per_second", "bytes per second"),
@@ -31,7 +31,7 @@ class Family:
     """
 
     name: str
-    kind: Kind
+    kind: MetricType
     meaning: str
     labels: tuple[str, ...] = ()
     absent: str = ""

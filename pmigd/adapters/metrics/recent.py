@@ -70,7 +70,7 @@ class _Ended:
     duration_s: float | None
 
 
-class Recent:
+class RecentMigrations:
     """A ring of the last migrations that ended."""
 
     def __init__(self) -> None:

@@ -17,37 +17,41 @@ from pmigd.adapters.peer.tls import PkiFiles
 from pmigd.adapters.pem import PkiUnusable, load_authorities, load_pair
 from pmigd.adapters.x509 import expires
 
-Role = Literal["server", "client"]
-Field = Literal["ca", "cert", "key", "client_cert", "client_key"]
+PkiRole = Literal["server", "client"]
+PkiField = Literal["ca", "cert", "key", "client_cert", "client_key"]
 
-_PAIR: Final[Mapping[Role, tuple[Field, Field]]] = {
+_PAIR: Final[Mapping[PkiRole, tuple[PkiField, PkiField]]] = {
     "server": ("cert", "key"),
     "client": ("client_cert", "client_key"),
 }
-_USE: Final[Mapping[Role, str]] = {"server": "serverAuth", "client": "clientAuth"}
+_USE: Final[Mapping[PkiRole, str]] = {"server": "serverAuth", "client": "clientAuth"}
 _STEPS: Final = 10
 """More than a handshake has."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class PkiFault:
     """What is wrong with one file of [peer], and what would be accepted."""
 
-    field: Field
+    field: PkiField
     file: Path
     message: str
     accepted: str
 
 
 def faults(
-    files: PkiFiles, roles: tuple[Role, ...], host: str, *, is_here: Callable[[str], bool]
-) -> list[Fault]:
+    files: PkiFiles,
+    roles: tuple[PkiRole, ...],
+    host: str,
+    *,
+    is_here: Callable[[str], bool],
+) -> list[PkiFault]:
     """Everything that keeps others from believing them; `roles` are those that are used.
 
     `host` is what this host calls itself, `is_here` whether a name leads to this host.
     """
     authorities = _authorities(files.ca)
-    if isinstance(authorities, Fault):
+    if isinstance(authorities, PkiFault):
         return [authorities]
     return [
         fault for role in roles for fault in _faults_of(role, files, authorities, host, is_here)
@@ -55,12 +59,12 @@ def faults(
 
 
 def _faults_of(
-    role: Role,
+    role: PkiRole,
     files: PkiFiles,
     verifier: ssl.SSLContext,
     host: str,
     is_here: Callable[[str], bool],
-) -> Iterator[Fault]:
+) -> Iterator[PkiFault]:
     cert_field, key_field = _PAIR[role]
     cert: Path = getattr(files, cert_field)
     key: Path = getattr(files, key_field)
@@ -78,18 +82,20 @@ def _faults_of(
     try:
         shown = _shown(role, cert, key, verifier)
     except PkiUnusable as error:
-        yield Fault(key_field, key, str(error), f"the key that {cert} was made for, unenciphered")
+        yield PkiFault(
+            key_field, key, str(error), f"the key that {cert} was made for, unenciphered"
+        )
     except ssl.SSLCertVerificationError as error:
         yield _about(role, cert_field, cert, files.ca, error)
     except ssl.SSLError as error:
         reason = error.reason or str(error)
-        yield Fault(cert_field, cert, f"cannot be used ({reason})", "a certificate for TLS 1.2")
+        yield PkiFault(cert_field, cert, f"cannot be used ({reason})", "a certificate for TLS 1.2")
     else:
         names = certificate_names(shown)
         ours = covers(names, host) or (role == "server" and any(map(is_here, names)))
         if not ours:
             listed = ", ".join(names) or "nobody"
-            yield Fault(
+            yield PkiFault(
                 cert_field,
                 cert,
                 f"is a certificate of {listed}, and not of this host, which calls itself '{host}'",
@@ -98,29 +104,29 @@ def _faults_of(
             )
 
 
-def _authorities(ca: Path) -> ssl.SSLContext | Fault:
+def _authorities(ca: Path) -> ssl.SSLContext | PkiFault:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     try:
         load_authorities(context, ca)
     except PkiUnusable as error:
         message = str(error).removeprefix(f"{ca}").lstrip(": ")
-        return Fault("ca", ca, message, "a file (PEM) of the authorities that both hosts trust")
+        return PkiFault("ca", ca, message, "a file (PEM) of the authorities that both hosts trust")
     return context
 
 
-def _unreadable(field: Field, file: Path, begins: str, what: str) -> Fault | None:
+def _unreadable(field: PkiField, file: Path, begins: str, what: str) -> PkiFault | None:
     accepted = f"a file (PEM) that pmigd can read, with {what}"
     try:
         content = file.read_bytes()
     except OSError as error:
-        return Fault(field, file, f"cannot be read: {error.strerror}", accepted)
+        return PkiFault(field, file, f"cannot be read: {error.strerror}", accepted)
     if f"{begins}-----".encode() not in content:
-        return Fault(field, file, f"has not {what} (PEM)", accepted)
+        return PkiFault(field, file, f"has not {what} (PEM)", accepted)
     return None
 
 
-def _shown(role: Role, cert: Path, key: Path, authorities: ssl.SSLContext) -> Mapping[str, Any]:
+def _shown(role: PkiRole, cert: Path, key: Path, authorities: ssl.SSLContext) -> Mapping[str, Any]:
     """What a verifier sees of a certificate that it accepts. Raises PkiUnusable, SSLError."""
     shows = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if role == "server" else ssl.PROTOCOL_TLS_CLIENT)
     load_pair(shows, cert, key)
@@ -169,26 +175,32 @@ class _Side:
 
 
 def _about(
-    role: Role, field: Field, cert: Path, ca: Path, error: ssl.SSLCertVerificationError
-) -> Fault:
+    role: PkiRole,
+    field: PkiField,
+    cert: Path,
+    ca: Path,
+    error: ssl.SSLCertVerificationError,
+) -> PkiFault:
     """OpenSSL's verdict in words; its numbers are those of X509_V_ERR_* and do not change."""
     now = "a certificate that is valid now"
     signed = f"a certificate signed by an authority in {ca}, which both hosts trust"
     match error.verify_code:
         case 9:
-            return Fault(field, cert, "is not valid yet", f"{now}; is this host's clock right?")
+            return PkiFault(field, cert, "is not valid yet", f"{now}; is this host's clock right?")
         case 10:
-            return Fault(field, cert, f"ended{_end(cert)}", now)
+            return PkiFault(field, cert, f"ended{_end(cert)}", now)
         case 18:
             message = "is self-signed: no authority vouches for it, and no other host believes it"
-            return Fault(field, cert, message, signed)
+            return PkiFault(field, cert, message, signed)
         case 2 | 19 | 20 | 21 | 24:
-            return Fault(field, cert, f"is not signed by an authority in {ca}", signed)
+            return PkiFault(field, cert, f"is not signed by an authority in {ca}", signed)
         case 26:
             message = f"is not for this use: its extended key usage lacks {_USE[role]}"
-            return Fault(field, cert, message, f"one with {_USE[role]}, or without that extension")
+            return PkiFault(
+                field, cert, message, f"one with {_USE[role]}, or without that extension"
+            )
         case _:
-            return Fault(field, cert, f"is not accepted: {error.verify_message}", signed)
+            return PkiFault(field, cert, f"is not accepted: {error.verify_message}", signed)
 
 
 def _end(cert: Path) -> str:

@@ -71,7 +71,6 @@ def configure(
     lines = _Lines(stream, unsent if journald is None else lambda: None)
     # What both kinds of loggers pass; the threshold of stdlib loggers is logging's own.
     both: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
         add_log_level,
         _Named(count),
         recent,
@@ -139,7 +138,7 @@ class _Named:
         return event
 
 
-class Recent:
+class RecentLines:
     """Keeps the last warnings and errors, for a support bundle: few, short, without secrets."""
 
     KEPT: Final = 100
@@ -173,7 +172,7 @@ class Recent:
         self._lines.clear()
 
 
-recent: Final = Recent()
+recent: Final = RecentLines()
 """Of this process, as the log is."""
 
 

@@ -29,7 +29,7 @@ class PeerCredentials:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class UserAccount:
     """A client's names; ``user`` is None when its uid has none."""
 
     user: str | None
@@ -58,9 +58,9 @@ class Accounts:
 
     def __init__(self, *, lifetime_s: float = 30.0) -> None:
         self._lifetime_s = lifetime_s
-        self._known: dict[tuple[int, int], tuple[float, Account]] = {}
+        self._known: dict[tuple[int, int], tuple[float, UserAccount]] = {}
 
-    def account_of(self, uid: int, gid: int, now_s: float) -> Account:
+    def account_of(self, uid: int, gid: int, now_s: float) -> UserAccount:
         """Return the names of a client.  Blocks on the user database; never raises KeyError.
 
         ``now_s`` is monotonic seconds.  The groups are the user's by the database, and ``gid``,
@@ -85,7 +85,7 @@ class Accounts:
         self._known = {}
 
 
-def _look_up(uid: int, gid: int) -> Account:
+def _look_up(uid: int, gid: int) -> UserAccount:
     group_ids = {gid}
     # root is root, also while the user database is broken or names uid 0 otherwise.
     user = "root" if uid == 0 else None
@@ -102,4 +102,4 @@ def _look_up(uid: int, gid: int) -> Account:
             groups.add(grp.getgrgid(group_id).gr_name)
         except KeyError:
             continue
-    return Account(user, frozenset(groups))
+    return UserAccount(user, frozenset(groups))

@@ -10,6 +10,8 @@ import socket
 from collections.abc import Mapping
 from typing import Final
 
+from pmigd.core.printable import printable
+
 _STATUS_MAX: Final = 500
 
 
@@ -33,11 +35,6 @@ class Notifier:
             else None
         )
 
-    @property
-    def enabled(self) -> bool:
-        """Whether a service manager asked to be told."""
-        return self._address is not None
-
     def ready(self, status: str = "") -> bool:
         """Say that the start, or a reload, is complete."""
         return self._send("READY=1", _status(status))
@@ -57,10 +54,6 @@ class Notifier:
     def watchdog(self) -> bool:
         """Say that the event loop is alive; see :func:`watchdog_interval_s`."""
         return self._send("WATCHDOG=1")
-
-    def extend_timeout(self, duration_us: int) -> bool:
-        """Ask for this many more microseconds, from now, to start, reload or stop."""
-        return self._send(f"EXTEND_TIMEOUT_USEC={duration_us}")
 
     def _send(self, *assignments: str) -> bool:
         if self._address is None:
@@ -89,5 +82,4 @@ def watchdog_interval_s(environment: Mapping[str, str], pid: int) -> float | Non
 
 def _status(text: str) -> str:
     # A line feed would let a domain's name or an error's text set other variables.
-    line = "".join(c if c.isprintable() else " " for c in text[:_STATUS_MAX])
-    return f"STATUS={line}" if text else ""
+    return f"STATUS={printable(text, _STATUS_MAX)}" if text else ""

@@ -11,7 +11,7 @@ from typing import Any, Final
 import yaml
 
 from pmigd.core.printable import printable
-from pmigd.schema.validate import Path, field_path
+from pmigd.schema.validate import KeyPath, field_path
 
 MAX_DEPTH: Final = 8
 _SHOWN_MAX: Final = 200
@@ -28,10 +28,10 @@ class NotYaml(Exception):  # noqa: N818 - it says what is the case
         self.line = line
 
 
-Lines = dict[Path, int]
+Lines = dict[KeyPath, int]
 
 
-def parse(text: str) -> tuple[Any, Lines]:
+def parse_yaml(text: str) -> tuple[Any, Lines]:
     """The document, and the line of everything in it. Raises NotYaml.
 
     Scalars are text, booleans or None.
@@ -50,7 +50,7 @@ def parse(text: str) -> tuple[Any, Lines]:
     return (None if node is None else _plain(node, (), lines)), lines
 
 
-def _plain(node: yaml.Node, path: Path, lines: Lines) -> Any:
+def _plain(node: yaml.Node, path: KeyPath, lines: Lines) -> Any:
     line = node.start_mark.line + 1
     lines.setdefault(path, line)
     if len(path) > MAX_DEPTH:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pmigd.schema.validate import MAX_ERRORS, MAX_LOOKS, FieldError, validate
+from pmigd.schema.validate import MAX_ERRORS, MAX_LOOKS, FieldFault, validate
 
 Level = Annotated[int, msgspec.Meta(ge=0, le=9)]
 
@@ -111,9 +111,9 @@ def test_a_structs_own_refusal_is_passed_on() -> None:
 def test_programs_get_the_kind_the_path_and_what_is_accepted() -> None:
     _, errors = validate(Inner, {"x": "a", "level": 10, "z": 0})
     assert errors == [
-        FieldError("z", "is not known", "unknown", "level, x", ("z",)),
-        FieldError("x", "must be a whole number", "type", "a whole number", ("x",)),
-        FieldError(
+        FieldFault("z", "is not known", "unknown", "level, x", ("z",)),
+        FieldFault("x", "must be a whole number", "type", "a whole number", ("x",)),
+        FieldFault(
             "level",
             "must be a whole number from 0 to 9 or null",
             "invalid",
@@ -122,7 +122,7 @@ def test_programs_get_the_kind_the_path_and_what_is_accepted() -> None:
         ),
     ]
     _, errors = validate(Inner, {})
-    assert errors == [FieldError("x", "is required", "missing", "a whole number", ("x",))]
+    assert errors == [FieldFault("x", "is required", "missing", "a whole number", ("x",))]
 
 
 def test_a_flood_of_faults_is_cut_off() -> None:

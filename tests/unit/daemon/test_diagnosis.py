@@ -71,11 +71,11 @@ def test_the_last_warnings_and_errors_are_kept_bounded_and_without_secrets() -> 
     try:
         for level in ("info", "debug"):
             logs.recent(None, level, {"level": level, "event": "not kept"})
-        for number in range(logs.Recent.KEPT + 5):
+        for number in range(logs.RecentLines.KEPT + 5):
             logs.recent(None, "warning", {"level": "warning", "event": "w", "number": number})
         kept = logs.recent.lines()
-        assert len(kept) == logs.Recent.KEPT
-        assert kept[-1]["number"] == str(logs.Recent.KEPT + 4)
+        assert len(kept) == logs.RecentLines.KEPT
+        assert kept[-1]["number"] == str(logs.RecentLines.KEPT + 4)
         xml = "<graphics passwd='hunter2'/>"
         logs.recent(None, "error", {"level": "error", "event": "e", "detail": f"bad {xml}"})
         try:
@@ -87,6 +87,6 @@ def test_the_last_warnings_and_errors_are_kept_bounded_and_without_secrets() -> 
         assert "ValueError" in told
         assert "test_diagnosis.py" in told
         logs.recent(None, "error", {"level": "error", "event": "y" * 10_000})
-        assert len(logs.recent.lines()[-1]["event"]) <= logs.Recent.MOST
+        assert len(logs.recent.lines()[-1]["event"]) <= logs.RecentLines.MOST
     finally:
         logs.recent.forget()

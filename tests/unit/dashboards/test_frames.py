@@ -13,7 +13,6 @@ from contrib.grafana.model import Column, Query
 from contrib.lab import Series
 
 VIEW = View(start=100, end=104, step=1, scrape_s=1)
-INF = float("inf")
 
 
 def series(values: dict[float, float], **labels: str) -> Series:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pmigd.adapters.peer.proofs import Fault, faults
+from pmigd.adapters.peer.proofs import PkiFault, faults
 from pmigd.adapters.peer.tls import PkiFiles
 from tests.support.certificates import Authority, Pair
 
@@ -30,7 +30,7 @@ def files(authority: Authority, good: Pair) -> PkiFiles:
     return authority.files(good, good)
 
 
-def found(files: PkiFiles, host: str = "hosta", here: tuple[str, ...] = ()) -> list[Fault]:
+def found(files: PkiFiles, host: str = "hosta", here: tuple[str, ...] = ()) -> list[PkiFault]:
     return faults(files, BOTH, host, is_here=lambda name: name in here)
 
 

@@ -26,7 +26,6 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[so
 def test_each_message_is_one_datagram(manager: tuple[socket.socket, str]) -> None:
     receiver, address = manager
     notifier = Notifier({"NOTIFY_SOCKET": address})
-    assert notifier.enabled
     for sent, expected in (
         (notifier.ready("2 running"), b"READY=1\nSTATUS=2 running"),
         (notifier.ready(), b"READY=1"),
@@ -34,7 +33,6 @@ def test_each_message_is_one_datagram(manager: tuple[socket.socket, str]) -> Non
         (notifier.stopping("leaving"), b"STOPPING=1\nSTATUS=leaving"),
         (notifier.status("caf\u00e9"), "STATUS=caf\u00e9".encode()),
         (notifier.watchdog(), b"WATCHDOG=1"),
-        (notifier.extend_timeout(5_000_000), b"EXTEND_TIMEOUT_USEC=5000000"),
     ):
         assert sent
         assert receiver.recv(4096) == expected
@@ -45,16 +43,14 @@ def test_a_status_cannot_set_another_variable(manager: tuple[socket.socket, str]
     Notifier({"NOTIFY_SOCKET": address}).status("guest\nMAINPID=1\0" + "x" * 10_000)
     message = receiver.recv(65536)
     assert b"\n" not in message
-    assert message.startswith(b"STATUS=guest MAINPID=1 x")
+    assert message.startswith(rb"STATUS=guest\x0aMAINPID=1\x00x")
     assert len(message) < 600
 
 
 @pytest.mark.parametrize("environment", [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "@"},
                                          {"NOTIFY_SOCKET": "vsock:2:1"}])  # fmt: skip
 def test_outside_systemd_nothing_happens(environment: dict[str, str]) -> None:
-    notifier = Notifier(environment)
-    assert not notifier.enabled
-    assert notifier.ready() is False
+    assert Notifier(environment).ready() is False
 
 
 def test_a_manager_that_is_gone_or_full_neither_blocks_nor_raises(tmp_path: Path) -> None:
