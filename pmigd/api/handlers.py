@@ -16,7 +16,7 @@ from pmigd.api.problems import BACKEND, answer
 from pmigd.api.query import KEY, PAGE_DEFAULT, TRACEPARENT, given
 from pmigd.core.model import Migration, MigrationId, State
 from pmigd.core.problem import Code, refuse
-from pmigd.wire.host import Peers
+from pmigd.wire.host import Domains, HostDomain, Peers
 from pmigd.wire.migration import (
     Page,
     StreamEnd,
@@ -172,16 +172,11 @@ async def events(request: web.Request) -> web.StreamResponse:
 async def domains(request: web.Request) -> web.Response:
     """GET /v1/domains."""
     found = await request.app[BACKEND].answers.domains()
-    items = [
-        {
-            "name": facts.domain.name,
-            "uuid": facts.domain.uuid,
-            "state": str(facts.view.power),
-            "persistent": facts.view.persistent,
-        }
-        for facts in sorted(found, key=lambda facts: facts.domain.name)
-    ]
-    return answer({"items": items})
+    items = (
+        HostDomain(f.domain.name, f.domain.uuid, f.view.power, f.view.persistent)
+        for f in sorted(found, key=lambda f: f.domain.name)
+    )
+    return answer(Domains(tuple(items)))
 
 
 async def peers(request: web.Request) -> web.Response:

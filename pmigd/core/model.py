@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, NewType
+from typing import Any, Final, NewType
 
 from pmigd.core.commands import CALLS, Command, Kind, Outcome
 from pmigd.core.problem import Problem
@@ -22,6 +22,7 @@ from pmigd.core.request import Postcopy as Postcopy
 from pmigd.core.request import Request as Request
 from pmigd.core.request import Settings as Settings
 from pmigd.core.request import Transport as Transport
+from pmigd.core.states import State as State
 from pmigd.core.trace import Trace
 
 MigrationId = NewType("MigrationId", str)
@@ -33,37 +34,6 @@ class Now:
 
     mono: float
     utc: datetime
-
-
-class State(StrEnum):
-    """Where a migration is. The moves between states are in :mod:`pmigd.core.states`."""
-
-    QUEUED = "queued"
-    PREPARING = "preparing"
-    PRECOPY = "precopy"
-    POSTCOPY = "postcopy"
-    POSTCOPY_PAUSED = "postcopy_paused"
-    FINISHING = "finishing"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    UNRESOLVED = "unresolved"
-
-    @property
-    def terminal(self) -> bool:
-        """Nothing will change any more."""
-        return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED)
-
-    @property
-    def holds_slot(self) -> bool:
-        """Counts against ``max_outgoing``: work is going on between the hosts."""
-        return self in (
-            State.PREPARING,
-            State.PRECOPY,
-            State.POSTCOPY,
-            State.POSTCOPY_PAUSED,
-            State.FINISHING,
-        )
 
 
 class Direction(StrEnum):
@@ -204,6 +174,7 @@ AS_FAST: Final = 0.95
 class Sample:
     """Job statistics at one moment. Bytes and bytes per second; None where libvirt is silent.
 
+    What each is elsewhere, from libvirt to the screens, :mod:`pmigd.core.figures` says.
     Disks are copied first; until they are, libvirt has no figures of memory. ``downtime_ms`` is
     QEMU's expectation while the job runs and the measured pause afterwards; ``downtime_net_ms``
     (afterwards only) leaves the difference of the hosts' clocks out.
@@ -250,18 +221,27 @@ class Sample:
         )
 
     @property
+    def outpaced(self) -> bool:
+        """Whether the guest writes its memory as fast as it is sent, so that no end is in sight.
+
+        A matter of this moment: it may write less soon, be slowed down, or be sent faster. Nearly
+        as fast is as fast: a guest that writes all of its working set in each pass writes in a pass
+        what is sent in it, and of the two rates QEMU measures now the one, now the other a little
+        higher.
+        """
+        sent, dirtied = self.memory_bytes_per_second or 0, self.dirty_bytes_per_second or 0
+        return 0 < dirtied >= AS_FAST * sent
+
+    @property
     def eta_s(self) -> float | None:
         """Seconds until what is known to remain is sent at the present rates; None: not in sight.
 
-        While disks are copied that is the end of the disks. Memory that is written nearly as fast
-        as it is sent has no end in sight: of two rates that are the same QEMU measures now the one,
-        now the other a little higher.
+        While disks are copied that is the end of the disks.
         """
         left = []
         if self.memory_total_bytes:
-            sent, dirtied = self.memory_bytes_per_second or 0, self.dirty_bytes_per_second or 0
-            net = sent - dirtied if dirtied < AS_FAST * sent else 0
-            left.append((self.memory_remaining_bytes, net))
+            net = (self.memory_bytes_per_second or 0) - (self.dirty_bytes_per_second or 0)
+            left.append((self.memory_remaining_bytes, 0 if self.outpaced else net))
         if self.disk_remaining_bytes:
             left.append((self.disk_remaining_bytes, self.disk_bytes_per_second or 0))
         if not left or any(rate <= 0 for _, rate in left):
@@ -331,6 +311,18 @@ class Result:
     iterations: int | None = None
     mode: Mode = Mode.PRECOPY
     afterwards: str = ""
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """By the names that the wire, the log and traces have for them."""
+        return {
+            "duration_s": round(self.duration_s, 3),
+            "downtime_ms": self.downtime_ms,
+            "downtime_net_ms": self.downtime_net_ms,
+            "transferred_bytes": self.transferred_bytes,
+            "iterations": self.iterations,
+            "mode": self.mode,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -436,6 +428,15 @@ class Migration:
     def open(self) -> bool:
         """Not yet in a terminal state."""
         return not self.state.terminal
+
+    @property
+    def outpaced(self) -> bool:
+        """Whether it will not end by itself as things are (:attr:`Sample.outpaced`).
+
+        Once the guest runs at the destination, what it writes there is not sent any more.
+        """
+        sample = self.progress if self.state is State.PRECOPY else None
+        return sample is not None and sample.outpaced
 
     @property
     def verdict(self) -> State | None:

@@ -25,7 +25,7 @@ from pmigd.core import events as ev
 from pmigd.core.admission import Door, Lease, Standing
 from pmigd.core.canonical import about
 from pmigd.core.facts import Question
-from pmigd.core.holdings import Shortage, held_of, login_of, ports_of
+from pmigd.core.holdings import Phase, Shortage, held_of, login_of, ports_of
 from pmigd.core.leases import RENEW_EVERY_S, TTL_S
 from pmigd.core.model import (
     UNASKED,
@@ -51,7 +51,6 @@ from pmigd.wire.peer import (
     LeaseEvent,
     LeaseReport,
     LookQuestion,
-    PhaseName,
 )
 
 if TYPE_CHECKING:
@@ -270,7 +269,7 @@ class _Session:
         )
 
     async def _ask(self, migration: Migration, seq: int) -> None:
-        entry = _entry(migration, "ready")
+        entry = _entry(migration, Phase.READY)
         try:
             answer = await self.channel.ask(
                 LeaseAsk(source=self._asking.source, seq=seq, lease=entry)
@@ -362,11 +361,11 @@ class _Session:
             migration = migrations.get(iden)
             if migration is not None and migration.destination == self.peer:
                 ready = lease.standing is not Standing.STEPPED_BACK
-                entries.append(_entry(migration, "ready" if ready else "not_ready"))
+                entries.append(_entry(migration, Phase.READY if ready else Phase.NOT_READY))
         for iden in self._gate.taking:
             migration = migrations.get(iden)
             if migration is not None and migration.destination == self.peer:
-                entries.append(_entry(migration, "preparing"))
+                entries.append(_entry(migration, Phase.PREPARING))
         for migration in migrations.running():
             # Of an unresolved one nothing is held: if the guest is on its way, the peer sees that.
             ours = migration.direction is Direction.OUTGOING and not migration.external
@@ -460,7 +459,7 @@ def _refusal(peer: str, answer: LeaseAnswer) -> Problem:
     return Problem(code, detail or f"{peer} gave no reason.")
 
 
-def _entry(migration: Migration, phase: PhaseName) -> LeaseEntry:
+def _entry(migration: Migration, phase: Phase) -> LeaseEntry:
     return LeaseEntry(
         id=migration.id,
         domain=migration.domain,
@@ -469,11 +468,11 @@ def _entry(migration: Migration, phase: PhaseName) -> LeaseEntry:
         ports=ports_of(migration),
         login=login_of(migration.target.uri if migration.target else ""),
         traceparent=migration.trace.traceparent if migration.trace else "",
-        transport=migration.request.transport.value,
+        transport=migration.request.transport,
     )
 
 
-def _phase(migration: Migration) -> PhaseName:
+def _phase(migration: Migration) -> Phase:
     """The phase of one that runs."""
     held = held_of(migration)
-    return "finishing" if held is None else held.phase.value
+    return Phase.FINISHING if held is None else held.phase

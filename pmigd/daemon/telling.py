@@ -13,11 +13,12 @@ from pmigd.adapters.system.sdnotify import Notifier
 from pmigd.core.canonical import command_lines, migration_line
 from pmigd.core.commands import Outcome
 from pmigd.core.model import Direction, Flow, Migration, Now, State
+from pmigd.core.states import STUCK
 from pmigd.daemon.controller import Controller
 from pmigd.daemon.gate import Gate
 from pmigd.daemon.spans import Spans
 
-_TROUBLE: Final = frozenset({State.FAILED, State.UNRESOLVED, State.POSTCOPY_PAUSED})
+_TROUBLE: Final = frozenset({State.FAILED, *STUCK})
 
 log = structlog.get_logger()
 

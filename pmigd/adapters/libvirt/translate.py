@@ -11,6 +11,7 @@ import libvirt
 
 from pmigd.core import events as ev
 from pmigd.core.fields import Row
+from pmigd.core.figures import FIGURES
 from pmigd.core.model import (
     Because,
     Direction,
@@ -76,32 +77,14 @@ def sample_of(stats: Mapping[str, Any], at: datetime) -> Sample:
 
     libvirt counts dirty memory in pages per second and leaves rates out while they are zero.
     """
-    page = stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_PAGE_SIZE, 4096)
-    dirty = stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_DIRTY_RATE)
-    if not dirty and stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_ITERATION, 0) <= 1:
-        dirty = None  # QEMU counts from the second pass on; before, its zero means nothing
-    return Sample(
-        at=at,
-        elapsed_ms=stats.get(libvirt.VIR_DOMAIN_JOB_TIME_ELAPSED, 0),
-        memory_total_bytes=stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_TOTAL, 0),
-        memory_processed_bytes=stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_PROCESSED, 0),
-        memory_remaining_bytes=stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_REMAINING, 0),
-        disk_total_bytes=stats.get(libvirt.VIR_DOMAIN_JOB_DISK_TOTAL, 0),
-        disk_processed_bytes=stats.get(libvirt.VIR_DOMAIN_JOB_DISK_PROCESSED, 0),
-        disk_remaining_bytes=stats.get(libvirt.VIR_DOMAIN_JOB_DISK_REMAINING, 0),
-        memory_bytes_per_second=stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_BPS),
-        disk_bytes_per_second=stats.get(libvirt.VIR_DOMAIN_JOB_DISK_BPS),
-        dirty_bytes_per_second=None if dirty is None else dirty * page,
-        iteration=stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_ITERATION),
-        throttle_percent=stats.get(libvirt.VIR_DOMAIN_JOB_AUTO_CONVERGE_THROTTLE),
-        downtime_ms=stats.get(libvirt.VIR_DOMAIN_JOB_DOWNTIME),
-        downtime_net_ms=stats.get(libvirt.VIR_DOMAIN_JOB_DOWNTIME_NET),
-        setup_ms=stats.get(libvirt.VIR_DOMAIN_JOB_SETUP_TIME),
-        constant_pages=stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_CONSTANT),
-        normal_pages=stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_NORMAL),
-        compressed_pages=stats.get(libvirt.VIR_DOMAIN_JOB_COMPRESSION_PAGES),
-        postcopy_requests=stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_POSTCOPY_REQS),
-    )
+    told = {figure.name: stats[figure.libvirt] for figure in FIGURES if figure.libvirt in stats}
+    if pages := told.get("dirty_bytes_per_second"):
+        page = stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_PAGE_SIZE, 4096)
+        told["dirty_bytes_per_second"] = pages * page
+    elif told.get("iteration", 0) <= 1:
+        # QEMU counts from the second pass on; before, its zero means nothing.
+        told.pop("dirty_bytes_per_second", None)
+    return Sample(at, **told)
 
 
 def _data_uri(plan: Plan) -> str | None:

@@ -17,9 +17,10 @@ from pmigd.adapters.metrics import labels
 from pmigd.adapters.metrics.family import Family
 from pmigd.adapters.metrics.labels import Bounded, Usage, member
 from pmigd.adapters.metrics.snapshot import Snapshot
+from pmigd.core import states
 from pmigd.core.commands import Kind
 from pmigd.core.ledger import owed
-from pmigd.core.model import Direction, State
+from pmigd.core.model import Direction
 from pmigd.core.ports import HostFacts
 from pmigd.core.problem import Code
 
@@ -81,17 +82,9 @@ OLDEST: Final = Family(
     "When the migration at the head of the queue was submitted.",
     absent="the queue is empty",
 )
-UNRESOLVED: Final = Family(
-    "pmigd_migrations_unresolved",
-    "gauge",
-    "Migrations whose outcome nobody knows; an operator is needed.",
-)
-POSTCOPY_PAUSED: Final = Family(
-    "pmigd_migrations_postcopy_paused",
-    "gauge",
-    "Migrations whose post-copy broke: their guests are split over two hosts and wait. An operator"
-    " is needed.",
-)
+STUCK: Final = {
+    state: Family(f"pmigd_migrations_{state}", "gauge", state.about.stuck) for state in states.STUCK
+}
 STANDSTILL: Final = Family(
     "pmigd_migrations_standing_still",
     "gauge",
@@ -195,8 +188,7 @@ FAMILIES: Final = (
     LIMIT,
     QUEUED,
     OLDEST,
-    UNRESOLVED,
-    POSTCOPY_PAUSED,
+    *STUCK.values(),
     STANDSTILL,
     LEFT_BEHIND,
     OWED,
@@ -327,14 +319,10 @@ def _queue(now: Snapshot) -> Iterator[Metric]:
         oldest.add_metric([], now.waiting_oldest.timestamp())
     journal.add_metric([], int(now.journal_writable))
     yield from (active, limit, queued, oldest, journal)
-    states = Counter(m.state for m in now.migrations)
+    by_state = Counter(m.state for m in now.migrations)
     problems = Counter(m.problem.code for m in now.migrations if m.problem is not None)
-    stuck = {
-        UNRESOLVED: states[State.UNRESOLVED],
-        POSTCOPY_PAUSED: states[State.POSTCOPY_PAUSED],
-        STANDSTILL: problems[Code.STANDSTILL],
-        LEFT_BEHIND: now.left_behind,
-    }
+    stuck = {family: by_state[state] for state, family in STUCK.items()}
+    stuck |= {STANDSTILL: problems[Code.STANDSTILL], LEFT_BEHIND: now.left_behind}
     for family, number in stuck.items():
         gauge = family.gauges()
         gauge.add_metric([], number)

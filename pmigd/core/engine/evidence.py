@@ -43,7 +43,6 @@ RECOVER_DELAYS_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 CALL_GRACE_S: Final = 5.0
 """How long a call that may have been made just before a crash is given to show its job."""
 _ANSWER_LOST: Final = frozenset({Code.CONNECTION_BROKE, Code.LIBVIRT_UNAVAILABLE, Code.INTERNAL})
-_ON_THE_WIRE: Final = frozenset({State.PREPARING, State.PRECOPY, State.POSTCOPY, State.FINISHING})
 
 
 def stands_still(m: Migration, now: Now) -> bool:
@@ -71,7 +70,7 @@ def ended_by_event(m: Migration) -> Step:
     """libvirt said that it is over. Our own call is about to return and will ask both ends."""
     if m.state is State.QUEUED:
         return Step(m)
-    if m.state in _ON_THE_WIRE:
+    if m.state.holds_slot and m.state is not State.POSTCOPY_PAUSED:
         m = move(m, State.FINISHING)
     return Step(m) if m.call is Call.MADE else look_again(replace(m, looks=0))
 

@@ -19,7 +19,7 @@ from pmigd.core.engine.evidence import (
     postcopy_paused,
     stands_still,
 )
-from pmigd.core.engine.steps import BEFORE_SWITCH, Step, move
+from pmigd.core.engine.steps import Step, move
 from pmigd.core.engine.wishes import abort, start_postcopy
 from pmigd.core.model import (
     Call,
@@ -52,7 +52,7 @@ def heard(m: Migration, event: ev.FromLibvirt, now: Now) -> Step:
             return _iteration(m, iteration, now)
         case ev.SwitchedOver():
             m = replace(m, evidence=replace(m.evidence, switched=True))
-            return Step(move(m, State.FINISHING) if m.state in BEFORE_SWITCH else m)
+            return Step(move(m, State.FINISHING) if m.state.about.before_switch else m)
         case ev.PostcopyBegan():
             m = replace(m, evidence=replace(m.evidence, switched=True, postcopy=True), problem=None)
             return Step(move(m, State.POSTCOPY))
@@ -157,7 +157,7 @@ def tick(m: Migration, now: Now) -> Step:
         )
     unseen = _unseen(m, now)
     limit = m.request.timeout_s
-    if not limit or m.timed_out or m.external or m.state not in BEFORE_SWITCH:
+    if not limit or m.timed_out or m.external or not m.state.about.before_switch:
         return Step(m, unseen)
     if now.mono - m.started_mono < limit:
         return Step(m, unseen)

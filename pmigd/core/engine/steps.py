@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
 
 from pmigd.core import ledger
 from pmigd.core.effects import Effect
@@ -36,9 +35,6 @@ def durable(migration: Migration) -> Migration:
         unwatched_since=None,
         recover_mono=0.0,
     )
-
-
-BEFORE_SWITCH: Final = frozenset({State.PREPARING, State.PRECOPY})
 
 
 def move(m: Migration, state: State) -> Migration:

@@ -28,7 +28,7 @@ from pmigd.core.effects import Do, Effect, Look, Prepare, ReadSettings, Wake
 from pmigd.core.engine.ending import aborted, back_to_queue, closed, end, explained, owing
 from pmigd.core.engine.evidence import ASK_ON_S, look_again, looked, restarted, watch_back
 from pmigd.core.engine.progress import heard, tick
-from pmigd.core.engine.steps import BEFORE_SWITCH, Step, move
+from pmigd.core.engine.steps import Step, move
 from pmigd.core.engine.wishes import abort, change, recover, resolve, start_postcopy
 from pmigd.core.model import Call, Migration, Now, Settings, State
 from pmigd.core.problem import Code, Problem
@@ -198,7 +198,7 @@ def _call_returned(m: Migration, command: Command, answer: ev.Answered, now: Now
     if not answer.made:
         return _never_called(m, command, answer.problem, now)
     m = replace(m, failure=answer.problem, looks=0)
-    if answer.problem is None and m.state in (*BEFORE_SWITCH, State.POSTCOPY):
+    if answer.problem is None and (m.state.about.before_switch or m.state is State.POSTCOPY):
         m = move(m, State.FINISHING)
     return Step(m, (Look(),))
 

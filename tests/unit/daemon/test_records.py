@@ -340,7 +340,7 @@ async def test_a_journal_that_comes_over_a_fresh_one_is_read_and_what_was_begun_
 
 
 def _ask(iden: str, name: str) -> Any:
-    entry = LeaseEntry(id=iden, domain=domain(name), phase="ready", priority=50, ports=1)
+    entry = LeaseEntry(id=iden, domain=domain(name), phase=Phase.READY, priority=50, ports=1)
     return LeaseAsk(source="hostb", seq=1, lease=entry)
 
 
@@ -692,7 +692,7 @@ async def test_a_long_report_has_few_guests_looked_at_and_the_next_ones_the_othe
         wanted = [f"l{n}" for n in range(2 * LOOKS_A_REPORT + 1)]
         for seq, known in enumerate((1, 2, 2 + 1 / LOOKS_A_REPORT), start=1):
             began = len(looks)
-            answers = await host.granting.report("hostb", _report(seq, *wanted, phase="ready"))
+            answers = await host.granting.report("hostb", _report(seq, *wanted, phase=Phase.READY))
             assert len(looks) - began <= LOOKS_A_REPORT
             assert len(answers.leases) == len(list(host.granting.book)) == known * LOOKS_A_REPORT
         assert sorted(looks) == sorted(wanted), "each once"
@@ -742,7 +742,7 @@ def lease(iden: str) -> Lease:
     return Lease(iden, "hostb", domain(iden), Phase.TRANSFER, granted=True, source="hostb")
 
 
-def _report(seq: int, *idens: str, phase: Any = "transfer") -> LeaseReport:
+def _report(seq: int, *idens: str, phase: Phase = Phase.TRANSFER) -> LeaseReport:
     entries = tuple(
         LeaseEntry(id=iden, domain=domain(iden), phase=phase, priority=50, ports=1)
         for iden in idens
