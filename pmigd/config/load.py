@@ -19,8 +19,9 @@ from typing import Any, Final
 
 import msgspec
 
+from pmigd.config.peers import PeerSection
 from pmigd.config.rules import violations
-from pmigd.config.schema import LATER_KEYS, Config, PeerSection
+from pmigd.config.schema import LATER_KEYS, Config
 from pmigd.core.ownership import ownership_fault
 from pmigd.core.printable import printable
 from pmigd.schema.validate import (

@@ -238,7 +238,7 @@ async def refused(look: Awaitable[object]) -> str:
 async def test_looks_that_hang_take_a_place_each_and_what_they_took_is_given_back(
     ours, guest, monkeypatch
 ) -> None:
-    monkeypatch.setattr(calls, "LOOK_DEADLINE_S", 0.5)
+    monkeypatch.setattr(calls, "LOOK_DEADLINE_S", 2.0)
     sick = [guest(memory_mib=16, tick_hz=19, fill_mib=0) for _ in range(6)]
     well = guest()
     hypervisor, lines = ours.hypervisor, ours.hypervisor._looks.lines

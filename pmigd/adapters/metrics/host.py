@@ -319,9 +319,9 @@ def _queue(now: Snapshot) -> Iterator[Metric]:
         oldest.add_metric([], now.waiting_oldest.timestamp())
     journal.add_metric([], int(now.journal_writable))
     yield from (active, limit, queued, oldest, journal)
-    by_state = Counter(m.state for m in now.migrations)
+    in_state = Counter(m.state for m in now.migrations)
     problems = Counter(m.problem.code for m in now.migrations if m.problem is not None)
-    stuck = {family: by_state[state] for state, family in STUCK.items()}
+    stuck = {family: in_state[state] for state, family in STUCK.items()}
     stuck |= {STANDSTILL: problems[Code.STANDSTILL], LEFT_BEHIND: now.left_behind}
     for family, number in stuck.items():
         gauge = family.gauges()

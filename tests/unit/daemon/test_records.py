@@ -692,7 +692,7 @@ async def test_a_long_report_has_few_guests_looked_at_and_the_next_ones_the_othe
         wanted = [f"l{n}" for n in range(2 * LOOKS_A_REPORT + 1)]
         for seq, known in enumerate((1, 2, 2 + 1 / LOOKS_A_REPORT), start=1):
             began = len(looks)
-            answers = await host.granting.report("hostb", _report(seq, *wanted, phase=Phase.READY))
+            answers = await host.granting.report("hostb", _report(seq, *wanted, phase="ready"))
             assert len(looks) - began <= LOOKS_A_REPORT
             assert len(answers.leases) == len(list(host.granting.book)) == known * LOOKS_A_REPORT
         assert sorted(looks) == sorted(wanted), "each once"
@@ -742,9 +742,9 @@ def lease(iden: str) -> Lease:
     return Lease(iden, "hostb", domain(iden), Phase.TRANSFER, granted=True, source="hostb")
 
 
-def _report(seq: int, *idens: str, phase: Phase = Phase.TRANSFER) -> LeaseReport:
+def _report(seq: int, *idens: str, phase: str = "transfer") -> LeaseReport:
     entries = tuple(
-        LeaseEntry(id=iden, domain=domain(iden), phase=phase, priority=50, ports=1)
+        LeaseEntry(id=iden, domain=domain(iden), phase=Phase(phase), priority=50, ports=1)
         for iden in idens
     )
     return LeaseReport(source="hostb", seq=seq, leases=entries)
