@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -25,6 +25,7 @@ from pmigd.core.holdings import Phase
 from pmigd.core.leases import Lease
 from pmigd.core.model import Domain, Migration, MigrationId, State
 from tests.support import build
+from tests.support.examples import examples
 
 
 @pytest.fixture
@@ -127,6 +128,7 @@ async def _trace(journal: Journal, told: Callable[[str], object]) -> None:
     await journal._ask(lambda: journal._store._now_open.set_trace_callback(told))
 
 
+@pytest.mark.programs
 async def test_survives_the_death_of_the_process_right_after_a_write(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     script = (
@@ -346,7 +348,7 @@ async def test_what_could_not_be_forgotten_is_forgotten_as_soon_as_it_can(
     assert [x.id for x in found.leases] == ["lease2", "lease3"]
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(State)), max_size=20))
 def test_holds_the_latest_state_of_each_whatever_the_order(writes: list[tuple[int, State]]) -> None:
     async def run(folder: Path) -> None:
