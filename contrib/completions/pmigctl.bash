@@ -24,7 +24,7 @@ _pmigctl_place() {
         'migrate --bandwidth') REPLY='' ;;
         'migrate --postcopy-bandwidth') REPLY='' ;;
         'migrate --available-switchover-bandwidth') REPLY='' ;;
-        'migrate --comp-methods') REPLY='=xbzrle mt zlib zstd' ;;
+        'migrate --comp-methods') REPLY='=mt xbzrle zlib zstd' ;;
         'migrate --comp-mt-level') REPLY='' ;;
         'migrate --comp-mt-threads') REPLY='' ;;
         'migrate --comp-mt-dthreads') REPLY='' ;;
@@ -58,7 +58,7 @@ _pmigctl_place() {
         'check --bandwidth') REPLY='' ;;
         'check --postcopy-bandwidth') REPLY='' ;;
         'check --available-switchover-bandwidth') REPLY='' ;;
-        'check --comp-methods') REPLY='=xbzrle mt zlib zstd' ;;
+        'check --comp-methods') REPLY='=mt xbzrle zlib zstd' ;;
         'check --comp-mt-level') REPLY='' ;;
         'check --comp-mt-threads') REPLY='' ;;
         'check --comp-mt-dthreads') REPLY='' ;;

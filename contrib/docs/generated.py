@@ -9,13 +9,12 @@ from typing import Final
 
 import msgspec
 
-from contrib.docs import catalog, commands, parity, problems, request, series
+from contrib.docs import catalog, commands, parity, problems, request, series, states
 from contrib.grafana import fleet, host
 from pmigd.adapters.metrics import reference as metrics
 from pmigd.api.openapi import document
 from pmigd.cli import parser, shells
 from pmigd.config import reference as config
-from pmigd.core.states import diagram
 
 FILES: Final[dict[str, Callable[[], str]]] = {
     "etc/pmigd.toml": config.reference_text,
@@ -36,7 +35,8 @@ FILES: Final[dict[str, Callable[[], str]]] = {
 """Files that are generated whole."""
 
 PARTS: Final[dict[str, tuple[str, Callable[[], str]]]] = {
-    "docs/architecture.md": ("state diagram", lambda: f"```mermaid\n{diagram()}\n```"),
+    "docs/architecture.md": ("state diagram", states.diagram),
+    "docs/guide.md": ("states", states.table),
     "docs/measuring.md": ("series", series.table),
 }
 """Files with one generated part, between two comments that name it."""

@@ -7,8 +7,6 @@ from typing import Final
 from contrib.grafana import migrations
 from contrib.grafana.migrations import OUT
 from contrib.grafana.model import (
-    GREEN,
-    GREY,
     RED,
     Column,
     Query,
@@ -20,6 +18,7 @@ from contrib.grafana.model import (
     stat,
     table,
 )
+from pmigd.adapters.metrics.labels import RESULTS
 
 _FINISHED: Final = f"increase(pmigd_migrations_finished_total{{@, {OUT}}}[$__range])"
 _PAUSES: Final = "increase(pmigd_migration_downtime_seconds_bucket{@}[$__range])"
@@ -116,7 +115,7 @@ _FLOW: Final = (
         stacked=True,
         style="bars",
         whole=True,
-        colors={"completed": GREEN, "failed": RED, "cancelled": GREY},
+        colors={result: migrations.COLORS[result] for result in RESULTS},
     ),
     graph(
         "Failures by reason",

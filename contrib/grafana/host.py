@@ -17,6 +17,7 @@ from contrib.grafana.model import (
     SYMLOG,
     Annotation,
     Column,
+    Panel,
     Query,
     Variable,
     dashboard,
@@ -27,6 +28,7 @@ from contrib.grafana.model import (
     states,
 )
 from pmigd.adapters.metrics.labels import PHASES
+from pmigd.core.figures import FIGURES
 
 _HEAD: Final = (
     stat(
@@ -99,18 +101,33 @@ def _chosen(name: str) -> str:
     return f'pmigd_migration_{name}{{@, domain=~"$domain"}}'
 
 
+def _drawn(title: str, description: str = "", *more: Query) -> Panel:
+    """The sampled figures of a panel, and what else belongs there."""
+    figures = [figure for figure in FIGURES if figure.panel == title]
+    # What limits the others comes after them: the size of the memory after what remains of it.
+    figures.sort(key=lambda figure: figure.needs == figure.name)
+    unit = next((unit for end, unit in _UNITS if figures[0].gauge.endswith(end)), "none")
+    return graph(
+        title,
+        description or figures[0].meaning,
+        unit,
+        *(_of(figure.gauge, figure.legend) for figure in figures),
+        *more,
+        whole=unit == "none",
+        up_to=1 if unit == "percentunit" else None,
+    )
+
+
+_UNITS: Final = (
+    ("_bytes_per_second", "binBps"),
+    ("_bytes", "bytes"),
+    ("_seconds", "s"),
+    ("_ratio", "percentunit"),
+)
 _DIRTY: Final = _chosen("memory_dirty_bytes_per_second")
 _RATE: Final = _chosen("memory_transfer_bytes_per_second")
 _REMAINING: Final = _chosen("memory_remaining_bytes")
-_COLORS: Final = {
-    "starting": GREY,
-    "precopy": BLUE,
-    "switchover": ORANGE,
-    "postcopy": PURPLE,
-    "postcopy_paused": RED,
-    "finishing": GREEN,
-    "aborting": ORANGE,
-}
+_COLORS: Final = {"switchover": ORANGE, "aborting": ORANGE} | migrations.COLORS
 _NUMBERED: Final = tuple(enumerate(PHASES, start=1))
 # A guest has one row, so its phase is made a number: its place in the list.
 _PHASE: Final = " or ".join(
@@ -126,19 +143,13 @@ _GUESTS: Final = (
         {number: (phase, _COLORS[phase]) for number, phase in _NUMBERED},
         Query(_PHASE, "{{domain}}"),
     ),
-    graph(
+    _drawn(
         "Memory that remains",
         "What still has to be sent in this pass, and the size of the guest's memory.",
-        "bytes",
-        _of("memory_remaining_bytes", "remains"),
-        _of("memory_size_bytes", "size"),
     ),
-    graph(
+    _drawn(
         "Sent and dirtied",
         "A guest that writes faster than it is sent can still end, in its quieter moments.",
-        "binBps",
-        _of("memory_transfer_bytes_per_second", "sent"),
-        _of("memory_dirty_bytes_per_second", "dirtied"),
         _of("bandwidth_limit_bytes_per_second", "limit"),
     ),
     graph(
@@ -148,21 +159,12 @@ _GUESTS: Final = (
         Query(f"{_DIRTY} / ({_RATE} > 0)", "{{domain}}"),
         line_at=1,
     ),
-    graph(
+    _drawn(
         "Pause expected and allowed",
         "A forecast; the switch-over comes when it is below what is allowed.",
-        "s",
-        _of("expected_downtime_seconds", "expected"),
-        _of("downtime_limit_seconds", "allowed"),
     ),
-    graph(
-        "CPU time taken",
-        "Share of CPU time that auto-converge takes from the guest.",
-        "percentunit",
-        _of("cpu_throttle_ratio"),
-        up_to=1,
-    ),
-    graph("Pass over the memory", "The present pass.", "none", _of("memory_iteration"), whole=True),
+    _drawn("CPU time taken", "Share of CPU time that auto-converge takes from the guest."),
+    _drawn("Pass over the memory", "The present pass."),
     graph(
         "Since the last progress",
         "Time since less remained than ever before: long means stalled.",
@@ -182,20 +184,16 @@ _GUESTS: Final = (
         "s",
         Query(f"{_chosen('deadline_timestamp_seconds')} - time()", "{{domain}}"),
     ),
-    graph(
-        "Disks that remain",
-        "What still has to be copied, and the size of the disks.",
-        "bytes",
-        _of("disk_remaining_bytes", "remains"),
-        _of("disk_size_bytes", "size"),
-    ),
-    graph(
-        "Disks copied",
-        "Rate at which disks are copied.",
-        "binBps",
-        _of("disk_transfer_bytes_per_second"),
-    ),
+    _drawn("Disks that remain", "What still has to be copied, and the size of the disks."),
+    _drawn("Disks copied", "Rate at which disks are copied."),
 )
+_PLACED: Final = {panel.title for panel in _GUESTS}
+_OTHERS: Final = tuple(
+    _drawn(title)
+    for title in dict.fromkeys(figure.panel for figure in FIGURES if figure.panel)
+    if title not in _PLACED
+)
+"""Figures that nobody has given a place yet."""
 
 
 def _once(name: str) -> str:
@@ -430,7 +428,7 @@ def text() -> str:
         ),
         {
             "At a glance": _HEAD,
-            "Guests that move": _GUESTS,
+            "Guests that move": (*_GUESTS, *_OTHERS),
             "Outcome": _OUTCOME,
             "Limits": _LIMITS,
             "pmigd": (*_DAEMON, *(sized(panel, width=6) for panel in _SMALL)),

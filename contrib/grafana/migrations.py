@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
+from contrib.grafana import model
 from contrib.grafana.model import RED, Annotation, Column, Panel, table
+from pmigd.core.states import State
 
 OUT: Final = 'direction="outgoing"'
+COLORS: Final[dict[str, str]] = {
+    state.label: getattr(model, state.about.colour.upper()) for state in State if state.about.colour
+}
+"""Of phases and results."""
 
 FAILED: Final = Annotation(
     "Failed migrations",

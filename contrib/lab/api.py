@@ -9,13 +9,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from contrib.lab.problems import LabError
+from pmigd.core.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from contrib.lab.hosts import Host
 
-TERMINAL = ("succeeded", "failed", "cancelled")
+TERMINAL = tuple(state.value for state in State if state.terminal)
 _WAIT_S = 20
 
 

@@ -25,7 +25,9 @@ from pmigd.core.holdings import Limits, Resource
 from pmigd.core.model import Migration, Now, Target
 from pmigd.daemon.bookkeeper import Bookkeeper
 from pmigd.daemon.controller import Controller
+from pmigd.daemon.controls import Controls
 from pmigd.daemon.gate import Gate
+from pmigd.daemon.intake import Intake
 from pmigd.daemon.peering import Peering
 from pmigd.daemon.watcher import Watcher
 
@@ -98,12 +100,13 @@ class Pmigd:
             self.hypervisor,
             self.journal,
             self.gate,
-            queue_max=10_000,
             now=self._now,
             new_id=lambda: str(ids.next(round(world.now * 1000), world.random.randbytes(10))),
             on_change=self._changed,
             begin_trace=lambda caller: caller,
         )
+        self.intake = Intake(self.migrations, self.hypervisor, queue_max=10_000)
+        self.controls = Controls(self.migrations, self.hypervisor)
         self.watcher = Watcher(self.hypervisor, self.migrations)
         self.peering = Peering(
             name,

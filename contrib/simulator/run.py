@@ -237,7 +237,7 @@ class Run:
         self.world.note(f"somebody wants {guest.name} moved from {here[0]} to {to} ({number})")
         with contextlib.suppress(Refused, asyncio.CancelledError):
             task = pmigd.life.spawn(
-                pmigd.migrations.submit(request, pmigd.target(to), by="somebody", key=f"k{number}")
+                pmigd.intake.submit(request, pmigd.target(to), by="somebody", key=f"k{number}")
             )
             migration = await task
             self.ids[number] = (here[0], migration.id)
@@ -252,19 +252,19 @@ class Run:
         pmigd, iden = found
         self.happened[asked.act] += 1
         self.world.note(f"somebody asks migration {asked.wish} on {pmigd.name} for: {asked.act}")
-        migrations = pmigd.migrations
+        controls = pmigd.controls
         work: Coroutine[Any, Any, Migration]
         match asked.act:
             case Act.ABORT:
-                work = migrations.abort(iden, by="somebody", reason="it is not wanted any more")
+                work = controls.abort(iden, by="somebody", reason="it is not wanted any more")
             case Act.SUSPEND:
-                work = migrations.suspend(iden, by="somebody")
+                work = controls.suspend(iden, by="somebody")
             case Act.POSTCOPY:
-                work = migrations.postcopy(iden, by="somebody")
+                work = controls.postcopy(iden, by="somebody")
             case Act.RECOVER:
-                work = migrations.recover(iden, by="somebody")
+                work = controls.recover(iden, by="somebody")
             case Act.SET:
-                work = migrations.change(iden, Settings(max_downtime_ms=asked.value), by="somebody")
+                work = controls.change(iden, Settings(max_downtime_ms=asked.value), by="somebody")
         with contextlib.suppress(Refused, asyncio.CancelledError):
             after = await pmigd.life.spawn(work)
             if asked.act is Act.ABORT:
@@ -335,10 +335,10 @@ class Run:
             return
         with contextlib.suppress(Refused):
             if m.state is State.POSTCOPY_PAUSED and round(self.world.now) % 10 == 0:
-                await pmigd.migrations.recover(m.id, by="somebody")
+                await pmigd.controls.recover(m.id, by="somebody")
             if m.state is State.UNRESOLVED and self.judge.may_stay_unresolved(m):
                 self.judge.resolved.add(m.id)
-                await pmigd.migrations.resolve(m.id, State.FAILED, by="somebody")
+                await pmigd.controls.resolve(m.id, State.FAILED, by="somebody")
 
     def _clear_away(self) -> None:
         """What is left of a guest whose other half is gone for good only a person ends."""
@@ -406,7 +406,7 @@ class Run:
         wish = Wish(0, 0, 0.0)
         request = replace(wish.request, domain=guest.domain.uuid, destination=to)
         try:
-            m = await pmigd.migrations.submit(request, pmigd.target(to), by="somebody")
+            m = await pmigd.intake.submit(request, pmigd.target(to), by="somebody")
         except Refused as refused:
             self.world.fault(f"the next migration is refused: {refused.problem.detail}")
             return

@@ -187,7 +187,6 @@ def _inside(trace_id: str, span_id: str, flags: int, *, remote: bool) -> Context
 def _attributes(m: Migration) -> dict[str, AttributeValue]:
     """What is known at the end. Where OpenTelemetry has no name, it begins with ``pmigd.``."""
     incoming = m.direction is Direction.INCOMING
-    figures = m.result
     found: dict[str, AttributeValue | None] = {
         "pmigd.migration.id": m.id,
         "pmigd.domain.name": m.domain.name,
@@ -201,14 +200,9 @@ def _attributes(m: Migration) -> dict[str, AttributeValue]:
     }
     if not m.external:
         found["pmigd.transport"] = m.request.transport.value
-    if figures is not None:
-        found |= {
-            "pmigd.mode": figures.mode.value,
-            "pmigd.downtime_ms": figures.downtime_ms,
-            "pmigd.downtime_net_ms": figures.downtime_net_ms,
-            "pmigd.transferred_bytes": figures.transferred_bytes,
-            "pmigd.iterations": figures.iterations,
-        }
+    if m.result is not None:  # a span has its duration by itself
+        figures = m.result.figures | {"mode": m.result.mode.value, "duration_s": None}
+        found |= {f"pmigd.{name}": value for name, value in figures.items()}
     return {key: value for key, value in found.items() if value is not None}
 
 

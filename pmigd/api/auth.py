@@ -41,4 +41,4 @@ async def _who(request: web.Request) -> tuple[str, Role | None]:
         credentials = peer_credentials(connection)
     except OSError as error:
         raise refuse(Code.FORBIDDEN, str(error)) from error
-    return await request.app[BACKEND].who(credentials.uid, credentials.gid)
+    return await request.app[BACKEND].callers.who(credentials.uid, credentials.gid)

@@ -1,14 +1,16 @@
-"""What the HTTP face needs of the daemon behind it."""
+"""What the HTTP face needs of the daemon behind it: each resource of the part that has it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pmigd.api.hub import Hub
 from pmigd.core.checks import Checked
-from pmigd.core.model import Migration, MigrationId, Request, State, Waiting
+from pmigd.core.model import Migration, MigrationId, State, Waiting
 from pmigd.core.ports import DomainFacts, Settings
+from pmigd.core.problem import Code
 from pmigd.core.roles import Role
 from pmigd.core.trace import Trace
 from pmigd.wire.host import Diagnosis, Limits, Peer
@@ -29,6 +31,10 @@ class Migrations(Protocol):
 
     def waiting_of(self, iden: MigrationId) -> Waiting | None:
         """What one migration waits for; None if it does not wait."""
+
+
+class Controls(Protocol):
+    """What people want of one that there is: :class:`pmigd.daemon.controls.Controls`."""
 
     async def abort(self, iden: MigrationId, *, by: str, reason: str) -> Migration:
         """Ask for an abort. Refused: wrong_state."""
@@ -60,33 +66,46 @@ class Migrations(Protocol):
         """Close an unresolved one. Refused: wrong_state."""
 
 
-class Backend(Protocol):
-    """The daemon: :class:`pmigd.daemon.app.App`."""
-
-    @property
-    def migrations(self) -> Migrations:
-        """The migrations of this host."""
+class Callers(Protocol):
+    """Who the clients are: :class:`pmigd.daemon.callers.Callers`."""
 
     async def who(self, uid: int, gid: int) -> tuple[str, Role | None]:
         """The user's name and role."""
 
-    def parse_request(self, untrusted_body: object) -> Request:
-        """A migration request with the configured defaults. Refused: every wrong field."""
+
+class Requests(Protocol):
+    """From a body to the queue in one visit: :class:`pmigd.daemon.requests.Requests`."""
 
     async def submit(
         self,
-        request: Request,
+        untrusted_body: object,
         *,
         role: Role,
         by: str,
-        key: str | None,
-        asked: str,
-        caller: Trace | None,
+        key: str | None = None,
+        caller: Trace | None = None,
     ) -> Migration:
-        """Queue a migration; `asked` is its fingerprint if it has a `key`. Refused: why not."""
+        """Queue a migration. Refused: every wrong field, and why not."""
 
-    async def check(self, request: Request, *, role: Role) -> Checked:
+    async def check(self, untrusted_body: object, *, role: Role) -> Checked:
         """Everything that speaks against a migration. Refused: what may not even be asked."""
+
+
+class Counts(Protocol):
+    """The metrics: :class:`pmigd.adapters.metrics.Metrics`."""
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """The metrics as bytes and their content type."""
+
+    def api_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count an answered request."""
+
+    def rejected(self, code: Code) -> None:
+        """Count a submission that was refused."""
+
+
+class Answers(Protocol):
+    """The daemon and its host: :class:`pmigd.daemon.answers.Answers`."""
 
     def status(self) -> dict[str, Any]:
         """How the daemon is."""
@@ -106,11 +125,14 @@ class Backend(Protocol):
     def readiness(self) -> dict[str, str]:
         """What keeps the daemon from taking new work: empty when it is ready."""
 
-    def render_metrics(self, accept: str) -> tuple[bytes, str]:
-        """The metrics as bytes and their content type."""
 
-    def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count an answered request."""
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """The daemon behind the API."""
 
-    def observe_rejection(self, error: Exception) -> None:
-        """Count a submission that was refused, and log what must not go unseen."""
+    migrations: Migrations
+    controls: Controls
+    requests: Requests
+    callers: Callers
+    answers: Answers
+    counts: Counts

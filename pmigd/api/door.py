@@ -17,11 +17,13 @@ import asyncio
 import errno
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import structlog
 from aiohttp import StreamReader, web
 
+from pmigd.adapters.tasks import Tasks
 from pmigd.api.guard import Guard
 from pmigd.api.head import ByHead
 from pmigd.api.peerbackend import Intrusion
@@ -214,7 +216,7 @@ class Door(web.BaseSite):
         super().__init__(runner, backlog=backlog)
         self._listener = listener
         self._guard = guard
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks("door")
         self._pause: asyncio.TimerHandle | None = None
 
     @property
@@ -241,9 +243,7 @@ class Door(web.BaseSite):
         asyncio.get_running_loop().remove_reader(self._listener)
         self._listener.close()
         await asyncio.sleep(0)  # whoever was accepted just now has an owner by then
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.stop()
         await super().stop()
 
     def _open(self) -> None:
@@ -252,24 +252,21 @@ class Door(web.BaseSite):
 
     def _accept(self) -> None:
         """Accept one: nobody can knock so fast that the rest of the loop does not get its turn."""
-        loop = asyncio.get_running_loop()
         try:
             accepted, address = self._listener.accept()
         except OSError as error:
             if error.errno in _EXHAUSTED:
                 log.error("no connections are accepted for a moment", detail=error.strerror)
+                loop = asyncio.get_running_loop()
                 loop.remove_reader(self._listener)
                 self._pause = loop.call_later(EXHAUSTED_PAUSE_S, self._open)
             return  # or else whoever it was is gone already
         accepted.setblocking(False)
-        work = (
-            self._serve(accepted)
-            if self._guard is None
-            else self._serve_guarded(self._guard, accepted, address[0])
-        )
-        task = loop.create_task(work, name="connection")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if self._guard is None:
+            self._tasks.begin("connection", partial(self._serve, accepted))
+        else:
+            work = partial(self._serve_guarded, self._guard, accepted, address[0])
+            self._tasks.begin("connection", work, about={"address": address[0]})
 
     async def _serve(self, accepted: socket.socket) -> None:
         loop = asyncio.get_running_loop()

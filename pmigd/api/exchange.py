@@ -10,8 +10,9 @@ from typing import Any, Final, Protocol, runtime_checkable
 import msgspec
 from aiohttp import web
 
+from pmigd.adapters.tasks import awaited
 from pmigd.core.problem import Code, refuse
-from pmigd.wire.request import BODY_LIMIT_BYTES
+from pmigd.core.request import BODY_LIMIT_BYTES
 
 BODY_DEADLINE_S: Final = 10.0
 MAX_CHUNKS: Final = 4096
@@ -155,7 +156,7 @@ def _coming(objects: AsyncIterator[object]) -> asyncio.Task[object]:
     async def following() -> object:
         return await anext(objects, None)
 
-    return asyncio.get_running_loop().create_task(following(), name="stream")
+    return awaited("stream", following())
 
 
 @asynccontextmanager

@@ -14,24 +14,22 @@ from pmigd.api.exchange import body_of, stream
 from pmigd.api.hub import Change
 from pmigd.api.problems import BACKEND, answer
 from pmigd.api.query import KEY, PAGE_DEFAULT, TRACEPARENT, given
-from pmigd.core import ports
 from pmigd.core.model import Migration, MigrationId, State
 from pmigd.core.problem import Code, refuse
-from pmigd.wire.host import Peers
+from pmigd.wire.host import Domains, HostDomain, Peers
 from pmigd.wire.migration import (
     Page,
-    Settings,
     StreamEnd,
     StreamEvent,
     check_view,
     migration_view,
+    settings_view,
 )
 from pmigd.wire.request import (
     NoBody,
     ResolveRequest,
-    SettingsRequest,
-    asked,
     parse,
+    parse_change,
 )
 
 LAGGED: Final = StreamEnd(
@@ -44,17 +42,12 @@ DESCRIPTION: Final = web.AppKey("description", dict[str, Any])
 
 async def submit(request: web.Request) -> web.Response:
     """POST /v1/migrations."""
-    backend = request.app[BACKEND]
-    body = await body_of(request)
-    wanted = backend.parse_request(body)
-    key = given(request).get(KEY.name)
     traces = given(request).get(TRACEPARENT.name, [])
-    migration = await backend.submit(
-        wanted,
+    migration = await request.app[BACKEND].requests.submit(
+        await body_of(request),
         role=request[ROLE],
         by=request[USER],
-        key=key,
-        asked=asked(body) if key is not None else "",
+        key=given(request).get(KEY.name),
         caller=traces[0] if len(traces) == 1 else None,
     )
     return answer(_view(request, migration), 202, Location=f"/v1/migrations/{migration.id}")
@@ -62,9 +55,8 @@ async def submit(request: web.Request) -> web.Response:
 
 async def check(request: web.Request) -> web.Response:
     """POST /v1/check: everything that speaks against a migration, and nothing is started."""
-    backend = request.app[BACKEND]
-    wanted = backend.parse_request(await body_of(request))
-    return answer(check_view(await backend.check(wanted, role=request[ROLE])))
+    requests = request.app[BACKEND].requests
+    return answer(check_view(await requests.check(await body_of(request), role=request[ROLE])))
 
 
 async def listing(request: web.Request) -> web.Response:
@@ -113,61 +105,41 @@ async def abort(request: web.Request) -> web.Response:
     """POST /v1/migrations/{id}/abort."""
     migration = find(request)
     parse(NoBody, await body_of(request, empty={}))
-    migrations = request.app[BACKEND].migrations
     user = request[USER]
-    aborted = await migrations.abort(migration.id, by=user, reason=f"asked for by {user}")
+    aborted = await request.app[BACKEND].controls.abort(
+        migration.id, by=user, reason=f"asked for by {user}"
+    )
     return answer(_view(request, aborted), 200 if aborted.state.terminal else 202)
 
 
 async def suspend(request: web.Request) -> web.Response:
     """POST /v1/migrations/{id}/suspend."""
-    return await _control(request, request.app[BACKEND].migrations.suspend)
+    return await _control(request, request.app[BACKEND].controls.suspend)
 
 
 async def postcopy(request: web.Request) -> web.Response:
     """POST /v1/migrations/{id}/postcopy."""
-    return await _control(request, request.app[BACKEND].migrations.postcopy)
+    return await _control(request, request.app[BACKEND].controls.postcopy)
 
 
 async def recover(request: web.Request) -> web.Response:
     """POST /v1/migrations/{id}/recover."""
-    return await _control(request, request.app[BACKEND].migrations.recover)
+    return await _control(request, request.app[BACKEND].controls.recover)
 
 
 async def settings(request: web.Request) -> web.Response:
     """GET /v1/migrations/{id}/settings."""
     migration = find(request)
-    found = await request.app[BACKEND].migrations.settings(migration.id)
-    return answer(
-        Settings(
-            max_downtime_ms=found.max_downtime_ms,
-            bandwidth_mib_s=found.bandwidth_mib_s,
-            postcopy_bandwidth_mib_s=found.postcopy_bandwidth_mib_s,
-            compression_cache_bytes=found.compression_cache_bytes,
-            timeout_s=migration.request.timeout_s,
-            on_timeout=migration.request.on_timeout.value,
-        )
-    )
+    found = await request.app[BACKEND].controls.settings(migration.id)
+    return answer(settings_view(found, migration.request))
 
 
 async def change(request: web.Request) -> web.Response:
     """PATCH /v1/migrations/{id}."""
     migration = find(request)
-    wanted = parse(SettingsRequest, await body_of(request))
-    if wanted == SettingsRequest():
-        raise refuse(Code.INVALID_REQUEST, "The body must name at least one setting.")
-    changed = await request.app[BACKEND].migrations.change(
-        migration.id,
-        ports.Settings(
-            max_downtime_ms=wanted.max_downtime_ms,
-            bandwidth_mib_s=wanted.bandwidth_mib_s,
-            postcopy_bandwidth_mib_s=wanted.postcopy_bandwidth_mib_s,
-            compression_cache_bytes=wanted.compression_cache_bytes,
-        ),
-        timeout_s=wanted.timeout_s,
-        priority=wanted.priority,
-        by=request[USER],
-    )
+    settings, ours = parse_change(await body_of(request))
+    controls = request.app[BACKEND].controls
+    changed = await controls.change(migration.id, settings, **ours, by=request[USER])
     return answer(_view(request, changed))
 
 
@@ -181,8 +153,9 @@ async def resolve(request: web.Request) -> web.Response:
     """POST /v1/migrations/{id}/resolve."""
     migration = find(request)
     wanted = parse(ResolveRequest, await body_of(request))
-    migrations = request.app[BACKEND].migrations
-    resolved = await migrations.resolve(migration.id, State(wanted.verdict), by=request[USER])
+    resolved = await request.app[BACKEND].controls.resolve(
+        migration.id, State(wanted.verdict), by=request[USER]
+    )
     return answer(_view(request, resolved))
 
 
@@ -198,37 +171,32 @@ async def events(request: web.Request) -> web.StreamResponse:
 
 async def domains(request: web.Request) -> web.Response:
     """GET /v1/domains."""
-    found = await request.app[BACKEND].domains()
-    items = [
-        {
-            "name": facts.domain.name,
-            "uuid": facts.domain.uuid,
-            "state": str(facts.view.power),
-            "persistent": facts.view.persistent,
-        }
-        for facts in sorted(found, key=lambda facts: facts.domain.name)
-    ]
-    return answer({"items": items})
+    found = await request.app[BACKEND].answers.domains()
+    items = (
+        HostDomain(f.domain.name, f.domain.uuid, f.view.power, f.view.persistent)
+        for f in sorted(found, key=lambda f: f.domain.name)
+    )
+    return answer(Domains(tuple(items)))
 
 
 async def peers(request: web.Request) -> web.Response:
     """GET /v1/peers."""
-    return answer(Peers(tuple(await request.app[BACKEND].peers())))
+    return answer(Peers(tuple(await request.app[BACKEND].answers.peers())))
 
 
 async def limits(request: web.Request) -> web.Response:
     """GET /v1/limits."""
-    return answer(request.app[BACKEND].limits())
+    return answer(request.app[BACKEND].answers.limits())
 
 
 async def status(request: web.Request) -> web.Response:
     """GET /v1/status."""
-    return answer(request.app[BACKEND].status())
+    return answer(request.app[BACKEND].answers.status())
 
 
 async def diagnose(request: web.Request) -> web.Response:
     """GET /v1/diagnose."""
-    return answer(await request.app[BACKEND].diagnose())
+    return answer(await request.app[BACKEND].answers.diagnose())
 
 
 async def openapi(request: web.Request) -> web.Response:
@@ -243,13 +211,13 @@ async def healthz(_request: web.Request) -> web.Response:
 
 async def readyz(request: web.Request) -> web.Response:
     """GET /readyz: libvirt is connected, the journal was read and can be written."""
-    missing = request.app[BACKEND].readiness()
+    missing = request.app[BACKEND].answers.readiness()
     return answer({"ready": not missing, **missing}, 503 if missing else 200)
 
 
 async def metrics(request: web.Request) -> web.Response:
     """GET /metrics: from memory; libvirt is not asked. Compressed for who takes that."""
-    body, content_type = request.app[BACKEND].render_metrics(request.headers.get("Accept", ""))
+    body, content_type = request.app[BACKEND].counts.render(request.headers.get("Accept", ""))
     # On the loop, where it is soon done, and never in asyncio's own threads.
     whole = len(body)
     response = web.Response(

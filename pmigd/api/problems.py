@@ -71,7 +71,7 @@ async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
             return await handler(request)
         except Refused as refused:
             if request.method == "POST":
-                request.app[BACKEND].observe_rejection(refused)
+                request.app[BACKEND].counts.rejected(refused.problem.code)
             raise
 
     response: web.StreamResponse | None = None
@@ -79,7 +79,7 @@ async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = await explained(request, noted)
     finally:
         route = request.match_info.route.resource
-        request.app[BACKEND].observe_request(
+        request.app[BACKEND].counts.api_request(
             request.method if route is not None else "OTHER",
             route.canonical if route is not None else "unknown",
             response.status if response is not None else 499,

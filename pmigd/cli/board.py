@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pmigd.cli import figures, listing, resources, tables
 from pmigd.cli.cells import Cell
 from pmigd.cli.output import one_line
+from pmigd.core.states import STUCK, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -61,7 +62,7 @@ class Board:
         """What queued ones wait for now; no event tells that a queue has moved on."""
         for migration in queued:
             known = self._open.get(migration.id)
-            if known is not None and known.state == migration.state == "queued":
+            if known is not None and known.state == migration.state == State.QUEUED:
                 self._open[migration.id] = migration
 
     def lines(self, now: datetime, width: int, height: int, g: Glyphs) -> list[Line]:
@@ -91,28 +92,28 @@ class Board:
 
     def _order(self) -> list[Migration]:
         def place(m: Migration) -> tuple[int, float, str]:
-            rank = 0 if m.state in listing.TROUBLE else 2 if m.state == "queued" else 1
+            rank = 0 if m.state in STUCK else 2 if m.state == State.QUEUED else 1
             return rank, m.place if rank == 2 else 0, m.id
 
         return sorted(self._open.values(), key=place)
 
     def _header(self) -> Iterator[Cell]:
         """The host in a few words, the most important first."""
-        status, running = self.status, [m for m in self._open.values() if m.state != "queued"]
+        status, running = self.status, [m for m in self._open.values() if m.state != State.QUEUED]
         yield Cell(one_line(status.get("name") or "pmigd"), "title")
         if self.away:
             yield Cell("AWAY", "trouble")
         elif status:
             yield Cell("ready", "good") if status.get("ready") else Cell("NOT READY", "trouble")
         states = Counter(m.state for m in self._open.values())
-        for state in listing.TROUBLE:
+        for state in STUCK:
             if states[state]:
                 yield Cell(f"{states[state]} {state}", "trouble")
         limits = _object(status, "limits")
         for way, arrow, key in (("out", "->", "max_outgoing"), ("in", "<-", "max_incoming")):
             text = f"{way} {sum(m.peer.startswith(arrow) for m in running)}"
             yield Cell(text if limits.get(key) is None else f"{text}/{one_line(limits[key])}")
-        yield Cell(f"queued {states['queued']}")
+        yield Cell(f"queued {states[State.QUEUED]}")
         if rate := sum(_rate(m) for m in running):
             yield Cell(figures.rate(rate))
         libvirt = _object(status, "libvirt")

@@ -6,12 +6,11 @@ pipe, a fault of pmigctl itself) lies outside that range, so that no script take
 
 from typing import Final
 
+from pmigd.core.states import State
+
 SUCCEEDED: Final = 0
-FAILED: Final = 1
 USAGE: Final = 2
 REFUSED: Final = 3
-CANCELLED: Final = 4
-UNRESOLVED: Final = 5
 UNREACHABLE: Final = 6
 
 INTERNAL: Final = 70  # EX_SOFTWARE
@@ -21,9 +20,6 @@ TERMINATED: Final = 143  # 128 + SIGTERM; a migration being followed goes on
 BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
 
 BY_STATE: Final = {
-    "succeeded": SUCCEEDED,
-    "failed": FAILED,
-    "cancelled": CANCELLED,
-    "unresolved": UNRESOLVED,
+    state.value: state.about.exit_code for state in State if state.about.exit_code is not None
 }
-"""What a followed migration's last state means for the exit code."""
+"""What a followed migration's last state means for the exit code: 0, 1, 4 or 5."""

@@ -16,14 +16,15 @@ from pmigd.cli.client import migration_path
 from pmigd.cli.errors import CliError, RefusedError, UnreachableError
 from pmigd.cli.feed import Event, Feed, Interrupt, Outage
 from pmigd.cli.migration import Migration, action, left_undone, sample, summary
+from pmigd.core.states import State
 
 if TYPE_CHECKING:
     from pmigd.cli.client import Client
     from pmigd.cli.output import Output
     from pmigd.cli.progress import Bar
 
-_PAST_ABORT = ("postcopy", "postcopy_paused")
-"""Part of the guest's memory exists only at the destination, so there is no way back."""
+_PAST_ABORT = frozenset(state for state in State if state.about.in_postcopy)
+_ADVICE = {state.value: state.about.advice for state in State if state.about.advice}
 
 PLAIN_EVERY_S = 5.0
 """At most one progress line in this time, in a pipe."""
@@ -104,7 +105,7 @@ class PlainView:
             self._output.line(f"{migration.domain}: {text}")
         changed = migration.state != self._state
         self._state = migration.state
-        if migration.terminal or migration.state == "unresolved":
+        if migration.state in exits.BY_STATE:
             return
         if changed:
             waiting = migration.waiting()
@@ -201,7 +202,7 @@ class Follower:
             self._view.pause()
             self._output.problem(error.problem)
             self._output.note(f"migration {migration_id} was accepted; its outcome is not known")
-            return exits.UNRESOLVED
+            return exits.BY_STATE[State.UNRESOLVED]
         finally:
             self._view.pause()
 
@@ -235,29 +236,26 @@ class Follower:
         if (
             migration.problem is not None
             and not self._output.json
-            and migration.state != "succeeded"
+            and migration.state != State.SUCCEEDED
         ):
             self._output.problem(migration.problem)
         if not self._output.json:
             for text in left_undone(migration):
                 self._output.note(text)
-        if migration.state == "unresolved" and not self._output.json:
-            self._output.note(
-                "the outcome is not known; once you have looked at both hosts:"
-                f" pmigctl resolve {migration.id} --as succeeded|failed"
-            )
+        self._advise(migration)
         return exits.BY_STATE[migration.state]
 
     def _notice(self, migration: Migration) -> None:
         """Keep the state, and say what to do about one that does not go on by itself."""
-        broken = migration.state == "postcopy_paused" != self._state
-        self._state = migration.state
-        if broken and not self._output.json:
+        before, self._state = self._state, migration.state
+        if before != self._state not in exits.BY_STATE:
+            self._advise(migration)
+
+    def _advise(self, migration: Migration) -> None:
+        advice = _ADVICE.get(migration.state)
+        if advice and not self._output.json:
             self._view.pause()
-            self._output.note(
-                "post-copy is broken, and part of the guest's memory is still on the source; once"
-                f" the hosts reach each other: pmigctl recover {migration.id}"
-            )
+            self._output.note(advice.format(id=migration.id))
 
     def _leave(self, migration_id: str) -> int:
         self._view.pause()

@@ -8,6 +8,8 @@ from pmigd.cli import figures
 from pmigd.cli.cells import Cell, Column, Gauge
 from pmigd.cli.migration import Migration, outcome, short_ids
 from pmigd.cli.output import one_line, role
+from pmigd.core.figures import SHOWN
+from pmigd.core.states import STUCK, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,22 +38,15 @@ _COLUMNS: Final = (
     Column("PEER", drop=5, cut=9, middle=True),
     Column("DONE", right=True),
     Column("", drop=2, cut=4),
-    Column("SENT", drop=7, right=True, least=13),
-    Column("DISKS", drop=8, right=True, optional=True),
-    Column("RATE", drop=3, right=True, least=10),
-    Column("DIRTY", drop=4, right=True, least=10),
-    Column("PAUSE", drop=6, right=True, least=11),
-    Column("PASS", drop=11, right=True),
-    Column("SLOWED", drop=9, right=True, optional=True),
-    Column("ETA", drop=1, right=True, least=6),
+    *(
+        Column(s.title, drop=s.drop, right=True, least=s.least, optional=s.optional)
+        for _, s in SHOWN
+    ),
     Column("ELAPSED", drop=10, right=True),
 )
 """The columns on a terminal. A sentence may stand in the place of figures."""
 
 _LONGEST_BAR: Final = 24
-
-TROUBLE: Final = ("unresolved", "postcopy_paused")
-"""The states in which a guest needs a person."""
 
 
 def plain_rows(migrations: Sequence[Migration], now: datetime) -> list[list[str]]:
@@ -88,25 +83,20 @@ def _row(m: Migration, now: datetime) -> list[AnyCell]:
     # What came in is always others' doing, and the arrow says it.
     state = f"{m.state} (external)" if m.external and m.peer.startswith("->") else m.state
     look = role(m.state)
-    if m.state in TROUBLE:
+    if m.state in STUCK:
         return [m.domain, Cell(f"{state} {m.peer}: {_problem(m, 'remedy')}", look)]
     head: list[AnyCell] = [m.domain, Cell(state, look), m.peer]
     if (sentence := _sentence(m, now)) is not None:
         return [*head, sentence]
-    worry = "trouble" if m.outpaced else ""
     percent = m.percent
     return [
         *head,
         "-" if percent is None else f"{percent}%",
         "-" if percent is None else Gauge(percent, look, longest=_LONGEST_BAR),
-        m.sent("memory"),
-        m.sent("disk"),
-        m.figure("bytes_per_second"),
-        Cell(m.dirty(), worry),
-        m.pause(),
-        m.figure("iteration"),
-        m.figure("throttle_percent"),
-        Cell(m.eta(), worry),
+        *(
+            Cell(m.shown(figure), "trouble" if shown.red and m.outpaced else "")
+            for figure, shown in SHOWN
+        ),
         m.elapsed(now),
     ]
 
@@ -115,7 +105,7 @@ def _sentence(m: Migration, now: datetime) -> str | None:
     """What there is to say where figures say nothing: why it waits, or how it ended."""
     if not m.terminal:
         return _without_article(m.waiting(now)) or m.owed_words(now) or None
-    parts = [outcome(m), _problem(m, "detail") if m.state == "failed" else ""]
+    parts = [outcome(m), _problem(m, "detail") if m.state == State.FAILED else ""]
     if m.raw.get("finished_at"):
         parts.append(f"{figures.age(m.raw['finished_at'], now)} ago")
     return "; ".join(part for part in parts if part)

@@ -1,8 +1,8 @@
 """A migration as the daemon describes it, read for showing.
 
 Only reads: a missing or unknown field is shown as unknown, never an error, because a newer daemon
-may say more and an external migration may say less. Nothing is decided here; whether a state is
-final is the contract's list, not a guess.
+may say more and an external migration may say less. Nothing is decided here; what a state means is
+in :mod:`pmigd.core.states`.
 """
 
 from __future__ import annotations
@@ -11,26 +11,22 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from pmigd.cli import figures, resources
+from pmigd.core.figures import SHOWN
+from pmigd.core.states import State
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from pmigd.cli.errors import JsonObject
+    from pmigd.core.figures import Figure
 
-OPEN_STATES: Final = (
-    "queued",
-    "preparing",
-    "precopy",
-    "postcopy",
-    "postcopy_paused",
-    "finishing",
-    "unresolved",
-)
-TERMINAL_STATES: Final = ("succeeded", "failed", "cancelled")
+OPEN_STATES: Final = tuple(state.value for state in State if not state.terminal)
+TERMINAL_STATES: Final = tuple(state.value for state in State if state.terminal)
 STATES: Final = (*OPEN_STATES, *TERMINAL_STATES)
 
-_BEFORE_THE_PAUSE: Final = ("preparing", "precopy", "finishing")
-AS_FAST: Final = 0.95
+_BEFORE_THE_PAUSE: Final = frozenset(
+    state for state in State if state.holds_slot and not state.about.in_postcopy
+)
 
 
 class Migration:
@@ -120,7 +116,7 @@ class Migration:
         From what remains, not from what was sent: a busy guest is sent several times over. 0-100,
         rounded down, so that 100 % is never shown before nothing remains.
         """
-        if self.state == "succeeded":
+        if self.state == State.SUCCEEDED:
             return 100
         total, left = self._now("total_bytes"), self._now("remaining_bytes")
         return max(0, min(100, int(100 * (total - left) / total))) if total > 0 else None
@@ -149,17 +145,8 @@ class Migration:
 
     @property
     def outpaced(self) -> bool:
-        """Whether the guest writes its memory as fast as it is sent, so that no end is in sight.
-
-        A matter of this moment: it may write less soon, be slowed down, or be sent faster. Nearly
-        as fast is as fast: a guest that writes all of its working set in each pass writes in a pass
-        what is sent in it, and the two rates, as QEMU measures them, are now and then in turn the
-        higher one.
-        """
-        sent, written = (
-            _number(self.progress, f"{kind}_bytes_per_second") for kind in ("memory", "dirty")
-        )
-        return self.state == "precopy" and 0 < written >= AS_FAST * sent
+        """Whether pmigd says that the guest writes its memory as fast as it is sent."""
+        return self.progress.get("outpaced") is True
 
     def waiting(self, now: datetime | None = None) -> str | None:
         """What it waits for, in one phrase, with ``now`` for how long already; or None."""
@@ -205,6 +192,22 @@ class Migration:
         processed = _number(self.progress, f"{what}_processed_bytes")
         return figures.share(processed, total) if total > 0 else "-"
 
+    def shown(self, figure: Figure) -> str:
+        """A sampled figure as tables, bars and lines have it; ``-`` where it says nothing now."""
+        match figure.wire:
+            case "memory_processed_bytes":
+                return self.sent("memory")
+            case "disk_processed_bytes":
+                return self.sent("disk")
+            case "dirty_bytes_per_second":
+                return self.dirty()
+            case "expected_downtime_ms":
+                return self.pause()
+            case "eta_s":
+                return self.eta()
+            case key:
+                return self.figure(key)
+
     def figure(self, key: str) -> str:
         """One figure of the sample with its unit, ``-`` when there is none."""
         return figures.by_unit(key, self.progress.get(key))
@@ -236,9 +239,9 @@ def outcome(migration: Migration) -> str:
     result = migration.result
     parts: list[str] = []
     if (seconds := result.get("duration_s")) is not None:
-        link = "in" if migration.state == "succeeded" else "after"
+        link = "in" if migration.state == State.SUCCEEDED else "after"
         parts.append(f"{link} {figures.by_unit('duration_s', seconds)}")
-    if migration.state == "succeeded" and result.get("downtime_ms") is not None:
+    if migration.state == State.SUCCEEDED and result.get("downtime_ms") is not None:
         parts.append(f"downtime {figures.by_unit('downtime_ms', result['downtime_ms'])}")
     if result.get("transferred_bytes") is not None:
         sent = figures.by_unit("transferred_bytes", result["transferred_bytes"])
@@ -253,7 +256,7 @@ def outcome(migration: Migration) -> str:
 def summary(migration: Migration) -> str:
     """How it ended (or where it stands), in one line."""
     head = f"{migration.domain}: {migration.state}"
-    if migration.state == "succeeded":
+    if migration.state == State.SUCCEEDED:
         head += f" {migration.route}"
     text = f"{head} {outcome(migration)}".rstrip()
     since = migration.result.get("afterwards")
@@ -267,19 +270,12 @@ def sample(migration: Migration) -> str:
         return f"waits for {waiting}"
     known = migration.percent is not None
     parts = [migration.percent_words if known else migration.state]
-    progress = migration.progress
     if known:
         parts.append(f"{figures.size(migration.remaining_bytes)} left")
-    for key, words in (
-        ("bytes_per_second", "{}"),
-        ("dirty_bytes_per_second", "dirty {}"),
-        ("iteration", "iteration {}"),
-        ("throttle_percent", "throttle {}"),
-    ):
-        if progress.get(key):
-            parts.append(words.format(figures.by_unit(key, progress[key])))
-    if (eta := migration.eta()) != "-":
-        parts.append(f"eta {eta}")
+    for figure, shown in SHOWN:
+        text = migration.shown(figure)
+        if shown.line and text != "-" and migration.progress.get(figure.wire) != 0:
+            parts.append(shown.line.format(text))
     return ", ".join(parts)
 
 

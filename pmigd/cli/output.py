@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from pmigd.cli import cells, figures
+from pmigd.core.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,16 +23,7 @@ if TYPE_CHECKING:
     from pmigd.cli.errors import JsonObject
 
 ROLES = {
-    "queued": "dim",
-    "preparing": "cyan",
-    "precopy": "cyan",
-    "postcopy": "magenta",
-    "postcopy_paused": "bold red",
-    "finishing": "cyan",
-    "succeeded": "green",
-    "failed": "red",
-    "cancelled": "yellow",
-    "unresolved": "bold red",
+    **{state.value: state.about.style for state in State},
     "block": "bold red",
     "warn": "yellow",
     "info": "cyan",

@@ -15,6 +15,7 @@ from rich.text import Text
 from pmigd.cli import tables
 from pmigd.cli.cells import Cell, Gauge
 from pmigd.cli.output import role
+from pmigd.core.figures import SHOWN
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -60,20 +61,13 @@ class ProgressLine:
         return [*left, *bar, (tail, "")]
 
     def _tail(self, width: int) -> str:
-        migration, progress = self._migration, self._migration.progress
+        migration = self._migration
         tail = f" {migration.percent_words:>4}"
-        candidates = [
-            (migration.eta(), "eta {}"),
-            (migration.figure("bytes_per_second"), "{}"),
-            (migration.dirty(), "dirty {}"),
-            (migration.pause(), "pause {}"),
-            (migration.figure("iteration") if progress.get("iteration") else "-", "pass {}"),
-            (migration.figure("throttle_percent"), "slowed {}"),
-        ]
-        for figure, words in candidates:
-            if figure == "-":
+        for figure, shown in sorted(SHOWN, key=lambda row: row[0].wire != "eta_s"):
+            text = migration.shown(figure)
+            if not shown.bar or text in ("-", "0"):
                 continue
-            longer = f"{tail} {words.format(figure)}"
+            longer = f"{tail} {shown.bar.format(text)}"
             if len(longer) > width:
                 break
             tail = longer

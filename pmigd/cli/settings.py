@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pmigd.cli import figures
+from pmigd.core.request import CHANGES
 
-_ZERO = {
-    "bandwidth_mib_s": "unlimited",
-    "postcopy_bandwidth_mib_s": "unlimited",
-    "timeout_s": "none",
-}
-"""What a zero means where it is no quantity."""
-
-_UNITS = ("_ms", "_mib_s", "_bytes", "_s")
+_ROWS: Final = {row.key: row for row in CHANGES}
 
 
 def value(key: str, setting: object) -> str:
     """A setting with its unit; null is what was not set yet or has no meaning here."""
     if setting is None:
         return "not set, or not supported by the hypervisor"
-    if setting == 0 and key in _ZERO:
-        return _ZERO[key]
-    return figures.by_unit(key, setting)
+    zero = _ROWS[key].about.zero if setting == 0 and key in _ROWS else ""
+    return zero or figures.by_unit(key, setting)
 
 
 def phrase(key: str, setting: object) -> str:
     """The same, headed by its name: ``max downtime 500 ms``."""
-    unit = next((u for u in _UNITS if key.endswith(u)), "")
-    return f"{key.removesuffix(unit).replace('_', ' ')} {value(key, setting)}"
+    return f"{_ROWS[key].label} {value(key, setting)}"

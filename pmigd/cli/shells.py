@@ -1,7 +1,7 @@
 """Completion scripts, generated from the parser so that they cannot fall behind it.
 
-What a word may be is read from argparse: choices as they are, and a metavar of _SOURCES says where
-to ask. Names that come from the daemon are never evaluated by the shell.
+What a word may be is read from argparse and the options: choices as they are, and a metavar of
+_SOURCES says where to ask. Names that come from the daemon are never evaluated by the shell.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from pmigd.cli import options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +21,6 @@ _SOURCES = {
     "ID": "ids",
     "PATH": "files",
     "FILE": "files",
-    "METHOD[,METHOD...]": "=xbzrle mt zlib zstd",
 }
 
 
@@ -59,21 +60,21 @@ def _commands(parser: argparse.ArgumentParser) -> list[_Command]:
 
 
 def _command(name: str, text: str, parser: argparse.ArgumentParser) -> _Command:
-    options: list[_Option] = []
+    found: list[_Option] = []
     positionals: list[str] = []
     for action in parser._actions:  # noqa: SLF001
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             continue
         offer = _SOURCES.get(str(action.metavar), "")
-        if action.choices is not None:
-            offer = "=" + " ".join(str(c) for c in action.choices)
+        if choices := action.choices or options.OFFERS.get(action.dest):
+            offer = "=" + " ".join(str(choice) for choice in choices)
         if action.option_strings:
-            options.append(
+            found.append(
                 _Option(tuple(action.option_strings), str(action.help), action.nargs != 0, offer)
             )
         else:
             positionals.append(offer)
-    return _Command(name, text, tuple(options), tuple(positionals))
+    return _Command(name, text, tuple(found), tuple(positionals))
 
 
 def _values(commands: Iterable[_Command], separator: str) -> list[tuple[str, str]]:

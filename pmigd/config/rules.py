@@ -11,16 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from pmigd.config.schema import Config
+from pmigd.core.address import UriRefused, is_loopback, parse_allowed_name, parse_listen_address
 from pmigd.core.uri import (
     MAX_SOCKET_PATH_LENGTH,
     LocalUri,
     PeerUri,
-    UriRefused,
-    is_loopback,
-    parse_allowed_name,
     parse_collector_url,
     parse_configured_peer,
-    parse_listen_address,
     parse_local_uri,
     parse_migrate_uri,
     parse_pmigd_url,

@@ -1,6 +1,7 @@
 """Every key of the configuration file: type, default, unit, bounds and one line of meaning.
 
-This is the only place where a key is written down.  The loader checks files against it, the
+This is the only place where a key is written down, but for those of ``[migration]``, which are
+the defaults of request fields and stand in their rows.  The loader checks files against it, the
 commented ``etc/pmigd.toml`` is printed from it.  A key that the code does not read must not be
 here: an operator who sets it would believe in it.  Keys of later releases stand in
 :data:`LATER_KEYS`, so that the answer to them is "not yet" rather than "unknown".
@@ -10,27 +11,28 @@ property gives the parsed value.  Only values that passed ``pmigd.config.load`` 
 their properties.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
+from pmigd.core.address import ListenAddress, parse_allowed_name, parse_listen_address
+from pmigd.core.fields import Configured, Row
+from pmigd.core.request import FIELDS
 from pmigd.core.uri import (
-    ListenAddress,
     LocalUri,
     MigrateUri,
     PeerUri,
     PmigdUrl,
     UriPattern,
-    parse_allowed_name,
     parse_collector_url,
     parse_configured_peer,
-    parse_listen_address,
     parse_local_uri,
     parse_migrate_uri,
     parse_pmigd_url,
     parse_uri_pattern,
 )
+from pmigd.schema.fields import bounded, made_of
 
 LATER_KEYS: Final = frozenset(
     {
@@ -488,50 +490,16 @@ class TracingSection(_Section, frozen=True, kw_only=True):
         return parse_collector_url(self.endpoint) if self.endpoint else None
 
 
+def _default_of(row: Row, key: Configured) -> tuple[str, Any, Any]:
+    extra = {"unit": key.unit} if key.unit else None
+    kind = bounded(row._replace(type=key.type or row.type))
+    default = row.default if key.default is None else key.default
+    return row.name, Annotated[kind, Meta(description=key.says, extra=extra)], default
+
+
+@made_of(_default_of(row, row.about.configured) for row in FIELDS if row.about.configured)
 class MigrationSection(_Section, frozen=True, kw_only=True):
     """What a migration is like when its request does not say."""
-
-    transport: Annotated[
-        Literal["native", "tunnelled"],
-        Meta(
-            description='How memory travels: "native" is QEMU to QEMU, fast and in the clear;'
-            ' "tunnelled" goes through the two libvirtds, slower, as safe as the peer\'s uri.',
-        ),
-    ] = "native"
-    timeout_s: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=2_592_000,
-            description="Time a migration may run before on_timeout is applied. 0 means no limit.",
-            extra={"unit": "seconds"},
-        ),
-    ] = 0
-    on_timeout: Annotated[
-        Literal["abort", "suspend", "postcopy", "continue"],
-        Meta(
-            description='What happens then: "abort" leaves the guest running here, "suspend"'
-            ' pauses it so that it finishes, "postcopy" lets it move at once and its memory follow'
-            ' where the request allows post-copy (else it is aborted), "continue" only records it.',
-        ),
-    ] = "abort"
-    tls: Annotated[
-        bool,
-        Meta(
-            description="Encrypt memory and disks between the QEMUs. Needs certificates for QEMU"
-            " on both hosts (qemu.conf: default_tls_x509_cert_dir); not for what is tunnelled.",
-        ),
-    ] = False
-    recover_attempts: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=100,
-            description="How often pmigd goes on by itself with a post-copy whose stream broke,"
-            " once the destination answers again. 0 leaves that to people.",
-            extra={"unit": "attempts"},
-        ),
-    ] = 10
 
 
 class Config(_Section, frozen=True, kw_only=True):
@@ -549,6 +517,11 @@ class Config(_Section, frozen=True, kw_only=True):
     limits: LimitsSection = msgspec.field(default_factory=LimitsSection)
     migration: MigrationSection = msgspec.field(default_factory=MigrationSection)
     tracing: TracingSection = msgspec.field(default_factory=TracingSection)
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """What counts where a request says nothing."""
+        return msgspec.structs.asdict(self.migration)
 
     @property
     def admitted_names(self) -> frozenset[str]:

@@ -48,14 +48,7 @@ def migration_line(before: Migration | None, after: Migration, now: Now) -> dict
     if after.problem is not None:
         line["detail"] = after.problem.detail
     if after.state.terminal and after.result is not None:
-        line |= {
-            "duration_s": round(after.result.duration_s, 3),
-            "downtime_ms": after.result.downtime_ms,
-            "downtime_net_ms": after.result.downtime_net_ms,
-            "transferred_bytes": after.result.transferred_bytes,
-            "iterations": after.result.iterations,
-            "mode": str(after.result.mode),
-        }
+        line |= after.result.figures | {"mode": str(after.result.mode)}
     return line
 
 

@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Final
 
 from pmigd.core.problem import Code, Problem
+from pmigd.core.request import SET
 
 
 class Kind(StrEnum):
@@ -49,12 +50,8 @@ class Kind(StrEnum):
 CALLS: Final = frozenset({Kind.PERFORM, Kind.RECOVER})
 """Those that block for as long as the migration runs."""
 
-SETTINGS: Final = (
-    Kind.MAX_DOWNTIME,
-    Kind.BANDWIDTH,
-    Kind.POSTCOPY_BANDWIDTH,
-    Kind.COMPRESSION_CACHE,
-)
+SETTINGS: Final = tuple(Kind(row.key) for row in SET)
+"""Those that libvirt is called for to change a field on the way, by its name."""
 
 AUTOSTART: Final = (Kind.AUTOSTART_OFF, Kind.AUTOSTART_BACK, Kind.AUTOSTART_THERE)
 

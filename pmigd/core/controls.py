@@ -48,7 +48,7 @@ def may_suspend(migration: Migration) -> Problem | None:
 
 def may_postcopy(migration: Migration) -> Problem | None:
     """Why `migration` cannot be switched to post-copy, or None. Doing so twice is not an error."""
-    if migration.state in (State.POSTCOPY, State.POSTCOPY_PAUSED):
+    if migration.state.about.in_postcopy:
         return None
     if migration.request.postcopy is Postcopy.NEVER:
         return Problem(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from pmigd.core.address import UriRefused, is_loopback
 from pmigd.core.model import Target
 from pmigd.core.problem import Code, refuse
 from pmigd.core.roles import Role
-from pmigd.core.uri import UriPattern, UriRefused, is_loopback, matches, parse_peer_uri
+from pmigd.core.uri import UriPattern, matches, parse_peer_uri
 
 
 def find_target(

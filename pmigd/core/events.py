@@ -199,13 +199,8 @@ class Resolved:
     by: str
 
 
-Event = (
-    Admitted
-    | NotAdmitted
-    | Prepared
-    | PrepareFailed
-    | Answered
-    | Sampled
+FromLibvirt = (
+    Sampled
     | IterationBegan
     | SwitchedOver
     | PostcopyBegan
@@ -214,6 +209,16 @@ Event = (
     | GuestEnded
     | Arrived
     | Completed
+)
+"""What libvirt tells, or shows, of a job."""
+
+Event = (
+    FromLibvirt
+    | Admitted
+    | NotAdmitted
+    | Prepared
+    | PrepareFailed
+    | Answered
     | Looked
     | SettingsRead
     | AbortAsked

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Literal, Self
 
-from pmigd.core.model import Direction, Migration, State, Transport
+from pmigd.core.model import Direction, Migration, Transport
 
 Login = Literal["tls", "tcp", "ssh", "unix"]
 """How the source's libvirt daemon connects to the destination's."""
@@ -209,23 +209,14 @@ def _no_worker_to_finish_with(
     return None
 
 
-_PHASE_OF: Final[Mapping[State, Phase]] = {
-    State.PREPARING: Phase.PREPARING,
-    State.PRECOPY: Phase.TRANSFER,
-    State.POSTCOPY: Phase.POSTCOPY,
-    State.POSTCOPY_PAUSED: Phase.POSTCOPY,
-    State.FINISHING: Phase.FINISHING,
-}
-
-
 def held_of(migration: Migration) -> Held | None:
     """What a migration holds on this host; None when nothing is going on between the hosts."""
-    phase = _PHASE_OF.get(migration.state)
-    if phase is None or migration.ending is not None:
+    held = migration.state.about.held
+    if not held or migration.ending is not None:
         return None
     return Held(
         migration.direction,
-        phase,
+        Phase(held),
         ports=ports_of(migration),
         login=login_of(migration.target.uri if migration.target else ""),
         to=migration.destination,

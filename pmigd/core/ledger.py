@@ -99,7 +99,8 @@ def _until_memory_travels(m: Migration) -> str:
 
 
 def _past_switch(m: Migration) -> str:
-    return "it is too late: the guest was being switched over" if m.state in _LATE else ""
+    late = m.state.holds_slot and not m.state.about.before_switch
+    return "it is too late: the guest was being switched over" if late else ""
 
 
 def _past_transfer(m: Migration) -> str:
@@ -127,7 +128,6 @@ def _call_is_out(m: Migration) -> str:
     )
 
 
-_LATE: Final = frozenset({State.POSTCOPY, State.POSTCOPY_PAUSED, State.FINISHING})
 _GOES_ON: Final = frozenset({State.POSTCOPY, State.FINISHING})
 
 _ELSEWHERE: Final = CALLS | {Kind.AUTOSTART_THERE}

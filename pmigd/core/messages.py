@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pmigd.core.canonical import EVENT
-from pmigd.core.model import State
+from pmigd.core.states import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,60 +31,13 @@ class Message:
 
 
 MIGRATION: Final[dict[State, Message]] = {
-    State.QUEUED: Message(
-        "63496eb5ef034f56adde30cafdb19be4",
-        "The migration of {domain} is queued",
-        "It starts by itself. 'pmigctl show {migration}' tells what it waits for.",
-    ),
-    State.PREPARING: Message(
-        "b4672c3eaad44aea875dd6d68e80c5ca",
-        "The migration of {domain} has started",
-        "The guest is still at the source; 'pmigctl abort {domain}' there ends the migration.",
-    ),
-    State.PRECOPY: Message(
-        "10ffa71eaf6b4200ba0076aad54a8d8a",
-        "The migration of {domain} is copying",
-        "The guest is still at the source; 'pmigctl abort {domain}' there ends the migration.",
-    ),
-    State.POSTCOPY: Message(
-        "168016f84c884e9ab413927b5866fe5b",
-        "The migration of {domain} has switched to post-copy",
-        "The guest runs at the destination and fetches the rest of its memory. It needs both\n"
-        "hosts and the link between them until the end; nobody can abort the migration any more.",
-    ),
-    State.POSTCOPY_PAUSED: Message(
-        "0c5dfdb9ee3c419aaaa1bb5898923e09",
-        "The migration of {domain} is paused in post-copy",
-        runbook="postcopy-paused",
-    ),
-    State.FINISHING: Message(
-        "33d245abf3d244c18c400b0304a24f52",
-        "The migration of {domain} is finishing",
-        "pmigd waits for both hosts to show where the guest runs.",
-    ),
-    State.SUCCEEDED: Message(
-        "04192aefee2649788d79bee91ab96d1f",
-        "The migration of {domain} has succeeded",
-        "The guest was seen running at the destination. Nothing is to be done.",
-    ),
-    State.FAILED: Message(
-        "887dbfd33d2f4f42b36de726c5df87df",
-        "The migration of {domain} has failed",
-        "Reason: {reason}. docs/problems.md has its remedy, and whether to try again.\n"
-        "'pmigctl show {migration}' tells the rest.",
-    ),
-    State.CANCELLED: Message(
-        "b48c53700f924faca99afa39d7e3288e",
-        "The migration of {domain} was cancelled",
-        "A deadline or somebody ended it; the guest stayed where it was.\n"
-        "'pmigctl show {migration}' tells the rest.",
-    ),
-    State.UNRESOLVED: Message(
-        "a4a21764fff14c2eb0c3d45b40aecb38",
-        "The migration of {domain} is unresolved",
-        "Reason: {reason}.",
-        runbook="unresolved",
-    ),
+    state: Message(
+        state.about.message,
+        f"The migration of {{domain}} {state.about.says}",
+        state.about.text,
+        state.about.runbook,
+    )
+    for state in State
 }
 """What a migration's line says, by the state that it has come to."""
 

@@ -9,10 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Literal, NewType
+from typing import Any, Final, NewType
 
 from pmigd.core.commands import CALLS, Command, Kind, Outcome
 from pmigd.core.problem import Problem
+from pmigd.core.request import AutoConverge as AutoConverge
+from pmigd.core.request import Compression as Compression
+from pmigd.core.request import CopyStorage as CopyStorage
+from pmigd.core.request import Flow as Flow
+from pmigd.core.request import OnTimeout as OnTimeout
+from pmigd.core.request import Postcopy as Postcopy
+from pmigd.core.request import Request as Request
+from pmigd.core.request import Settings as Settings
+from pmigd.core.request import Transport as Transport
+from pmigd.core.states import State as State
 from pmigd.core.trace import Trace
 
 MigrationId = NewType("MigrationId", str)
@@ -26,81 +36,11 @@ class Now:
     utc: datetime
 
 
-class State(StrEnum):
-    """Where a migration is. The moves between states are in :mod:`pmigd.core.states`."""
-
-    QUEUED = "queued"
-    PREPARING = "preparing"
-    PRECOPY = "precopy"
-    POSTCOPY = "postcopy"
-    POSTCOPY_PAUSED = "postcopy_paused"
-    FINISHING = "finishing"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    UNRESOLVED = "unresolved"
-
-    @property
-    def terminal(self) -> bool:
-        """Nothing will change any more."""
-        return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED)
-
-    @property
-    def holds_slot(self) -> bool:
-        """Counts against ``max_outgoing``: work is going on between the hosts."""
-        return self in (
-            State.PREPARING,
-            State.PRECOPY,
-            State.POSTCOPY,
-            State.POSTCOPY_PAUSED,
-            State.FINISHING,
-        )
-
-
 class Direction(StrEnum):
     """As seen from this host."""
 
     OUTGOING = "outgoing"
     INCOMING = "incoming"
-
-
-class Transport(StrEnum):
-    """How the guest's memory travels."""
-
-    NATIVE = "native"  # QEMU to QEMU
-    TUNNELLED = "tunnelled"  # inside the connection between the libvirt daemons
-
-
-class Flow(StrEnum):
-    """Who is in control of the phases."""
-
-    P2P = "p2p"  # the two libvirt daemons; survives the death of pmigd
-    DIRECT = "direct"  # pmigd, as the client of both
-
-
-class OnTimeout(StrEnum):
-    """What happens when ``timeout_s`` is over and the migration still runs."""
-
-    ABORT = "abort"
-    SUSPEND = "suspend"
-    POSTCOPY = "postcopy"
-    CONTINUE = "continue"
-
-
-class CopyStorage(StrEnum):
-    """Which disks are copied along with the memory."""
-
-    NONE = "none"
-    ALL = "all"
-    INC = "inc"
-
-
-class Postcopy(StrEnum):
-    """Whether the guest may be switched over before all of its memory is there."""
-
-    NEVER = "never"
-    ALLOWED = "allowed"
-    AFTER_PRECOPY = "after_precopy"
 
 
 class Mode(StrEnum):
@@ -111,92 +51,12 @@ class Mode(StrEnum):
     OFFLINE = "offline"
 
 
-Autostart = bool | Literal["leave"] | None
-"""Whether a guest is to start with its new host. None: if it started with the old one; "leave" is
-libvirt's way, which leaves the flag where it is."""
-
-
 @dataclass(frozen=True, slots=True)
 class Domain:
     """A guest's identity: libvirt's name and UUID (lower case, with dashes)."""
 
     name: str
     uuid: str
-
-
-@dataclass(frozen=True, slots=True)
-class Compression:
-    """Compression of memory; None leaves a value to QEMU. No method means libvirt's default."""
-
-    methods: tuple[str, ...] = ()
-    mt_level: int | None = None
-    mt_threads: int | None = None
-    mt_dthreads: int | None = None
-    xbzrle_cache_bytes: int | None = None
-    zlib_level: int | None = None
-    zstd_level: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AutoConverge:
-    """Throttling of a guest that writes faster than memory travels; percent, None is QEMU's."""
-
-    initial: int | None = None
-    increment: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What was asked for, validated, with the configured defaults filled in.
-
-    ``persistent`` and ``undefinesource``: None follows the guest, a persistent one arrives
-    persistent and leaves no definition behind; true or false is exactly libvirt's table.
-    Bandwidths 0 are unlimited, ``timeout_s`` 0 is none, ``parallel_connections`` 0 is one stream.
-    """
-
-    domain: str
-    destination: str
-    transport: Transport = Transport.NATIVE
-    flow: Flow = Flow.P2P
-    live: bool = True
-    offline: bool = False
-    persistent: bool | None = None
-    undefinesource: bool | None = None
-    autostart: Autostart = None
-    suspend: bool = False
-    unsafe: bool = False
-    start_anyway: bool = False
-    abort_on_error: bool = False
-    change_protection: bool = False
-    copy_storage: CopyStorage = CopyStorage.NONE
-    copy_storage_synchronous_writes: bool = False
-    migrate_disks: tuple[str, ...] = ()
-    migrate_disks_detect_zeroes: tuple[str, ...] = ()
-    migrate_disks_target_zero: tuple[str, ...] = ()
-    disks_port: int | None = None
-    disks_uri: str | None = None
-    migrate_uri: str | None = None
-    graphics_uri: str | None = None
-    listen_address: str | None = None
-    tls: bool = False
-    tls_destination: str | None = None
-    dname: str | None = None
-    xml: str | None = None
-    persistent_xml: str | None = None
-    bandwidth_mib_s: int = 0
-    postcopy_bandwidth_mib_s: int = 0
-    available_switchover_bandwidth_mib_s: int = 0
-    parallel_connections: int = 0
-    compression: Compression | None = None
-    auto_converge: AutoConverge | None = None
-    postcopy: Postcopy = Postcopy.NEVER
-    rdma_pin_all: bool = False
-    zerocopy: bool = False
-    max_downtime_ms: int | None = None
-    timeout_s: float = 0
-    on_timeout: OnTimeout = OnTimeout.ABORT
-    recover_attempts: int = 0
-    priority: int = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +174,7 @@ AS_FAST: Final = 0.95
 class Sample:
     """Job statistics at one moment. Bytes and bytes per second; None where libvirt is silent.
 
+    What each is elsewhere, from libvirt to the screens, :mod:`pmigd.core.figures` says.
     Disks are copied first; until they are, libvirt has no figures of memory. ``downtime_ms`` is
     QEMU's expectation while the job runs and the measured pause afterwards; ``downtime_net_ms``
     (afterwards only) leaves the difference of the hosts' clocks out.
@@ -360,18 +221,27 @@ class Sample:
         )
 
     @property
+    def outpaced(self) -> bool:
+        """Whether the guest writes its memory as fast as it is sent, so that no end is in sight.
+
+        A matter of this moment: it may write less soon, be slowed down, or be sent faster. Nearly
+        as fast is as fast: a guest that writes all of its working set in each pass writes in a pass
+        what is sent in it, and of the two rates QEMU measures now the one, now the other a little
+        higher.
+        """
+        sent, dirtied = self.memory_bytes_per_second or 0, self.dirty_bytes_per_second or 0
+        return 0 < dirtied >= AS_FAST * sent
+
+    @property
     def eta_s(self) -> float | None:
         """Seconds until what is known to remain is sent at the present rates; None: not in sight.
 
-        While disks are copied that is the end of the disks. Memory that is written nearly as fast
-        as it is sent has no end in sight: of two rates that are the same QEMU measures now the one,
-        now the other a little higher.
+        While disks are copied that is the end of the disks.
         """
         left = []
         if self.memory_total_bytes:
-            sent, dirtied = self.memory_bytes_per_second or 0, self.dirty_bytes_per_second or 0
-            net = sent - dirtied if dirtied < AS_FAST * sent else 0
-            left.append((self.memory_remaining_bytes, net))
+            net = (self.memory_bytes_per_second or 0) - (self.dirty_bytes_per_second or 0)
+            left.append((self.memory_remaining_bytes, 0 if self.outpaced else net))
         if self.disk_remaining_bytes:
             left.append((self.disk_remaining_bytes, self.disk_bytes_per_second or 0))
         if not left or any(rate <= 0 for _, rate in left):
@@ -408,19 +278,6 @@ class Call(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """What can be changed while a migration runs. None: not known, or not to be changed.
-
-    Bandwidths are MiB/s; 0 is unlimited.
-    """
-
-    max_downtime_ms: int | None = None
-    bandwidth_mib_s: int | None = None
-    postcopy_bandwidth_mib_s: int | None = None
-    compression_cache_bytes: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Waiting:
     """Why a migration does not run yet: the one resource it waits for.
 
@@ -454,6 +311,18 @@ class Result:
     iterations: int | None = None
     mode: Mode = Mode.PRECOPY
     afterwards: str = ""
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """By the names that the wire, the log and traces have for them."""
+        return {
+            "duration_s": round(self.duration_s, 3),
+            "downtime_ms": self.downtime_ms,
+            "downtime_net_ms": self.downtime_net_ms,
+            "transferred_bytes": self.transferred_bytes,
+            "iterations": self.iterations,
+            "mode": self.mode,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -559,6 +428,15 @@ class Migration:
     def open(self) -> bool:
         """Not yet in a terminal state."""
         return not self.state.terminal
+
+    @property
+    def outpaced(self) -> bool:
+        """Whether it will not end by itself as things are (:attr:`Sample.outpaced`).
+
+        Once the guest runs at the destination, what it writes there is not sent any more.
+        """
+        sample = self.progress if self.state is State.PRECOPY else None
+        return sample is not None and sample.outpaced
 
     @property
     def verdict(self) -> State | None:

@@ -6,46 +6,22 @@ is not allowed for anybody, and what only an administrator may give.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
+from pmigd.core.address import UriRefused, check_host
 from pmigd.core.conflicts import find_conflicts
 from pmigd.core.finding import Finding, Level
-from pmigd.core.model import Flow, Request
 from pmigd.core.problem import Code, FieldError, refuse
+from pmigd.core.request import FIELDS, Flow, Request
 from pmigd.core.roles import Role
-from pmigd.core.uri import (
-    UriRefused,
-    check_data_uri,
-    check_graphics_uri,
-    check_host,
-)
+from pmigd.core.uri import check_data_uri, check_graphics_uri
 
-ADMIN_FIELDS: Final = (
-    "xml",
-    "persistent_xml",
-    "migrate_uri",
-    "disks_uri",
-    "graphics_uri",
-    "listen_address",
-    "tls_destination",
-    "unsafe",
-    "start_anyway",
-)
+ADMIN_FIELDS: Final = tuple(row.name for row in FIELDS if row.about.admin)
 """Each of these is as good as root: it says where a guest's memory, disks or console go, whose
-certificate is believed there, or what runs at the destination. The last two silence what keeps a
-guest from harm."""
+certificate is believed there, or what runs at the destination; or it silences what keeps a guest
+from harm."""
 MAX_NAME_BYTES: Final = 251
 """Of a domain: libvirt makes files of it, NAME.xml and NAME.log, of at most 255 bytes."""
-
-_FORMS: Final[dict[str, Callable[[str], None]]] = {
-    "migrate_uri": lambda text: check_data_uri(text, ("tcp", "rdma", "unix")),
-    "disks_uri": lambda text: check_data_uri(text, ("tcp", "unix")),
-    "graphics_uri": check_graphics_uri,
-    "listen_address": check_host,
-    "tls_destination": check_host,
-}
-
 
 DIRECT: Final = Finding(
     "direct_needs_pmigd",
@@ -90,11 +66,13 @@ def check_request(request: Request) -> list[Finding]:
         found.append(Finding("bad_dname", Level.BLOCK, f"'dname' {fault}.", remedy, "dname"))
     if request.flow is Flow.DIRECT:
         found.append(DIRECT)
-    for name, check in _FORMS.items():
-        text = getattr(request, name)
-        if text is not None:
+    for row in FIELDS:
+        form = row.about.text.address if row.about.text else ""
+        text = row.of(request)
+        if form and text is not None:
+            name = row.name
             try:
-                check(text)
+                _check_address(form, text)
             except UriRefused as error:
                 found.append(
                     Finding(
@@ -106,3 +84,13 @@ def check_request(request: Request) -> list[Finding]:
                     )
                 )
     return found + find_conflicts(request)
+
+
+def _check_address(form: str, text: str) -> None:
+    """Raise UriRefused unless `text` has the form that :class:`pmigd.core.fields.Text` names."""
+    if form == "host":
+        check_host(text)
+    elif form == "graphics":
+        check_graphics_uri(text)
+    else:
+        check_data_uri(text, tuple(form.split()))

@@ -4,50 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
-from pmigd.core.commands import SETTINGS, Kind
-from pmigd.core.model import Request, Settings
-
-_WORDS: Final = {
-    Kind.MAX_DOWNTIME: "max downtime {} ms",
-    Kind.BANDWIDTH: "bandwidth {} MiB/s",
-    Kind.POSTCOPY_BANDWIDTH: "post-copy bandwidth {} MiB/s",
-    Kind.COMPRESSION_CACHE: "compression cache {} bytes",
-}
-_ZERO: Final = {
-    Kind.BANDWIDTH: "bandwidth unlimited",
-    Kind.POSTCOPY_BANDWIDTH: "post-copy bandwidth unlimited",
-}
+from pmigd.core.commands import Kind
+from pmigd.core.fields import Row
+from pmigd.core.request import SET, Request, Settings
 
 
 def given(settings: Settings) -> Iterator[tuple[Kind, int, str]]:
     """Every setting that is not None: its kind, its value, and both in words."""
-    for kind in SETTINGS:
-        value = getattr(settings, kind.value)
-        if value is not None:
-            zero = _ZERO.get(kind) if value == 0 else None
-            yield kind, value, zero or _WORDS[kind].format(value)
+    for row, value in _given(settings):
+        zero = row.about.zero if value == 0 else ""
+        yield Kind(row.key), value, f"{row.label} {zero or f'{value} {row.about.unit.words}'}"
 
 
 def changed(request: Request, settings: Settings) -> Request:
     """`request` with the settings that are not None."""
-    for kind, value, _ in given(settings):
-        if kind is not Kind.COMPRESSION_CACHE:
-            one: dict[str, Any] = {kind.value: value}
-            request = replace(request, **one)
-        elif request.compression is not None:  # the cache alone does not turn compression on
-            compression = replace(request.compression, xbzrle_cache_bytes=value)
-            request = replace(request, compression=compression)
+    for row, value in _given(settings):
+        outer, _, inner = row.path.partition(".")
+        new: dict[str, Any] = {outer: value}
+        if inner:
+            held = getattr(request, outer)
+            if held is None:  # what is set inside it does not turn it on
+                continue
+            new = {outer: replace(held, **{inner: value})}
+        request = replace(request, **new)
     return request
 
 
 def of_request(request: Request) -> Settings:
     """The settings that a request begins with."""
-    compression = request.compression
-    return Settings(
-        max_downtime_ms=request.max_downtime_ms,
-        bandwidth_mib_s=request.bandwidth_mib_s,
-        postcopy_bandwidth_mib_s=request.postcopy_bandwidth_mib_s,
-        compression_cache_bytes=compression.xbzrle_cache_bytes if compression else None,
-    )
+    return Settings(**{row.key: row.of(request) for row in SET})
+
+
+def _given(settings: Settings) -> Iterator[tuple[Row, int]]:
+    for row in SET:
+        value = getattr(settings, row.key)
+        if value is not None:
+            yield row, value

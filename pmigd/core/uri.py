@@ -12,16 +12,24 @@ request; its output is a value that cannot be wrong in form.
 Reference: https://libvirt.org/uri.html and https://libvirt.org/migration.html
 """
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Final
 
+from pmigd.core.address import (
+    LABEL,
+    UriRefused,
+    authority_text,
+    check_labels,
+    one_spelling,
+    parse_port,
+    plain,
+    shown,
+    split_authority,
+)
+
 PEER_SCHEMES: Final = ("qemu+tls", "qemu+ssh", "qemu+tcp")
 """The accepted schemes; plain ``qemu`` with a host is libvirt's other name for ``qemu+tls``."""
-
-MAX_URI_LENGTH: Final = 512
-"""Characters; a host name has at most 253, so nothing honest is longer."""
 
 MAX_SOCKET_PATH_LENGTH: Final = 107
 """Bytes a UNIX socket's path may have on Linux (``sun_path`` less its closing NUL)."""
@@ -29,35 +37,17 @@ MAX_SOCKET_PATH_LENGTH: Final = 107
 PMIGD_PORT: Final = 9717
 """Where pmigd listens for its peers, unless a URL says otherwise."""
 
-_PORT_MAX: Final = 65535
-_HOST_MAX: Final = 253  # RFC 1035: the longest name that can be written out
 # What the peer's user database may hold: first.last, CORP\user, user@corp, a machine's name$.
 # Nothing that a shell, or an option of ssh, could be made of.
 _USER = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.+~@\\-]{0,126}[A-Za-z0-9_.+~@-])?\$?\Z")
 _USER_BEFORE_HOST = re.compile(r"([^/@?#]*://)([^/@?#]*)@")
 _ENCODED = re.compile(r"%([0-9A-Fa-f]{2})")
 _PLAIN_IN_USER: Final = "._~+-$"
-_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 # A name that only ssh's configuration knows may have what no host's name has.
 _ALIAS_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\Z")
 _PATTERN_LABEL = re.compile(r"[a-z0-9*](?:[a-z0-9*-]{0,61}[a-z0-9*])?\Z")
-_NUMERIC_LABEL = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)\Z")
-_PORT = re.compile(r"[1-9][0-9]{0,4}\Z")
 _ALIAS = re.compile(r"[A-Za-z0-9_-]+\Z")
-_LOCALHOST_NAMES: Final = frozenset(
-    {
-        "localhost",
-        "localhost.localdomain",
-        "localhost4",
-        "localhost4.localdomain4",
-        "localhost6",
-        "localhost6.localdomain6",
-        "ip6-localhost",
-        "ip6-loopback",
-    }
-)
 _PARAMETER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}\Z")
-
 _PARAMETER_DANGER: Final = {
     "command": "it makes libvirtd run a local program as root",
     "argv": "it passes arguments to a program that libvirtd runs as root",
@@ -78,14 +68,6 @@ _PARAMETER_DANGER: Final = {
     "mode": "it chooses another daemon",
     "no_tty": "it changes how ssh is started",
 }
-
-
-class UriRefused(ValueError):  # noqa: N818 - it says what happened, and callers read it so
-    """An address was not accepted; ``reason`` is one sentence fit for the person who gave it."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason: Final = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +126,7 @@ class MigrateUri:
     @property
     def text(self) -> str:
         """The URI, built from the checked parts alone."""
-        return f"{self.scheme}://{_authority(None, self.host, self.port)}"
+        return f"{self.scheme}://{authority_text(None, self.host, self.port)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +139,7 @@ class PmigdUrl:
     @property
     def text(self) -> str:
         """The URL, built from the checked parts alone, without a path."""
-        return f"https://{_authority(None, self.host, self.port)}"
+        return f"https://{authority_text(None, self.host, self.port)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,22 +156,6 @@ class LocalUri:
         return f"{self.scheme}:///system{query}"
 
 
-@dataclass(frozen=True, slots=True)
-class ListenAddress:
-    """A TCP address to listen on.  Make it with :func:`parse_listen_address`.
-
-    ``port`` 0 lets the kernel choose one.
-    """
-
-    host: str
-    port: int
-
-    @property
-    def text(self) -> str:
-        """``host:port``, with brackets around IPv6."""
-        return _authority(None, self.host, self.port)
-
-
 def parse_peer_uri(untrusted_text: str) -> PeerUri:
     """Parse a peer's connection URI; raise :class:`UriRefused` for anything not understood.
 
@@ -202,10 +168,10 @@ def parse_peer_uri(untrusted_text: str) -> PeerUri:
     host_text, port_text = _split_host(authority)
     _require_user(user, scheme)
     if scheme != "qemu+ssh":
-        return PeerUri(scheme, user, _host(host_text), _port(port_text), path)
-    host = _host(host_text, _ALIAS_LABEL)
+        return PeerUri(scheme, user, one_spelling(host_text), parse_port(port_text), path)
+    host = one_spelling(host_text, _ALIAS_LABEL)
     alias = None if host_text.lower() in (host_text, f"[{host}]") else host_text
-    return PeerUri(scheme, user, host, _port(port_text), path, alias)
+    return PeerUri(scheme, user, host, parse_port(port_text), path, alias)
 
 
 def parse_uri_pattern(untrusted_text: str) -> UriPattern:
@@ -223,9 +189,9 @@ def parse_uri_pattern(untrusted_text: str) -> UriPattern:
     if port_text is not None and "*" in port_text:
         raise UriRefused("'*' may stand in the host only; leave the port out or give a number")
     _require_user(user, scheme)
-    label = _ALIAS_LABEL if scheme == "qemu+ssh" else _LABEL
-    host = _host_pattern(host_text) if "*" in host_text else _host(host_text, label)
-    return UriPattern(scheme, user, host, _port(port_text), path)
+    label = _ALIAS_LABEL if scheme == "qemu+ssh" else LABEL
+    host = _host_pattern(host_text) if "*" in host_text else one_spelling(host_text, label)
+    return UriPattern(scheme, user, host, parse_port(port_text), path)
 
 
 def matches(pattern: UriPattern | str, uri: PeerUri) -> bool:
@@ -248,21 +214,21 @@ def matches(pattern: UriPattern | str, uri: PeerUri) -> bool:
 
 def parse_migrate_uri(untrusted_text: str) -> MigrateUri:
     """Parse the address for a guest's memory, ``tcp://HOST[:PORT]``; else :class:`UriRefused`."""
-    text = _plain(untrusted_text, "migration URI")
+    text = plain(untrusted_text, "migration URI")
     _refuse_query(text)
     scheme, separator, rest = text.partition("://")
     if not separator:
         raise UriRefused("a migration URI must read tcp://HOST or tcp://HOST:PORT")
     if scheme != "tcp":
         raise UriRefused(
-            f"the scheme {_shown(scheme)} is not supported for a migration URI; use tcp://HOST"
+            f"the scheme {shown(scheme)} is not supported for a migration URI; use tcp://HOST"
         )
     if "/" in rest:
         raise UriRefused("a migration URI has no path: write tcp://HOST or tcp://HOST:PORT")
-    user, host_text, port_text = _split_authority(rest)
+    user, host_text, port_text = split_authority(rest)
     if user is not None:
         raise UriRefused("a migration URI has no user")
-    return MigrateUri(scheme, _host(host_text), _port(port_text))
+    return MigrateUri(scheme, one_spelling(host_text), parse_port(port_text))
 
 
 def check_data_uri(untrusted_text: str, schemes: tuple[str, ...]) -> None:
@@ -270,7 +236,7 @@ def check_data_uri(untrusted_text: str, schemes: tuple[str, ...]) -> None:
 
     Raises :class:`UriRefused`. `schemes` are those allowed, "unix" among them or not.
     """
-    text = _plain(untrusted_text, "address")
+    text = plain(untrusted_text, "address")
     _refuse_query(text)
     scheme, separator, rest = text.partition("://")
     if not separator or scheme not in schemes:
@@ -283,11 +249,11 @@ def check_data_uri(untrusted_text: str, schemes: tuple[str, ...]) -> None:
         return
     if "/" in rest:
         raise UriRefused(f"it has no path: write {scheme}://HOST or {scheme}://HOST:PORT")
-    user, host_text, port_text = _split_authority(rest)
+    user, host_text, port_text = split_authority(rest)
     if user is not None:
         raise UriRefused("it has no user")
-    _host(host_text)
-    _port(port_text)
+    one_spelling(host_text)
+    parse_port(port_text)
 
 
 def check_graphics_uri(untrusted_text: str) -> None:
@@ -295,51 +261,28 @@ def check_graphics_uri(untrusted_text: str) -> None:
     check_data_uri(untrusted_text.removesuffix("/"), ("spice", "vnc"))
 
 
-def check_host(untrusted_text: str) -> None:
-    """Check a host name or an address, as :func:`parse_host` does."""
-    parse_host(untrusted_text)
-
-
-def parse_host(untrusted_text: str) -> str:
-    """A host name or an address in its one spelling; else :class:`UriRefused`.
-
-    IPv6 may be in brackets or bare, and comes back bare.
-    """
-    text = _plain(untrusted_text, "address")
-    return _host(f"[{text}]" if ":" in text and not text.startswith("[") else text)
-
-
-def parse_allowed_name(untrusted_text: str) -> str:
-    """A host, or ``*.`` and a domain, as ``[peer] allowed_names`` has it; else UriRefused."""
-    any_label = "*." if untrusted_text.startswith("*.") else ""
-    name = parse_host(untrusted_text.removeprefix(any_label))
-    if any_label and is_address(name):
-        raise UriRefused("'*' is not accepted before an address")
-    return any_label + name
-
-
 def parse_pmigd_url(untrusted_text: str) -> PmigdUrl:
     """Parse where a peer's pmigd listens, ``https://HOST[:PORT]``; else :class:`UriRefused`."""
-    scheme, separator, authority = _plain(untrusted_text, "URL").partition("://")
+    scheme, separator, authority = plain(untrusted_text, "URL").partition("://")
     if not separator or scheme != "https" or re.search(r"[/?#]", authority):
         raise UriRefused("a pmigd's URL must read https://HOST or https://HOST:PORT")
-    user, host_text, port_text = _split_authority(authority)
+    user, host_text, port_text = split_authority(authority)
     if user is not None:
         raise UriRefused("a pmigd's URL has no user; certificates say who is who")
-    return PmigdUrl(_host(host_text), _port(port_text) or PMIGD_PORT)
+    return PmigdUrl(one_spelling(host_text), parse_port(port_text) or PMIGD_PORT)
 
 
 def parse_collector_url(untrusted_text: str) -> str:
     """The URL of a collector of spans, with its path; else :class:`UriRefused`."""
-    text = _plain(untrusted_text, "URL")
+    text = plain(untrusted_text, "URL")
     found = re.fullmatch(r"(https?)://([^/?#]+)(/[^?#]*)?", text)
     if found is None:
         raise UriRefused("a collector's URL must read http://HOST:PORT or https://HOST:PORT/PATH")
     scheme, authority, path = found.groups()
-    user, host_text, port_text = _split_authority(authority)
+    user, host_text, port_text = split_authority(authority)
     if user is not None:
         raise UriRefused("a collector's URL has no user; OTEL_EXPORTER_OTLP_HEADERS takes secrets")
-    where = _authority(None, _host(host_text), _port(port_text))
+    where = authority_text(None, one_spelling(host_text), parse_port(port_text))
     return f"{scheme}://{where}{path if path not in (None, '/') else '/v1/traces'}"
 
 
@@ -364,7 +307,7 @@ def parse_local_uri(untrusted_text: str) -> LocalUri:
     be.  The parameter is let through here, and only here, because the text comes from a file
     that root alone writes and pmigd, not libvirtd, is the one who connects.
     """
-    text = _plain(untrusted_text, "libvirt URI")
+    text = plain(untrusted_text, "libvirt URI")
     if "#" in text:
         raise UriRefused("a URI with a fragment ('#') is not accepted")
     base, question, query = text.partition("?")
@@ -375,7 +318,7 @@ def parse_local_uri(untrusted_text: str) -> LocalUri:
         return LocalUri(scheme, None)
     name, _, socket = query.partition("=")
     if name != "socket":
-        raise UriRefused(f"the only parameter accepted here is socket=, not {_shown(name)}")
+        raise UriRefused(f"the only parameter accepted here is socket=, not {shown(name)}")
     if re.search(r"[&;?=]", socket):
         raise UriRefused("the only parameter accepted here is socket=, once, with a plain path")
     if not socket.startswith("/") or ".." in socket.split("/"):
@@ -383,71 +326,6 @@ def parse_local_uri(untrusted_text: str) -> LocalUri:
     if len(socket) > MAX_SOCKET_PATH_LENGTH:
         raise UriRefused(f"a socket's path has at most {MAX_SOCKET_PATH_LENGTH} characters")
     return LocalUri(scheme, socket)
-
-
-def parse_listen_address(untrusted_text: str) -> ListenAddress:
-    """Parse ``HOST:PORT`` (``[IPV6]:PORT``) to listen on; raise :class:`UriRefused` otherwise.
-
-    The host must be given: "on every address" is written ``0.0.0.0`` or ``[::]``, so that nobody
-    opens a port to the world by leaving something out.
-    """
-    text = _plain(untrusted_text, "listen address")
-    if re.search(r"[/?#@]", text):
-        raise UriRefused("a listen address is HOST:PORT and nothing else")
-    if text.startswith(":"):
-        raise UriRefused("a listen address needs a host; 0.0.0.0 or [::] is every address")
-    _, host_text, port_text = _split_authority(text)
-    if port_text is None:
-        raise UriRefused("a listen address needs a port, as in 127.0.0.1:9718")
-    if port_text == "0":
-        return ListenAddress(_host(host_text), 0)
-    port = _port(port_text)
-    assert port is not None  # noqa: S101 - port_text is not None
-    return ListenAddress(_host(host_text), port)
-
-
-def is_address(host: str) -> bool:
-    """Whether a checked host is an address rather than a name."""
-    return ":" in host or host.rsplit(".", 1)[-1].isdigit()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a checked host (``PeerUri.host``) is "this host" by its very name.
-
-    True for localhost names, 127.0.0.0/8, ::1, the unspecified addresses (Linux connects them to
-    itself) and these written as IPv4-mapped IPv6.  Names are not resolved: a DNS name that
-    points here is found out only when libvirt refuses to migrate to the same host.
-    """
-    host = host.lower().rstrip(".")
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host in _LOCALHOST_NAMES or host.endswith(".localhost")
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    if isinstance(address, ipaddress.IPv4Address):
-        # All of 0.0.0.0/8 is "this network" (RFC 1122); Linux takes 0.0.0.0 for itself.
-        return address.is_loopback or address.packed[0] == 0
-    return address.is_loopback or address.is_unspecified
-
-
-def _plain(untrusted_text: str, what: str) -> str:
-    """The text, once it is known to be short, printable ASCII without tricks."""
-    if not isinstance(untrusted_text, str):
-        raise UriRefused(f"a {what} must be text")
-    if not untrusted_text:
-        raise UriRefused(f"the {what} is empty")
-    if len(untrusted_text) > MAX_URI_LENGTH:
-        raise UriRefused(f"the {what} is longer than {MAX_URI_LENGTH} characters")
-    if any(not "!" <= character <= "~" for character in untrusted_text):
-        raise UriRefused(
-            f"the {what} holds a space, a control character or a character outside ASCII"
-        )
-    if "%" in untrusted_text:
-        raise UriRefused(f"percent-encoding is not accepted in a {what}; write it plainly")
-    if "\\" in untrusted_text:
-        raise UriRefused(f"a backslash is not accepted in a {what}")
-    return untrusted_text
 
 
 def _refuse_query(text: str) -> None:
@@ -465,10 +343,10 @@ def _refuse_query(text: str) -> None:
 
 def _split_peer(untrusted_text: str, what: str) -> tuple[str, str, str]:
     """Scheme, authority and path of a peer URI or a pattern for one."""
-    text = _plain(untrusted_text, what)
+    text = plain(untrusted_text, what)
     if _ALIAS.match(text):
         raise UriRefused(
-            f"{_shown(text)} is a bare word; libvirt would look it up as an alias in libvirt.conf, "
+            f"{shown(text)} is a bare word; libvirt would look it up as an alias in libvirt.conf, "
             "so write the whole URI, as in qemu+tls://HOST/system"
         )
     _refuse_query(text)
@@ -481,40 +359,19 @@ def _split_peer(untrusted_text: str, what: str) -> tuple[str, str, str]:
         raise UriRefused("qemu+unix is not accepted for a peer: it reaches only this host")
     if scheme not in PEER_SCHEMES:
         raise UriRefused(
-            f"the scheme {_shown(scheme)} is not accepted; use one of {', '.join(PEER_SCHEMES)}"
+            f"the scheme {shown(scheme)} is not accepted; use one of {', '.join(PEER_SCHEMES)}"
         )
     authority, slash, path = rest.partition("/")
     if not authority:
         raise UriRefused(f"the {what} has no host")
     if slash + path != "/system":
-        raise UriRefused(f"the path must be exactly /system, not {_shown(slash + path)}")
+        raise UriRefused(f"the path must be exactly /system, not {shown(slash + path)}")
     return scheme, authority, slash + path
-
-
-def _split_authority(authority: str) -> tuple[str | None, str, str | None]:
-    """User, host and port as they stand; the host still with its brackets."""
-    user: str | None = None
-    if "@" in authority:
-        user, _, authority = authority.partition("@")
-        if "@" in authority:
-            raise UriRefused("there is more than one '@' before the host")
-        if ":" in user:
-            # The text after the colon may be a secret: it is not repeated.
-            raise UriRefused("a password is not accepted in a URI")
-    if authority.startswith("["):
-        address, bracket, rest = authority.partition("]")
-        if not bracket or (rest and not rest.startswith(":")):
-            raise UriRefused("the brackets around an IPv6 address are not closed properly")
-        return user, address + "]", rest[1:] if rest else None
-    if authority.count(":") > 1:
-        raise UriRefused("an IPv6 address needs brackets, as in [2001:db8::1]")
-    host, colon, port = authority.partition(":")
-    return user, host, port if colon else None
 
 
 def _split_host(authority: str) -> tuple[str, str | None]:
     """Host and port of an authority whose user was taken already."""
-    user, host, port = _split_authority(authority)
+    user, host, port = split_authority(authority)
     if user is not None:
         raise UriRefused("there is more than one '@' before the host")
     return host, port
@@ -544,41 +401,7 @@ def _require_user(user: str | None, scheme: str) -> None:
     if scheme != "qemu+ssh":
         raise UriRefused(f"a user is accepted only with qemu+ssh, not with {scheme}")
     if not _USER.match(user):
-        raise UriRefused(f"{_shown(user)} is not a valid user name")
-
-
-def _port(text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not _PORT.match(text) or int(text) > _PORT_MAX:
-        raise UriRefused(f"the port must be a number from 1 to {_PORT_MAX}, not {_shown(text)}")
-    return int(text)
-
-
-def _host(text: str, label: re.Pattern[str] = _LABEL) -> str:
-    """The host in one spelling: lower case, no brackets, IPv6 compressed."""
-    if not text:
-        raise UriRefused("the host is missing")
-    if text.startswith("["):
-        return _ipv6(text[1:-1])
-    host = text.lower()
-    _check_labels(host, label)
-    if _NUMERIC_LABEL.match(host.rsplit(".", 1)[-1]):
-        # 2130706433, 127.1 and 0x7f.1 all reach 127.0.0.1 through inet_aton(): only the plain
-        # dotted form is let through, so that nothing hides behind another spelling.
-        try:
-            return str(ipaddress.IPv4Address(host))
-        except ValueError:
-            raise UriRefused(f"{_shown(host)} is neither a host name nor an IPv4 address") from None
-    return host
-
-
-def _ipv6(text: str) -> str:
-    try:
-        address = ipaddress.IPv6Address(text)
-    except ValueError:
-        raise UriRefused(f"{_shown(text)} is not an IPv6 address") from None
-    return address.compressed
+        raise UriRefused(f"{shown(user)} is not a valid user name")
 
 
 def _host_pattern(text: str) -> str:
@@ -587,19 +410,8 @@ def _host_pattern(text: str) -> str:
         raise UriRefused("'*' is not accepted inside an IPv6 address")
     if "**" in host:
         raise UriRefused("'**' is not accepted: one '*' as a whole label matches several labels")
-    _check_labels(host, _PATTERN_LABEL)
+    check_labels(host, _PATTERN_LABEL)
     return host
-
-
-def _check_labels(host: str, label_form: re.Pattern[str]) -> None:
-    if host.startswith("-"):
-        raise UriRefused("a host must not begin with '-'")
-    if len(host) > _HOST_MAX:
-        raise UriRefused(f"a host name has at most {_HOST_MAX} characters")
-    if host.endswith("."):
-        raise UriRefused("a host must not end with '.'; leave the final dot out")
-    if not all(label_form.match(label) for label in host.split(".")):
-        raise UriRefused(f"{_shown(host)} is not a valid host name")
 
 
 def _host_matches(pattern: str, host: str) -> bool:
@@ -641,22 +453,10 @@ def _label_matches(wanted: str, label: list[str]) -> bool:
 
 def _peer_text(scheme: str, user: str | None, host: str, port: int | None, path: str) -> str:
     written = None if user is None else "".join(map(_in_user, user))
-    return f"{scheme}://{_authority(written, host, port)}{path}"
+    return f"{scheme}://{authority_text(written, host, port)}{path}"
 
 
 def _in_user(character: str) -> str:
     """A character of a user name as libvirt reads it in a URI."""
     plain = character.isalnum() or character in _PLAIN_IN_USER
     return character if plain else f"%{ord(character):02X}"
-
-
-def _authority(user: str | None, host: str, port: int | None) -> str:
-    before = "" if user is None else f"{user}@"
-    shown_host = f"[{host}]" if ":" in host else host
-    after = "" if port is None else f":{port}"
-    return f"{before}{shown_host}{after}"
-
-
-def _shown(untrusted_text: str) -> str:
-    """A short quotation that is safe in a log line and on a terminal."""
-    return ascii(untrusted_text if len(untrusted_text) <= 60 else untrusted_text[:60] + "…")

@@ -10,12 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from pmigd.core.fields import Version
 from pmigd.core.finding import Finding, Level
-from pmigd.core.model import Postcopy, Request
 from pmigd.core.ports import HostFacts
 from pmigd.core.problem import Code, Problem
-
-Version = tuple[int, int, int]
+from pmigd.core.request import ROWS, Postcopy, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,42 +34,12 @@ def _compresses_with(*methods: str) -> Callable[[Request], bool]:
 
 
 NEEDS: Final[tuple[Need, ...]] = (
-    Need("needs_zerocopy", "zerocopy", lambda r: r.zerocopy, (8, 5, 0), (7, 1, 0)),
+    *(
+        Need(needs.code, row.path, row.given, needs.libvirt, needs.qemu, needs.source_only)
+        for row in ROWS
+        for needs in row.about.needs
+    ),
     Need("needs_zlib", "compression", _compresses_with("zlib", "zstd"), (9, 4, 0), (5, 0, 0)),
-    Need(
-        "needs_detect_zeroes",
-        "migrate_disks_detect_zeroes",
-        lambda r: bool(r.migrate_disks_detect_zeroes),
-        (10, 9, 0),
-    ),
-    Need(
-        "needs_target_zero",
-        "migrate_disks_target_zero",
-        lambda r: bool(r.migrate_disks_target_zero),
-        (12, 2, 0),
-    ),
-    Need(
-        "needs_target_zero",
-        "migrate_disks_target_zero",
-        lambda r: bool(r.migrate_disks_target_zero),
-        qemu=(10, 1, 0),
-        source_only=True,
-    ),
-    Need(
-        "needs_switchover_bandwidth",
-        "available_switchover_bandwidth_mib_s",
-        lambda r: r.available_switchover_bandwidth_mib_s > 0,
-        (11, 1, 0),
-        (8, 2, 0),
-        source_only=True,
-    ),
-    Need(
-        "needs_synchronous_writes",
-        "copy_storage_synchronous_writes",
-        lambda r: r.copy_storage_synchronous_writes,
-        (8, 0, 0),
-        source_only=True,
-    ),
     Need(
         "needs_postcopy_with_parallel",
         "postcopy",
@@ -78,6 +47,7 @@ NEEDS: Final[tuple[Need, ...]] = (
         qemu=(10, 1, 0),
     ),
 )
+"""What a field needs by itself is in its row; here is what values and pairs of them need."""
 
 MT_REMOVED: Final[Version] = (9, 1, 0)
 """QEMU without compression by the method mt."""

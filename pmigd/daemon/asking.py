@@ -14,15 +14,18 @@ import contextlib
 import itertools
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from pmigd.adapters.peer.client import PeerAway, PeerChannel, PeerRefused
+from pmigd.adapters.tasks import Tasks
 from pmigd.core import events as ev
 from pmigd.core.admission import Door, Lease, Standing
+from pmigd.core.canonical import about
 from pmigd.core.facts import Question
-from pmigd.core.holdings import Shortage, held_of, login_of, ports_of
+from pmigd.core.holdings import Phase, Shortage, held_of, login_of, ports_of
 from pmigd.core.leases import RENEW_EVERY_S, TTL_S
 from pmigd.core.model import (
     UNASKED,
@@ -48,7 +51,6 @@ from pmigd.wire.peer import (
     LeaseEvent,
     LeaseReport,
     LookQuestion,
-    PhaseName,
 )
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ IDLE_S: Final = 30.0
 """How long a session lasts when there is nothing to say any more."""
 PEER: Final = "peer"
 """What a migration waits for whose destination's pmigd does not answer."""
+FAILED: Final = "pmigd itself failed while it spoke with it; its log says more"
 
 log = structlog.get_logger()
 
@@ -91,7 +94,7 @@ class Asking:
     def configure(self, channels: Mapping[str, PeerChannel]) -> None:
         """These peers have a pmigd; sessions with others, or by another way, end."""
         for name in [n for n, s in self._sessions.items() if channels.get(n) is not s.channel]:
-            self._sessions.pop(name).stop()
+            self._sessions.pop(name).end()
         self._channels = dict(channels)
         self.gate.doors = {name: self.gate.doors.get(name, Door(leases=True)) for name in channels}
         for migration in self.migrations.running():
@@ -102,8 +105,7 @@ class Asking:
         """Say nothing any more. Leases are kept: what runs goes on."""
         sessions, self._sessions = self._sessions, {}
         self._channels = {}  # what is still submitted meanwhile asks nobody any more
-        tasks = [task for session in sessions.values() for task in session.stop()]
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(session.stop() for session in sessions.values()))
 
     def ask(self, migration: Migration) -> None:
         """Ask the destination for a lease."""
@@ -234,21 +236,22 @@ class _Session:
         self._gate = asking.gate
         self._shut_since: float | None = None
         self._remembered_until = 0.0
-        self._asks: set[asyncio.Task[None]] = set()
-        loop = asyncio.get_running_loop()
-        self.task = loop.create_task(self._run(), name=f"session-{peer}")
+        self._tasks = Tasks(f"session with {peer}")
+        self.task = self._tasks.begun(f"session-{peer}", self._run)
 
-    def stop(self) -> list[asyncio.Task[None]]:
-        """End it, and give the tasks that end with it.
+    def end(self) -> None:
+        """End it, and do not wait for that.
 
         What was asked for here has to be asked for anew: nobody listens for the answer any more.
         """
         for iden in [iden for iden in self._gate.leases if self._goes_there(iden)]:
             del self._gate.leases[iden]
-        tasks = [self.task, *self._asks]
-        for task in tasks:
-            task.cancel()
-        return tasks
+        self._tasks.cancel()
+
+    async def stop(self) -> None:
+        """End it, and return when it has ended."""
+        self.end()
+        await self._tasks.stop()
 
     def ask(self, migration: Migration) -> None:
         """Ask for a lease, now."""
@@ -257,30 +260,35 @@ class _Session:
         seq = self._asking.next_seq()
         since = now if before is None else before.since
         self._gate.leases[migration.id] = Lease(Standing.ASKING, since, seq)
-        loop = asyncio.get_running_loop()
-        task = loop.create_task(self._ask(migration, seq), name=f"ask-{migration.id}")
-        self._asks.add(task)
-        task.add_done_callback(self._asks.discard)
+        self._tasks.begin(
+            f"ask-{migration.id}",
+            partial(self._ask, migration, seq),
+            failed=partial(self._not_asked, migration.id, FAILED),
+            about=about(migration),
+        )
 
     async def _ask(self, migration: Migration, seq: int) -> None:
-        entry = _entry(migration, "ready")
+        entry = _entry(migration, Phase.READY)
         try:
             answer = await self.channel.ask(
                 LeaseAsk(source=self._asking.source, seq=seq, lease=entry)
             )
         except PeerAway as error:
-            self._gate.leases.pop(migration.id, None)
-            self._shut(str(error))
+            self._not_asked(migration.id, str(error))
         except PeerRefused as error:
-            self._gate.leases.pop(migration.id, None)
             if error.problem.retryable:
-                self._shut(error.problem.detail)
+                self._not_asked(migration.id, error.problem.detail)
             else:
+                self._gate.leases.pop(migration.id, None)
                 self._asking.migrations.post(migration.id, ev.NotAdmitted(error.problem))
         else:
             self._remembered_until = self._asking.now().mono + TTL_S
             self._apply(migration.id, answer)
             self._asking.migrations.pump()
+
+    def _not_asked(self, iden: MigrationId, why: str) -> None:
+        self._gate.leases.pop(iden, None)
+        self._shut(why)
 
     async def _run(self) -> None:
         attempt = 0
@@ -296,7 +304,7 @@ class _Session:
                 except* Exception:
                     # Ended here, the session would leave those that wait for it waiting for ever.
                     log.exception("session failed", peer=self.peer)
-                    self._shut("pmigd itself failed while it spoke with it; its log says more")
+                    self._shut(FAILED)
                 self._give_up_on_the_patient()
                 await asyncio.sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
                 attempt += 1
@@ -352,11 +360,11 @@ class _Session:
             migration = migrations.get(iden)
             if migration is not None and migration.destination == self.peer:
                 ready = lease.standing is not Standing.STEPPED_BACK
-                entries.append(_entry(migration, "ready" if ready else "not_ready"))
+                entries.append(_entry(migration, Phase.READY if ready else Phase.NOT_READY))
         for iden in self._gate.taking:
             migration = migrations.get(iden)
             if migration is not None and migration.destination == self.peer:
-                entries.append(_entry(migration, "preparing"))
+                entries.append(_entry(migration, Phase.PREPARING))
         for migration in migrations.running():
             # Of an unresolved one nothing is held: if the guest is on its way, the peer sees that.
             ours = migration.direction is Direction.OUTGOING and not migration.external
@@ -455,7 +463,7 @@ def _refusal(peer: str, answer: LeaseAnswer) -> Problem:
     return Problem(code, detail or f"{peer} gave no reason.")
 
 
-def _entry(migration: Migration, phase: PhaseName) -> LeaseEntry:
+def _entry(migration: Migration, phase: Phase) -> LeaseEntry:
     return LeaseEntry(
         id=migration.id,
         domain=migration.domain,
@@ -464,11 +472,11 @@ def _entry(migration: Migration, phase: PhaseName) -> LeaseEntry:
         ports=ports_of(migration),
         login=login_of(migration.target.uri if migration.target else ""),
         traceparent=migration.trace.traceparent if migration.trace else "",
-        transport=migration.request.transport.value,
+        transport=migration.request.transport,
     )
 
 
-def _phase(migration: Migration) -> PhaseName:
+def _phase(migration: Migration) -> Phase:
     """The phase of one that runs."""
     held = held_of(migration)
-    return "finishing" if held is None else held.phase.value
+    return Phase.FINISHING if held is None else held.phase

@@ -55,7 +55,7 @@ class Bookkeeper:
         """Look at the journal once. Raises JournalError."""
         if not self._journal.unread:
             try:
-                await self._migrations.write_down()
+                await self._migrations.records.write_down()
             except JournalError:
                 if not self._journal.unread:
                     raise
@@ -66,4 +66,4 @@ class Bookkeeper:
             self._migrations.load(contents)
             self._journal.unread = False
             self._on_read()
-            await self._migrations.write_down()
+            await self._migrations.records.write_down()

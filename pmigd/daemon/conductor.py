@@ -9,17 +9,18 @@ guest runs are in `_resume` and `_abort`: both look again at what allows them ri
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, Protocol, assert_never
+from typing import Final, Protocol, assert_never
 
 import structlog
 
+from pmigd.adapters.tasks import Tasks, Work
 from pmigd.core import events as ev
 from pmigd.core.autostart import Flags
 from pmigd.core.canonical import about
-from pmigd.core.commands import Command, Kind
+from pmigd.core.commands import SETTINGS, Command, Kind
 from pmigd.core.effects import Do, Effect, Look, Prepare, ReadSettings, Wake
 from pmigd.core.facts import Question
 from pmigd.core.finding import Level, blocking
@@ -46,7 +47,6 @@ QUIET_DEADLINE_S: Final = 10.0
 
 log = structlog.get_logger()
 
-_Work = Callable[[], Coroutine[Any, Any, None]]
 _MISTAKE: Final = Problem(Code.INTERNAL, "The daemon's log has the details.")
 
 
@@ -85,7 +85,7 @@ class Conductor:
         self._hypervisor = hypervisor
         self._report = report
         self._peers = peers
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks("conductor")
         self._pending_look: asyncio.Task[None] | None = None
         self._permits: dict[int, _Permit] = {}
         self._tickets: dict[int, Ticket] = {}
@@ -95,8 +95,7 @@ class Conductor:
         """Wait for nothing any more. A migrate call that is out goes on in libvirt."""
         for permit in self._permits.values():
             permit.wanted = False
-        for task in self._tasks:
-            task.cancel()
+        self._tasks.cancel()
 
     def follow(self, migration: Migration) -> None:
         """Take back what the ledger has no use for any more.
@@ -139,21 +138,12 @@ class Conductor:
                 assert_never(effect)
 
     def _begin(
-        self, name: str, migration: Migration, work: _Work, otherwise: ev.Event
+        self, name: str, migration: Migration, work: Work, otherwise: ev.Event
     ) -> asyncio.Task[None]:
         """Begin `work`; if a mistake of ours ends it, `otherwise` is reported, never nothing."""
-
-        async def guarded() -> None:
-            try:
-                await work()
-            except Exception:
-                log.exception("effect failed", effect=name.split()[0], **about(migration))
-                self._report(otherwise)
-
-        task = asyncio.get_running_loop().create_task(guarded(), name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        return self._tasks.begun(
+            name, work, failed=lambda: self._report(otherwise), about=about(migration)
+        )
 
     async def _prepare(self, migration: Migration) -> None:
         try:
@@ -241,18 +231,11 @@ class Conductor:
             case Kind.AUTOSTART_THERE:
                 there = target_of(migration)
                 return await hypervisor.autostart_there(there, domain, bool(command.value), permit)
-            case (
-                Kind.MAX_DOWNTIME
-                | Kind.BANDWIDTH
-                | Kind.POSTCOPY_BANDWIDTH
-                | Kind.COMPRESSION_CACHE
-            ):
-                settings = Settings(**{command.kind.value: command.value})
+            case setting if setting in SETTINGS:
+                settings = Settings(**{setting.value: command.value})
                 return await hypervisor.change(domain, settings, permit)
-            case Kind.SET | Kind.ADOPT | Kind.WATCH | Kind.CONTINUE | Kind.RESOLVE:
-                raise ValueError(f"{command.kind} is a note, and nothing to be done")
-            case _:
-                assert_never(command.kind)
+            case note:
+                raise ValueError(f"{note} is a note, and nothing to be done")
 
     async def _migrate(self, migration: Migration, command: Command) -> bool:
         if migration.plan is None:

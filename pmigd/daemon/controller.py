@@ -1,38 +1,28 @@
 """All migrations of this host, and one supervisor for each that has something going on.
 
-The controller takes requests and libvirt's events, lets the core decide, makes the decision durable
-and then has it carried out. It decides nothing itself. A migration that waits in the queue is only
-data; while it runs, one task owns it and applies its events one after the other.
+The controller takes events, lets the core decide, makes the decision durable and then has it
+carried out. It decides nothing itself. A migration that waits in the queue is only data; while it
+runs, one task owns it and applies its events one after the other.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Final, Protocol
+from typing import Protocol
 
 import structlog
 
-from pmigd.adapters.journal import Contents, Entry, Journal, JournalError
+from pmigd.adapters.journal import Contents, Journal
+from pmigd.adapters.tasks import Tasks
 from pmigd.api.hub import Change, ChangeKind, Hub
-from pmigd.core import engine, ledger
+from pmigd.core import engine
 from pmigd.core import events as ev
 from pmigd.core.canonical import about
-from pmigd.core.chronicle import Logged, noted
-from pmigd.core.commands import CALLS, Outcome
-from pmigd.core.controls import (
-    may_abort,
-    may_change,
-    may_postcopy,
-    may_recover,
-    may_resolve,
-    may_suspend,
-)
-from pmigd.core.effects import Do
 from pmigd.core.facts import Question
 from pmigd.core.model import (
     UNASKED,
@@ -41,32 +31,22 @@ from pmigd.core.model import (
     Migration,
     MigrationId,
     Now,
-    Power,
     Request,
-    Settings,
     State,
     Target,
     Transport,
     View,
     Waiting,
 )
-from pmigd.core.ports import DomainFacts, Hypervisor
-from pmigd.core.problem import ONLY_AN_OPERATOR, Code, Problem, Refused, refuse
+from pmigd.core.ports import Hypervisor
+from pmigd.core.problem import ONLY_AN_OPERATOR, Code, Refused, refuse
 from pmigd.core.reunion import it_was_ours, meanwhile_begun
 from pmigd.core.route import SLOW, slow_start
-from pmigd.core.settings import given, of_request
 from pmigd.core.trace import Trace
-from pmigd.daemon.conductor import Conductor, Peers, check_recovery
+from pmigd.daemon.conductor import Conductor, Peers
 from pmigd.daemon.gate import Gate
-
-KEEP_CLOSED: Final = 1000
-"""Migrations that are kept for 'list --all' after their end."""
-PRUNE_EVERY: Final = 100
-FORGET_AFTER_S: Final = 60.0
-WRITTEN_AT_ONCE: Final = 500
-"""Migrations in one write of what could not be written: it has a deadline."""
-SETTINGS_WAIT_S: Final = 5.0
-"""How long somebody who changes settings waits for libvirt's answer."""
+from pmigd.daemon.records import Records
+from pmigd.daemon.register import KEEP_CLOSED, PRUNE_EVERY, Register
 
 log = structlog.get_logger()
 
@@ -119,14 +99,15 @@ class _Alone:
 class _Actor:
     """What is going on about one migration."""
 
-    events: asyncio.Queue[ev.Event]
-    task: asyncio.Task[None] | None = None
+    events: asyncio.Queue[ev.Event | _Applied]
     conductor: Conductor | None = None
-    waiters: list[asyncio.Future[None]] = field(default_factory=list)
 
 
-class Controller:
-    """The migrations of `host`; they start as `gate` says."""
+class Controller(Register):
+    """The migrations of `host`; they start as `gate` says.
+
+    `now`, `new_id` and `begin_trace` give a new one its times, its number and its place in a trace.
+    """
 
     def __init__(
         self,
@@ -135,280 +116,47 @@ class Controller:
         journal: Journal,
         gate: Gate,
         *,
-        queue_max: int,
         now: Callable[[], Now],
         new_id: Callable[[], str],
         on_change: OnChange,
         begin_trace: BeginTrace,
     ) -> None:
+        super().__init__(now)
         self.host = host
         self.hub = Hub()
-        self.queue_max = queue_max
         self.asker: Asker = _Alone()
         self._hypervisor = hypervisor
-        self._journal = journal
         self._gate = gate
-        self._now = now
-        self._new_id = new_id
+        self.new_id = new_id
+        self.begin_trace = begin_trace
+        self.records = Records(journal, self._all.get)
         self._on_change = on_change
-        self._begin_trace = begin_trace
-        self._all: dict[MigrationId, Migration] = {}
-        self._open_of: dict[str, list[MigrationId]] = {}
-        """By the domain's UUID, the one that events are about first; "" is of those not known."""
-        self._running: set[MigrationId] = set()
-        self._by_key: dict[str, MigrationId] = {}
-        self._claimed: set[str] = set()
-        self._arriving = 0
-        self._keys: dict[str, asyncio.Lock] = {}
-        self._ended_at: dict[str, float] = {}
-        self._left_behind: dict[str, int] = {}
+        self._tasks = Tasks("migrations")
         self._actors: dict[MigrationId, _Actor] = {}
-        self._dirty: set[MigrationId] = set()
-        self._writing: set[MigrationId] = set()
-        self._unlogged: dict[MigrationId, tuple[Logged, ...]] = {}
-        self._closed_since_prune = 0
-        self._stopping = False
+        self.stopping = False
         self.loaded = False
         """Whether the journal was read: before, nobody knows which migrations are others'."""
-
-    # What there is
-
-    def get(self, iden: str) -> Migration | None:
-        """One migration, or None."""
-        return self._all.get(MigrationId(iden))
-
-    def all(self) -> Iterator[Migration]:
-        """All kept ones, newest first."""
-        for iden in sorted(self._all, reverse=True):
-            yield self._all[iden]
-
-    def open(self) -> list[Migration]:
-        """All that are not terminal."""
-        return [self._all[iden] for idens in self._open_of.values() for iden in idens]
-
-    def running(self) -> list[Migration]:
-        """The open ones that have left the queue: those with a supervisor's attention."""
-        return [self._all[iden] for iden in self._running]
-
-    def of_domain(self, uuid: str) -> Migration | None:
-        """The open migration of a domain, or None."""
-        idens = self._open_of.get(uuid)
-        return self._all[idens[0]] if idens else None
-
-    def ended_within(self, uuid: str, seconds: float) -> bool:
-        """Whether a migration of the domain ended just now: late events are still about it."""
-        ended = self._ended_at.get(uuid)
-        return ended is not None and self._now().mono - ended < seconds
-
-    def is_left_behind(self, uuid: str, run: int) -> bool:
-        """Whether that run of a domain is only what a migration, which is over, has left here."""
-        return run != 0 and self._left_behind.get(uuid) == run
 
     def queued(self) -> Iterator[Migration]:
         """The waiting ones, next first."""
         return (self._all[entry.id] for entry in self._gate.queue)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._gate.queue)
 
     def waiting_of(self, iden: MigrationId) -> Waiting | None:
         """What one migration waits for; None if it does not wait."""
         migration = self._all.get(iden)
         return None if migration is None else self._gate.why(migration, self.running())
 
-    # Requests
-
-    async def submit(
-        self,
-        request: Request,
-        target: Target,
-        *,
-        by: str,
-        key: str | None = None,
-        asked: str = "",
-        caller: Trace | None = None,
-    ) -> Migration:
-        """Queue a migration, durably. With a known `key` the first one is returned again.
-
-        `asked` is the request's fingerprint, `caller` the trace that it is asked for in.
-
-        Raises Refused: domain_not_found, domain_not_running, domain_busy, queue_full,
-        idempotency_conflict, libvirt_unavailable, journal_unavailable, shutting_down.
-        """
-        fresh = partial(self._submit, request, target, by=by, key=key, asked=asked, caller=caller)
-        if key is None:
-            return await self._with_a_place(fresh)
-        # A repeat waits until it is known what became of the first one.
-        lock = self._keys.setdefault(key, asyncio.Lock())
-        try:
-            async with lock:
-                if (first := self._known(key, asked, request)) is not None:
-                    return first
-                return await self._with_a_place(fresh)
-        finally:
-            if not lock.locked():
-                self._keys.pop(key, None)
-
-    async def _with_a_place(self, submit: Callable[[], Awaitable[Migration]]) -> Migration:
-        """Submit with a place in the queue that nobody else is given meanwhile."""
-        self._check_room()
-        self._arriving += 1
-        try:
-            return await submit()
-        finally:
-            self._arriving -= 1
-
-    async def _submit(
-        self,
-        request: Request,
-        target: Target,
-        *,
-        by: str,
-        key: str | None,
-        asked: str,
-        caller: Trace | None,
-    ) -> Migration:
-        facts = await self._hypervisor.lookup(request.domain)
-        if facts.view.gone and not request.offline:
-            raise refuse(Code.DOMAIN_NOT_RUNNING, f"'{facts.domain.name}' is {facts.view.power}.")
-        await self.look_at_arrival(facts.domain)
-        self._check_idle(facts)
-        migration = Migration(
-            id=MigrationId(self._new_id()),
-            request=request,
-            domain=facts.domain,
-            source=self.host,
-            destination=target.name,
-            created_at=self._now().utc,
-            target=target,
-            submitted_by=by,
-            idempotency_key=key,
-            asked=asked,
-            trace=self._begin_trace(caller),
-        )
-        # While the journal is written nobody else may claim the same domain.
-        if facts.domain.uuid in self._claimed:
-            raise refuse(Code.DOMAIN_BUSY, f"'{facts.domain.name}' is being submitted right now.")
-        self._claimed.add(facts.domain.uuid)
-        try:
-            await self._journal.write(Entry(migration))
-        except JournalError as error:
-            # It is refused, and must not be found there after a restart if the disk wakes up.
-            with contextlib.suppress(JournalError):
-                await self._journal.forget(migration.id)
-            self.pump()
-            raise refuse(Code.JOURNAL_UNAVAILABLE, str(error)) from error
-        finally:
-            self._claimed.discard(facts.domain.uuid)
-        self._enter(migration)
-        self._announce(None, migration)
-        self.pump()
-        return self._all[migration.id]
-
-    async def abort(self, iden: MigrationId, *, by: str, reason: str) -> Migration:
-        """Ask for an abort. Raises Refused (wrong_state) when it cannot be aborted any more."""
-        migration = self._all[iden]
-        if (problem := may_abort(migration)) is not None:
-            raise Refused(problem)
-        await self.apply(iden, ev.AbortAsked(by, reason))
-        return self._all[iden]
-
-    async def suspend(self, iden: MigrationId, *, by: str) -> Migration:
-        """Pause the guest so that it finishes. Raises Refused (wrong_state)."""
-        return await self._control(iden, may_suspend, ev.SuspendAsked(by))
-
-    async def postcopy(self, iden: MigrationId, *, by: str) -> Migration:
-        """Switch to post-copy. Raises Refused (wrong_state)."""
-        return await self._control(iden, may_postcopy, ev.PostcopyAsked(by))
-
-    async def recover(self, iden: MigrationId, *, by: str) -> Migration:
-        """Go on with a broken post-copy.
-
-        Raises Refused: wrong_state, or why the destination cannot go on with it now.
-        """
-        if self._all[iden].state is State.POSTCOPY_PAUSED:
-            await check_recovery(self._hypervisor, self._all[iden])
-        return await self._control(iden, may_recover, ev.RecoverAsked(by))
-
-    async def settings(self, iden: MigrationId) -> Settings:
-        """The settings in force, of a running one as libvirt has them."""
-        migration = self._all[iden]
-        if migration.state.terminal:
-            raise refuse(Code.WRONG_STATE, f"The migration has {migration.state} already.")
-        if migration.state is State.QUEUED:
-            return of_request(migration.request)
-        return await self._hypervisor.settings(migration.domain)
-
-    async def change(
-        self,
-        iden: MigrationId,
-        settings: Settings,
-        *,
-        timeout_s: float | None = None,
-        priority: int | None = None,
-        by: str,
-    ) -> Migration:
-        """Ask for other settings of a queued or running one, and wait a little for libvirt.
-
-        What libvirt has not answered by then stays owed; the migration's ledger tells. Raises
-        Refused: wrong_state, or what libvirt refuses first; the others are in force, and noted.
-        """
-        migration = self._all[iden]
-        if (problem := may_change(migration)) is not None:
-            raise Refused(problem)
-        if priority is not None and migration.state is not State.QUEUED:
-            raise refuse(
-                Code.WRONG_STATE, f"A priority is for what waits; this one is {migration.state}."
-            )
-        with self.hub.subscribe(iden) as changes:
-            await self.apply(iden, ev.SetAsked(by, settings, timeout_s, priority))
-            numbers = self._numbers(iden, settings)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SETTINGS_WAIT_S):
-                    while self._pending(iden, numbers) and await changes.get() is not None:
-                        pass
-        for number in numbers:
-            command = ledger.get(self._all[iden], number)
-            if command is not None and command.outcome is Outcome.REFUSED and command.problem:
-                raise Refused(command.problem)
-            if command is not None and command.outcome is Outcome.OVERTAKEN:
-                raise refuse(Code.WRONG_STATE, f"Not changed: {command.waits}.")
-        return self._all[iden]
-
-    def _numbers(self, iden: MigrationId, settings: Settings) -> list[int]:
-        """The numbers of the commands that stand for `settings`."""
-        wanted = {kind: value for kind, value, _ in given(settings)}
-        newest = {c.kind: c for c in self._all[iden].commands if c.kind in wanted}
-        return [c.id for kind, c in newest.items() if c.value == wanted[kind]]
-
-    def _pending(self, iden: MigrationId, numbers: list[int]) -> bool:
-        found = (ledger.get(self._all[iden], number) for number in numbers)
-        return any(c is not None and c.pending for c in found)
-
-    async def _control(
-        self,
-        iden: MigrationId,
-        may: Callable[[Migration], Problem | None],
-        event: ev.Event,
-    ) -> Migration:
-        if (problem := may(self._all[iden])) is not None:
-            raise Refused(problem)
-        await self.apply(iden, event)
-        return self._all[iden]
-
-    async def resolve(self, iden: MigrationId, verdict: State, *, by: str) -> Migration:
-        """Close an unresolved one. Raises Refused (wrong_state)."""
-        migration = self._all[iden]
-        if migration.verdict is verdict:
-            return migration
-        if (problem := may_resolve(migration)) is not None:
-            raise Refused(problem)
-        await self.apply(iden, ev.Resolved(verdict, by))
-        return self._all[iden]
-
     # Events
 
     def post(self, iden: MigrationId, event: ev.Event) -> None:
         """Something happened to a migration; its supervisor applies it in turn."""
         migration = self._all.get(iden)
-        if migration is None or migration.state.terminal or self._stopping:
+        if migration is None or migration.state.terminal or self.stopping:
             return
         if migration.problem is not None and migration.problem.code in ONLY_AN_OPERATOR:
             return  # too little is known of it to make anything of what happens to its guest
@@ -419,12 +167,12 @@ class Controller:
         migration = self._all.get(iden)
         if migration is None or migration.state.terminal:
             return
-        if self._stopping:
+        if self.stopping:
             raise refuse(Code.SHUTTING_DOWN, "pmigd is stopping; the migration goes on.")
         actor = self._actor(iden)
         done = asyncio.get_running_loop().create_future()
         actor.events.put_nowait(event)
-        actor.events.put_nowait(_Applied(done))  # type: ignore[arg-type]  # a mark in the queue
+        actor.events.put_nowait(_Applied(done))  # a mark in the queue
         await done
 
     def begin_external(
@@ -434,12 +182,12 @@ class Controller:
 
         Who sends a guest, and how, libvirt does not tell a destination; the lease does.
         """
-        now = self._now()
+        now = self.now()
         incoming = direction is Direction.INCOMING
         lease = self._gate.coming(domain.uuid) if incoming else None
         sender, transport = (lease.source, lease.transport) if lease else ("", Transport.NATIVE)
         migration = Migration(
-            id=MigrationId(self._new_id()),
+            id=MigrationId(self.new_id()),
             request=Request(domain.name, "", transport=transport),
             domain=domain,
             source=sender if incoming else self.host,
@@ -450,7 +198,7 @@ class Controller:
             created_at=now.utc,
             started_at=now.utc,
             started_mono=now.mono,
-            trace=self._begin_trace(lease.trace if lease else None),
+            trace=self.begin_trace(lease.trace if lease else None),
         )
         self._enter(migration)
         self._announce(None, migration)
@@ -469,8 +217,8 @@ class Controller:
 
         What is known already is newer here; all of it is written down again with the next probe.
         """
-        now = self._now()
-        self._dirty.update(m.id for m in self._all.values() if not m.external)
+        now = self.now()
+        self.records.dirty.update(m.id for m in self._all.values() if not m.external)
         for migration in contents.migrations:
             if migration.id in self._all:
                 continue
@@ -478,19 +226,17 @@ class Controller:
             try:
                 self._enter(taken)
             except BaseException:
-                self._all.pop(taken.id)  # not taken up: the next reading must not pass over it
-                if taken.id in (idens := self._open_of.get(taken.domain.uuid, [])):
-                    idens.remove(taken.id)
+                self._take_back(taken)  # the next reading must not pass over it
                 raise
             if taken != migration:
-                self._dirty.add(taken.id)
+                self.records.dirty.add(taken.id)
                 self._announce(migration, taken)
             if taken.open and taken.state is not State.QUEUED:
                 self.asker.told(taken)
                 self.post(taken.id, ev.Restarted())
         self.loaded = True
-        if sum(not m.open for m in self._all.values()) > KEEP_CLOSED + PRUNE_EVERY:
-            self._forget_old()
+        if self.closed() > KEEP_CLOSED + PRUNE_EVERY:
+            self._forget()
 
     def _reunited(self, migration: Migration, now: Now) -> Migration:
         """One from the journal, beside what is known of its guest since this pmigd runs."""
@@ -502,34 +248,11 @@ class Controller:
             return migration
         return meanwhile_begun(migration, known, now)
 
-    async def write_down(self) -> None:
-        """Write again what could not be written. Raises JournalError.
-
-        Only then is the journal one that can be written again: whoever goes by that may end pmigd.
-        """
-        # A step that is being written is newer than what is known here until it has been.
-        dirty = [self._all[x] for x in self._dirty if x in self._all]
-        for first in range(0, len(dirty), WRITTEN_AT_ONCE):
-            await self._write_again(dirty[first : first + WRITTEN_AT_ONCE])
-        await self._journal.probe()
-
-    async def _write_again(self, dirty: list[Migration]) -> None:
-        # What has gone on meanwhile was written by its own step, or is still to be written.
-        dirty = [m for m in dirty if self._all.get(m.id) is m and m.id not in self._writing]
-        logs = {m.id: self._unlogged.pop(m.id, ()) for m in dirty}
-        try:
-            await self._journal.write(*(Entry(m, logs[m.id]) for m in dirty))
-        except JournalError:
-            for iden, log in logs.items():
-                self._keep_log(iden, log + self._unlogged.get(iden, ()))
-            raise
-        self._dirty -= {m.id for m in dirty if self._all.get(m.id) is m}
-
     async def tick(self, every_s: float) -> None:
         """Let deadlines be noticed, until cancelled."""
         while True:
             await asyncio.sleep(every_s)
-            now = self._now().utc
+            now = self.now().utc
             for migration in self.running():
                 self.post(migration.id, ev.Ticked())
                 waiting = slow_start(migration, now)
@@ -539,39 +262,12 @@ class Controller:
 
     async def stop(self) -> None:
         """Leave everything as it is in libvirt and in the journal; nothing is aborted."""
-        self._stopping = True
-        tasks = [actor.task for actor in self._actors.values() if actor.task is not None]
+        self.stopping = True
         for actor in self._actors.values():
             if actor.conductor is not None:
                 actor.conductor.stop()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.stop()
         self.hub.close()
-
-    # Below: how it is done.
-
-    def _known(self, key: str, asked: str, request: Request) -> Migration | None:
-        iden = self._by_key.get(key)
-        if iden is None:
-            return None
-        first = self._all[iden]
-        same = first.asked == asked if first.asked else first.request == request
-        unreadable = first.problem is not None and first.problem.code in ONLY_AN_OPERATOR
-        if not (same or unreadable):
-            raise refuse(
-                Code.IDEMPOTENCY_CONFLICT, f"The key was used for migration {first.id} already."
-            )
-        return first
-
-    def _check_room(self) -> None:
-        if self._stopping:
-            raise refuse(Code.SHUTTING_DOWN, "pmigd is stopping.")
-        if not self.loaded:
-            raise refuse(Code.JOURNAL_UNAVAILABLE, "The journal has not been read yet.")
-        waiting = len(self._gate.queue) + self._arriving
-        if waiting >= self.queue_max:
-            raise refuse(Code.QUEUE_FULL, f"{waiting} migrations wait already.")
 
     async def look_at_arrival(self, domain: Domain) -> None:
         """Let what brought a guest here end now, if the guest has arrived, not at the next look."""
@@ -581,48 +277,28 @@ class Controller:
             with contextlib.suppress(Refused):  # pmigd is stopping
                 await self.apply(other.id, ev.Looked(view, UNASKED, final))
 
-    def _check_idle(self, facts: DomainFacts) -> None:
-        other = self.of_domain(facts.domain.uuid)
-        if other is not None:
-            raise refuse(
-                Code.DOMAIN_BUSY, f"Migration {other.id} of '{facts.domain.name}' is {other.state}."
-            )
-        for iden in self._open_of.get("", ()):
-            if self._all[iden].domain.name in ("", facts.domain.name):
-                raise refuse(
-                    Code.DOMAIN_BUSY,
-                    f"Migration {iden}, whose row in the journal cannot be read, may be of it."
-                    f" 'pmigctl show {iden}' says what to do.",
-                )
-        if facts.view.power is Power.PAUSED and not facts.view.alive:
-            raise refuse(Code.DOMAIN_BUSY, f"'{facts.domain.name}' is paused by a migration.")
+    async def add(self, migration: Migration) -> Migration:
+        """Take up a new one as soon as the journal has it. Raises Refused: journal_unavailable."""
+        try:
+            await self.records.submitted(migration)
+        except Refused:
+            self.pump()
+            raise
+        self._enter(migration)
+        self._announce(None, migration)
+        self.pump()
+        return self._all[migration.id]
+
+    # Below: how it is done.
 
     def _enter(self, migration: Migration) -> None:
-        self._all[migration.id] = migration
-        self._note_left_behind(migration)
+        self._put(migration)
         if migration.open:
-            self._open_of.setdefault(migration.domain.uuid, []).append(migration.id)
-            self._place(migration)
-        if migration.idempotency_key is not None:
-            self._by_key[migration.idempotency_key] = migration.id
-
-    def _note_left_behind(self, migration: Migration) -> None:
-        """Half a copy that nobody can go on with is not taken for a migration that others began."""
-        problem = migration.problem
-        if problem is not None and problem.code in (Code.POSTCOPY_LOST, Code.LEFTOVER_COPY):
-            self._left_behind[migration.domain.uuid] = migration.evidence.run_before
-
-    def _place(self, migration: Migration) -> None:
-        """Have it counted where it belongs by its state."""
-        if migration.open and migration.state is not State.QUEUED:
-            self._running.add(migration.id)
-        else:
-            self._running.discard(migration.id)
-        self._gate.settle(migration)
+            self._gate.settle(migration)
 
     def pump(self) -> None:
         """Start what may start, and ask for what has to be asked for."""
-        if self._stopping:
+        if self.stopping:
             return
         decision = self._gate.decide()
         for iden in decision.start:
@@ -637,10 +313,7 @@ class Controller:
         actor = self._actors.get(iden)
         if actor is None:
             actor = self._actors[iden] = _Actor(asyncio.Queue())
-            name = f"migration-{iden}"
-            actor.task = asyncio.get_running_loop().create_task(
-                self._supervise(iden, actor), name=name
-            )
+            self._tasks.begin(f"migration-{iden}", partial(self._supervise, iden, actor))
         return actor
 
     async def _supervise(self, iden: MigrationId, actor: _Actor) -> None:
@@ -680,12 +353,12 @@ class Controller:
 
     async def _step(self, iden: MigrationId, actor: _Actor, event: ev.Event) -> None:
         before = self._all[iden]
-        now = self._now()
+        now = self.now()
         step = engine.step(before, event, now)
         if isinstance(event, ev.Admitted):
-            step = await self._started(before, event, step, now)
+            step = await self.records.started(before, event, step, now)
         else:
-            step = await self._durable(before, event, step, now)
+            step = await self.records.durable(before, event, step, now)
         self._settle(before, step.migration)
         if actor.conductor is not None:
             actor.conductor.follow(step.migration)
@@ -697,80 +370,17 @@ class Controller:
             for effect in step.effects:
                 actor.conductor.carry_out(effect, step.migration)
 
-    async def _started(
-        self, before: Migration, event: ev.Event, step: engine.Step, now: Now
-    ) -> engine.Step:
-        """Journal the start of a queued migration; what cannot be journalled stays queued."""
-        try:
-            await self._write(step.migration, self._log_of(before, event, step, now))
-        except JournalError:
-            return engine.Step(before)
-        return step
-
-    async def _durable(
-        self, before: Migration, event: ev.Event, step: engine.Step, now: Now
-    ) -> engine.Step:
-        """Make a step durable before its effects; without a journal nothing new is begun."""
-        if before.external:
-            return step
-        log = self._log_of(before, event, step, now)
-        if engine.durable(step.migration) != engine.durable(before):
-            try:
-                await self._write(step.migration, log)
-            except JournalError as error:
-                # What runs is watched and controlled on; write_down() writes it down later.
-                problem = Problem(Code.JOURNAL_UNAVAILABLE, str(error))
-                log += tuple(
-                    Logged(now, ev.Answered(effect.command.id, problem, made=False))
-                    for effect in step.effects
-                    if isinstance(effect, Do) and effect.command.kind in CALLS
-                )
-                step = engine.withhold(step, problem, now)
-            else:
-                log = ()
-        self._keep_log(before.id, log)
-        return step
-
-    def _log_of(
-        self, before: Migration, event: ev.Event, step: engine.Step, now: Now
-    ) -> tuple[Logged, ...]:
-        return noted(self._unlogged.get(before.id, ()), before, event, step.migration, now)
-
-    def _keep_log(self, iden: MigrationId, log: tuple[Logged, ...]) -> None:
-        """What has still to be written down with the next step that is."""
-        if log:
-            self._unlogged[iden] = log
-        else:
-            self._unlogged.pop(iden, None)
-
-    async def _write(self, migration: Migration, log: tuple[Logged, ...]) -> None:
-        """Write one step. One that fails may yet land: what is true is written again later."""
-        self._writing.add(migration.id)
-        try:
-            await self._journal.write(Entry(migration, log))
-        except JournalError:
-            self._dirty.add(migration.id)
-            raise
-        finally:
-            self._writing.discard(migration.id)
-        self._dirty.discard(migration.id)
-
     def _settle(self, before: Migration, after: Migration) -> None:
         """Make a step's result the present, and tell everybody who should know."""
         self._all[after.id] = after
         told = _placed(after) != _placed(before) or after.request is not before.request
         if told:
-            self._place(after)
+            self._count(after)
+            self._gate.settle(after)
         if after.state.terminal and before.open:
-            idens = self._open_of[after.domain.uuid]
-            idens.remove(after.id)
-            if not idens:
-                del self._open_of[after.domain.uuid]
-            self._ended_at[after.domain.uuid] = self._now().mono
-            self._note_left_behind(after)
-            self._closed_since_prune += 1
-            if self._closed_since_prune >= PRUNE_EVERY:
-                self._forget_old()
+            self._ended(after)
+            if self.many_have_ended:
+                self._forget()
         if after != before:
             self._announce(before, after)
         if told:
@@ -779,30 +389,13 @@ class Controller:
 
     def _announce(self, before: Migration | None, after: Migration) -> None:
         self._on_change(before, after)
-        at = self._now().utc
+        at = self.now().utc
         for kind in _kinds(before, after):
             self.hub.publish(Change(kind, at, after))
 
-    def _forget_old(self) -> None:
+    def _forget(self) -> None:
         """Keep memory and journal from growing without end; what one forgets, the other does."""
-        self._closed_since_prune = 0
-        now = self._now().mono
-        self._ended_at = {u: at for u, at in self._ended_at.items() if now - at < FORGET_AFTER_S}
-        closed = sorted((iden for iden, m in self._all.items() if not m.open), reverse=True)
-        old = [self._all.pop(iden) for iden in closed[KEEP_CLOSED:]]
-        for migration in old:
-            self._unlogged.pop(migration.id, None)
-            key = migration.idempotency_key
-            if key is not None and self._by_key.get(key) == migration.id:
-                del self._by_key[key]
-        kept = [migration.id for migration in old if not migration.external]
-        self._prune = asyncio.get_running_loop().create_task(
-            self._prune_journal(kept), name="prune"
-        )
-
-    async def _prune_journal(self, forgotten: list[MigrationId]) -> None:
-        with contextlib.suppress(JournalError):  # the next probe does it
-            await self._journal.forget(*forgotten)
+        self._tasks.begin("prune", partial(self.records.forget, self._forget_old()))
 
 
 @dataclass(frozen=True, slots=True)

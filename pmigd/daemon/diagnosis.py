@@ -34,7 +34,8 @@ from pmigd.wire.host import Diagnosis
 from pmigd.wire.migration import migration_view
 
 if TYPE_CHECKING:
-    from pmigd.daemon.app import App
+    from pmigd.daemon.answers import Answers
+    from pmigd.daemon.controller import Controller
 
 PART_DEADLINE_S: Final = 8.0
 """Peers are asked for five seconds."""
@@ -63,12 +64,12 @@ Part = Callable[[], Any]
 """Gives plain data, now or when it is awaited."""
 
 
-async def diagnose(app: App, at: datetime) -> Diagnosis:
-    """Everything about `app`. Raises nothing; takes as long as the slowest part may."""
+async def diagnose(of: Answers, at: datetime) -> Diagnosis:
+    """Everything about one daemon. Raises nothing; takes as long as the slowest part may."""
     # Its own threads: the daemon's may be what hangs.
     pool = CallPool("diagnose", 3)
     try:
-        return await gathered(parts(app, pool), at)
+        return await gathered(parts(of, pool), at)
     finally:
         pool.stop()
 
@@ -102,7 +103,7 @@ async def _told(part: Part, deadline_s: float) -> Any:
     return value
 
 
-def parts(app: App, pool: CallPool) -> dict[str, Part]:
+def parts(of: Answers, pool: CallPool) -> dict[str, Part]:
     """Every part of the bundle; the names are those of :class:`pmigd.wire.host.Diagnosis`."""
 
     def read(name: str, function: Callable[[], Any]) -> Part:
@@ -111,19 +112,20 @@ def parts(app: App, pool: CallPool) -> dict[str, Part]:
 
         return begin
 
-    state_dir = Path(app.config.daemon.state_dir)
+    config = of.config()
+    state_dir = Path(config.daemon.state_dir)
     return {
-        "versions": read("versions", lambda: versions(app.hypervisor.facts)),
-        "status": app.status,
-        "configuration": lambda: app.config,
-        "limits": app.limits,
-        "peers": app.peers,
-        "migrations": lambda: migrations(app),
-        "libvirt": app.domains_by_state,
+        "versions": read("versions", lambda: versions(of.hypervisor.facts)),
+        "status": of.status,
+        "configuration": lambda: config,
+        "limits": of.limits,
+        "peers": of.peers,
+        "migrations": lambda: migrations(of.migrations),
+        "libvirt": of.domains_by_state,
         "journal": read("journal", lambda: files_of(state_dir)),
-        "certificates": read("certificates", lambda: certificates(app.config.peer)),
-        "loop": app.loop_figures,
-        "pools": app.pool_figures,
+        "certificates": read("certificates", lambda: certificates(config.peer)),
+        "loop": of.figures.loop,
+        "pools": of.figures.pools,
         "log": logs.recent.lines,
         "system": read("system", system),
         "unit": lambda: pool.call("unit", UNIT_DEADLINE_S + 1, unit),
@@ -153,12 +155,11 @@ def versions(facts: HostFacts) -> dict[str, str]:
     return found
 
 
-def migrations(app: App) -> dict[str, Any]:
+def migrations(known: Controller) -> dict[str, Any]:
     """The open ones in full with all that is wanted of libvirt for them, and how the last ended.
 
     Neither a view nor a command has the XML that was given.
     """
-    known = app.migrations
     open_ones = list(known.open())
     ended: list[Migration] = []
     for migration in known.all():

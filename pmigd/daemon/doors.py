@@ -23,10 +23,15 @@ from pmigd.adapters.pool import CallPool, Overdue
 from pmigd.adapters.system.listenfds import PassedSocket
 from pmigd.adapters.system.network import tcp_listener
 from pmigd.adapters.system.unixsocket import BoundSocket, bind_unix_socket
+from pmigd.api.apps import make_app, make_metrics_app
+from pmigd.api.backend import Backend
 from pmigd.api.door import Door
 from pmigd.api.guard import Guard
-from pmigd.config.schema import ApiSection
-from pmigd.core.uri import ListenAddress
+from pmigd.api.peers import make_peer_app
+from pmigd.config.schema import ApiSection, Config
+from pmigd.core.address import ListenAddress
+from pmigd.daemon.peering import Peering
+from pmigd.daemon.scraping import Scraping
 
 LISTEN_DEADLINE_S: Final = 5.0
 AGAIN_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
@@ -65,7 +70,32 @@ class Doors:
         self._runners: list[web.AppRunner] = []
         self.network: list[NetworkDoor] = []
 
-    async def open_socket(self, app: web.Application, api: ApiSection) -> None:
+    async def open(
+        self, config: Config, backend: Backend, peering: Peering, scraping: Scraping
+    ) -> None:
+        """Open all, the socket first: it is what nobody can do without.
+
+        Raises SocketUnusable or OSError for that one alone.
+        """
+        await self._open_socket(make_app(backend), config.api)
+        peer = config.peer.address
+        await asyncio.gather(
+            self._open_network(
+                "peer.listen",
+                make_peer_app(peering, peering.guard),
+                peering.guard,
+                [peer] if peer is not None else [],
+            ),
+            self._open_network(
+                "metrics.listen",
+                make_metrics_app(backend, scraping, scraping.guard),
+                scraping.guard,
+                config.metrics.addresses,
+                passed="metrics",
+            ),
+        )
+
+    async def _open_socket(self, app: web.Application, api: ApiSection) -> None:
         """Serve `app` to local clients. Raises SocketUnusable or OSError."""
         passed = self._given("api", socket.AF_UNIX)
         if passed:
@@ -80,7 +110,7 @@ class Doors:
             listener = self._bound.socket.dup()
         await Door(await self._runner(app), listener, backlog=BACKLOG).start()
 
-    async def open_network(
+    async def _open_network(
         self,
         key: str,
         app: web.Application,

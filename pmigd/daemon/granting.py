@@ -14,9 +14,9 @@ from typing import Final
 import structlog
 
 from pmigd.adapters.journal import Journal, JournalError
-from pmigd.core.holdings import Account, Limits, Phase, Shortage
+from pmigd.core.holdings import Account, Limits, Shortage
 from pmigd.core.leases import Book, Lease
-from pmigd.core.model import Domain, Now, Transport
+from pmigd.core.model import Domain, Now
 from pmigd.core.trace import parse_traceparent
 from pmigd.wire.peer import (
     LeaseAnswer,
@@ -241,11 +241,11 @@ def _lease(peer: str, message: LeaseAsk | LeaseReport, entry: LeaseEntry) -> Lea
         id=entry.id,
         peer=peer,
         domain=entry.domain,
-        phase=Phase(entry.phase),
+        phase=entry.phase,
         priority=entry.priority,
         ports=entry.ports,
         login=entry.login,
-        transport=Transport(entry.transport),
+        transport=entry.transport,
         source=message.source,
         epoch=message.epoch,
         seq=message.seq,

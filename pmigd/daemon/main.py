@@ -23,6 +23,7 @@ from pmigd.adapters.system.listenfds import ListenDescriptorsUnusable, passed_so
 from pmigd.adapters.system.network import resolves
 from pmigd.adapters.system.sdnotify import Notifier, watchdog_interval_s
 from pmigd.adapters.system.unixsocket import SocketUnusable
+from pmigd.adapters.tasks import awaited, hear
 from pmigd.config.load import ConfigRefused, format_finding
 from pmigd.config.schema import Config
 from pmigd.daemon.app import App, Environment
@@ -30,7 +31,6 @@ from pmigd.daemon.configuration import certificate_findings, check, load
 
 EXIT_CONFIG: Final = 2
 EXIT_LISTEN: Final = 1
-STOP_DEADLINE_S: Final = 4.0
 TURNED_AWAY_MAX: Final = 4096
 RESOLVE_DEADLINE_S: Final = 5.0
 
@@ -126,6 +126,7 @@ def _unresolved(config: Config) -> Iterator[str]:
 
 async def _serve(path: Path | None, config: Config) -> int:
     loop = asyncio.get_running_loop()
+    hear(loop)
     stop = asyncio.Event()
     try:
         environment = Environment(
@@ -148,8 +149,8 @@ async def _serve(path: Path | None, config: Config) -> int:
         else None,
     )
     _take_signals(stop, lambda: app.reload(lambda: load(path)))
-    starting = loop.create_task(app.start(), name="start")
-    stopping = loop.create_task(stop.wait(), name="stop")
+    starting = awaited("start", app.start())
+    stopping = awaited("stop", stop.wait())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     try:
         if not starting.done():
@@ -160,11 +161,7 @@ async def _serve(path: Path | None, config: Config) -> int:
         log.error("cannot start", detail=str(error))
         return EXIT_LISTEN
     await stopping
-    try:
-        async with asyncio.timeout(STOP_DEADLINE_S):
-            await app.stop()
-    except TimeoutError:
-        log.error("stopped without waiting any longer", after_s=STOP_DEADLINE_S)
+    await app.stop()
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, *_MEANINGLESS):
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_IGN)  # the loop's end would give them back their effect

@@ -8,8 +8,9 @@ says; what it may do here is ask, report on its own leases, and look.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable, Iterable
+from functools import partial
+from typing import Final
 
 import structlog
 
@@ -21,9 +22,11 @@ from pmigd.adapters.peer.names import AllowedNames
 from pmigd.adapters.peer.proofs import Fault
 from pmigd.adapters.peer.tls import Certificates, read_certificates
 from pmigd.adapters.pool import CallPool, Overdue
+from pmigd.adapters.tasks import Tasks
 from pmigd.api.guard import Guard
 from pmigd.api.peerbackend import Intrusion
 from pmigd.config.schema import Config
+from pmigd.core.canonical import about
 from pmigd.core.model import Direction, Domain, Now, State
 from pmigd.core.ports import Hypervisor
 from pmigd.core.problem import Code
@@ -80,7 +83,7 @@ class Peering:
         self.faults: list[Fault] = []
         self.guard = Guard(observe=self.observe_intruder)
         self._channels: dict[str, PeerChannel] = {}
-        self._looks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks("peering")
         self.granting = Granting(
             host,
             gate.account,
@@ -137,7 +140,7 @@ class Peering:
         self.asking.configure(self._channels)
         for name, channel in before.items():
             if self._channels.get(name) is not channel:
-                self._in_background(channel.close(), f"close {name}")
+                self._tasks.begin(f"close {name}", channel.close)
 
     async def stop(self) -> None:
         """Say nothing any more. Leases are kept on both sides: what runs goes on."""
@@ -235,11 +238,6 @@ class Peering:
                 self._gate.settle(migration)
                 if self.granting.book.granted_for(uuid) is None:
                     # Its source has ended it. What holds its slot here ends once that is seen.
-                    look = self._migrations.look_at_arrival(migration.domain)
-                    self._in_background(look, "look")
+                    look = partial(self._migrations.look_at_arrival, migration.domain)
+                    self._tasks.begin(f"look {migration.id}", look, about=about(migration))
         self._migrations.pump()
-
-    def _in_background(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        self._looks.add(task)
-        task.add_done_callback(self._looks.discard)

@@ -34,6 +34,7 @@ class Textfile:
         self._every_s = 1.0
         self._configured = asyncio.Event()
         self._fault = ""
+        self._begun = False
         # One thread of its own: a file system that hangs must hold up nothing else.
         self.pool = CallPool("textfile", 1)
 
@@ -47,6 +48,7 @@ class Textfile:
 
     async def run(self) -> None:
         """Write it again and again, until cancelled."""
+        self._begun = True
         while True:
             self._configured.clear()
             await self.write()
@@ -56,7 +58,8 @@ class Textfile:
 
     async def stop(self) -> None:
         """Write it a last time, so that all that was counted is in it."""
-        await self.write(LAST_WRITE_DEADLINE_S)
+        if self._begun:
+            await self.write(LAST_WRITE_DEADLINE_S)
         self.pool.stop()
 
     async def write(self, deadline_s: float = WRITE_DEADLINE_S) -> None:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from pmigd.adapters.libvirt.translate import Notice
+from pmigd.adapters.tasks import Tasks, Work
 from pmigd.core import events as ev
 from pmigd.core.canonical import about
 from pmigd.core.model import (
@@ -41,8 +41,6 @@ LATE_EVENTS_S: Final = 1.0
 
 log = structlog.get_logger()
 
-_Work = Callable[[], Coroutine[Any, Any, None]]
-
 
 class Watcher:
     """Feeds the controller with what libvirt tells and shows."""
@@ -50,7 +48,8 @@ class Watcher:
     def __init__(self, hypervisor: Hypervisor, controller: Controller) -> None:
         self._hypervisor = hypervisor
         self._controller = controller
-        self._sampling: dict[MigrationId, asyncio.Task[None]] = {}
+        self._tasks = Tasks("watcher")
+        self._sampling: set[MigrationId] = set()
         self._settings_at: dict[MigrationId, float] = {}
         self._due = asyncio.Event()
         self._due.set()
@@ -78,8 +77,7 @@ class Watcher:
                 if self._hypervisor.connected:
                     self._sample_all()
         finally:
-            for task in self._sampling.values():
-                task.cancel()
+            self._tasks.cancel()
 
     async def scan(self) -> None:
         """Find migrations whose beginning was missed and ends that were missed, until cancelled."""
@@ -100,19 +98,22 @@ class Watcher:
         for iden, migration in running.items():
             # A guest that does not answer must not hold up the others.
             if iden not in self._sampling:
-                task = asyncio.get_running_loop().create_task(
-                    _safely("sample", partial(self._sample_one, migration), **about(migration)),
-                    name=f"sample-{iden}",
-                )
-                self._sampling[iden] = task
+                self._sampling.add(iden)
+                look = partial(self._sample_one, migration)
+                task = self._tasks.begun(f"sample-{iden}", look, about=about(migration))
                 task.add_done_callback(partial(self._sampled, iden))
         self._settings_at = {i: at for i, at in self._settings_at.items() if i in running}
 
     def _sampled(self, iden: MigrationId, _: asyncio.Task[None]) -> None:
-        del self._sampling[iden]
+        self._sampling.discard(iden)
 
     async def _sample_one(self, migration: Migration) -> None:
-        job, sample = await self._hypervisor.sample(migration.domain)
+        try:
+            job, sample = await self._hypervisor.sample(migration.domain)
+        except Refused as refused:
+            detail = refused.problem.detail
+            log.debug("not answered", look="sample", **about(migration), detail=detail)
+            return
         if sample is not None:
             await self._read_settings(migration)
         self._controller.post(migration.id, ev.Sampled(job, sample))
@@ -139,7 +140,7 @@ class Watcher:
         await _safely("scan", listing)
         at_once = asyncio.Semaphore(LOOKS_AT_ONCE)
 
-        async def look(work: _Work, whose: dict[str, object]) -> None:
+        async def look(work: Work, whose: dict[str, object]) -> None:
             async with at_once:
                 await _safely("scan", work, **whose)
 
@@ -186,7 +187,7 @@ def _has_statistics(migration: Migration) -> bool:
     return migration.external or migration.call is not Call.NOT_MADE
 
 
-async def _safely(what: str, work: _Work, **whose: object) -> None:
+async def _safely(what: str, work: Work, **whose: object) -> None:
     """One look that fails is told, and takes nothing else with it."""
     try:
         await work()

@@ -7,13 +7,15 @@ from typing import Any, Literal
 
 import msgspec
 
+from pmigd.core.model import Power
+
 
 class HostDomain(msgspec.Struct, frozen=True):
     """A domain that this host's libvirt knows."""
 
     name: str
     uuid: str
-    state: Literal["shutoff", "running", "paused", "other", "unknown"]
+    state: Power
     persistent: bool
 
 

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Final, Literal, get_type_hints
 
 import msgspec
 
 from pmigd.core import model
 from pmigd.core.checks import Checked
 from pmigd.core.commands import REQUEST, Command, Kind, Outcome
+from pmigd.core.figures import FIGURES
 from pmigd.core.problem import Problem as CoreProblem
-from pmigd.wire.request import AutoConvergeRequest, CompressionRequest, MigrationRequest
-
-StateName = Literal[
-    "queued",
-    "preparing",
-    "precopy",
-    "postcopy",
-    "postcopy_paused",
-    "finishing",
-    "succeeded",
-    "failed",
-    "cancelled",
-    "unresolved",
-]
+from pmigd.core.request import CHANGES, SET
+from pmigd.core.states import State
+from pmigd.schema.fields import made_of
+from pmigd.wire.request import MigrationRequest, request_view
 
 
 class FieldError(msgspec.Struct, frozen=True):
@@ -72,29 +63,34 @@ class WaitingFor(msgspec.Struct, frozen=True):
     eta_s: float | None
 
 
-class Progress(msgspec.Struct, frozen=True):
-    """The latest sample. Null where libvirt gives no figure; ``eta_s`` null: no end in sight.
+_SAMPLED: Final = {figure.wire: figure.name for figure in FIGURES if figure.wire}
+
+
+def _type_of(name: str) -> object:
+    """The type of a sample's field or property."""
+    found = getattr(model.Sample, name)
+    types = get_type_hints(found.fget if isinstance(found, property) else model.Sample)
+    return types.get(name, types.get("return"))
+
+
+# Its fields are rows of the table, so it is made when this is imported; for mypy it is a struct.
+if TYPE_CHECKING:
+    Progress = msgspec.Struct
+else:
+    Progress = msgspec.defstruct(
+        "Progress",
+        [*((key, _type_of(name)) for key, name in _SAMPLED.items()), ("outpaced", bool)],
+        namespace={
+            "__doc__": """The latest sample. Null where libvirt gives no figure.
 
     Disks are copied first: until they are, the figures of memory are 0 and ``eta_s`` is the disks'.
-    ``bytes_per_second`` is memory and disks together.
+    ``bytes_per_second`` is memory and disks together. ``outpaced``: the guest writes its memory as
+    fast as it is sent, so that no end is in sight; ``eta_s`` is null then.
     """
-
-    memory_total_bytes: int
-    memory_processed_bytes: int
-    memory_remaining_bytes: int
-    disk_total_bytes: int
-    disk_processed_bytes: int
-    disk_remaining_bytes: int
-    bytes_per_second: int | None
-    memory_bytes_per_second: int | None
-    disk_bytes_per_second: int | None
-    dirty_bytes_per_second: int | None
-    iteration: int | None
-    throttle_percent: int | None
-    expected_downtime_ms: int | None
-    downtime_limit_ms: int | None
-    eta_s: float | None
-    sampled_at: datetime
+        },
+        module=__name__,
+        frozen=True,
+    )
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -109,7 +105,7 @@ class Result(msgspec.Struct, frozen=True):
     downtime_net_ms: int | None
     transferred_bytes: int | None
     iterations: int | None
-    mode: Literal["precopy", "postcopy", "offline"]
+    mode: model.Mode
     afterwards: str | None
 
 
@@ -128,7 +124,7 @@ class Action(msgspec.Struct, frozen=True):
     action: str
     by: str
     reason: str
-    outcome: Literal["pending", "done", "refused", "overtaken"]
+    outcome: Outcome
     waits: str | None
     problem: Problem | None
     ended_at: datetime | None
@@ -144,8 +140,8 @@ class Migration(msgspec.Struct, frozen=True):
     domain: Domain
     source: str | None
     destination: str | None
-    direction: Literal["outgoing", "incoming"]
-    state: StateName
+    direction: model.Direction
+    state: State
     external: bool
     problem: Problem | None
     waiting_for: WaitingFor | None
@@ -161,15 +157,17 @@ class Migration(msgspec.Struct, frozen=True):
     trace_id: str | None
 
 
+_IN_FORCE: Final = [row for row in CHANGES if not row.about.change.queued]
+
+
+@made_of(
+    [
+        *((row.key, row.type | None if row in SET else row.type) for row in _IN_FORCE),
+        ("on_timeout", model.OnTimeout),
+    ]
+)
 class Settings(msgspec.Struct, frozen=True):
     """Settings in force. Null: this libvirt or QEMU does not tell. Bandwidth 0 is unlimited."""
-
-    max_downtime_ms: int | None
-    bandwidth_mib_s: int | None
-    postcopy_bandwidth_mib_s: int | None
-    compression_cache_bytes: int | None
-    timeout_s: float
-    on_timeout: Literal["abort", "suspend", "postcopy", "continue"]
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -261,12 +259,12 @@ def migration_view(m: model.Migration, waiting: model.Waiting | None) -> Migrati
         domain=Domain(m.domain.name, m.domain.uuid),
         source=m.source or None,
         destination=m.destination or None,
-        direction=m.direction.value,
-        state=m.state.value,
+        direction=m.direction,
+        state=m.state,
         external=m.external,
         problem=problem_view(m.problem) if m.problem else None,
         waiting_for=_waiting_view(waiting) if waiting else None,
-        progress=_progress_view(m.progress) if m.progress else None,
+        progress=_progress_view(m, m.progress) if m.progress else None,
         result=_result_view(m.result) if m.result else None,
         actions=tuple(_action_view(c) for c in m.commands if _is_news(c, m)),
         adopted=m.adopted,
@@ -274,16 +272,22 @@ def migration_view(m: model.Migration, waiting: model.Waiting | None) -> Migrati
         started_at=m.started_at,
         finished_at=m.finished_at,
         submitted_by=m.submitted_by,
-        request=None if m.external else _request_view(m.request),
+        request=None if m.external else request_view(m.request),
         trace_id=m.trace.trace_id if m.trace is not None else None,
     )
+
+
+def settings_view(found: model.Settings, request: model.Request) -> Settings:
+    """What libvirt says is in force, and what pmigd itself goes by."""
+    given = {row.key: getattr(found, row.key, row.of(request)) for row in _IN_FORCE}
+    return Settings(**given, on_timeout=request.on_timeout)
 
 
 def _is_news(c: Command, m: model.Migration) -> bool:
     """Whether it is more than the request being carried out, and its end being told twice."""
     if c.kind is not Kind.PERFORM and c.by != REQUEST:
         return True
-    told = c.kind is Kind.PERFORM and m.state in (model.State.FAILED, model.State.CANCELLED)
+    told = c.kind is Kind.PERFORM and m.state in (State.FAILED, State.CANCELLED)
     return (c.outcome is Outcome.REFUSED and not told) or bool(c.pending and c.waits)
 
 
@@ -294,7 +298,7 @@ def _action_view(c: Command) -> Action:
         action=c.action,
         by=c.by,
         reason=c.reason,
-        outcome=c.outcome.value,
+        outcome=c.outcome,
         waits=c.waits or None,
         problem=problem_view(c.problem) if c.problem is not None else None,
         ended_at=c.ended_at,
@@ -306,53 +310,10 @@ def _waiting_view(w: model.Waiting) -> WaitingFor:
     return WaitingFor(w.resource, w.host, w.used, w.limit, w.position, w.since, w.detail, eta_s)
 
 
-def _progress_view(s: model.Sample) -> Progress:
-    return Progress(
-        memory_total_bytes=s.memory_total_bytes,
-        memory_processed_bytes=s.memory_processed_bytes,
-        memory_remaining_bytes=s.memory_remaining_bytes,
-        disk_total_bytes=s.disk_total_bytes,
-        disk_processed_bytes=s.disk_processed_bytes,
-        disk_remaining_bytes=s.disk_remaining_bytes,
-        bytes_per_second=s.bytes_per_second,
-        memory_bytes_per_second=s.memory_bytes_per_second,
-        disk_bytes_per_second=s.disk_bytes_per_second,
-        dirty_bytes_per_second=s.dirty_bytes_per_second,
-        iteration=s.iteration,
-        throttle_percent=s.throttle_percent,
-        expected_downtime_ms=s.downtime_ms,
-        downtime_limit_ms=s.downtime_limit_ms,
-        eta_s=s.eta_s,
-        sampled_at=s.at,
-    )
+def _progress_view(m: model.Migration, s: model.Sample) -> Progress:
+    sampled = {key: getattr(s, name) for key, name in _SAMPLED.items()}
+    return Progress(**sampled, outpaced=m.outpaced)
 
 
 def _result_view(r: model.Result) -> Result:
-    return Result(
-        duration_s=round(r.duration_s, 3),
-        downtime_ms=r.downtime_ms,
-        downtime_net_ms=r.downtime_net_ms,
-        transferred_bytes=r.transferred_bytes,
-        iterations=r.iterations,
-        mode=r.mode.value,
-        afterwards=r.afterwards or None,
-    )
-
-
-def _request_view(r: model.Request) -> MigrationRequest:
-    """The request with the defaults filled in. XML may hold secrets: that it was given is all."""
-    same = {name: getattr(r, name) for name in MigrationRequest.__struct_fields__}
-    return MigrationRequest(
-        **same
-        | {
-            "transport": r.transport.value,
-            "flow": r.flow.value,
-            "copy_storage": r.copy_storage.value,
-            "postcopy": r.postcopy.value,
-            "on_timeout": r.on_timeout.value,
-            "xml": "(given)" if r.xml else None,
-            "persistent_xml": "(given)" if r.persistent_xml else None,
-            "compression": r.compression and CompressionRequest(**asdict(r.compression)),
-            "auto_converge": r.auto_converge and AutoConvergeRequest(**asdict(r.auto_converge)),
-        }
-    )
+    return Result(**r.figures, afterwards=r.afterwards or None)

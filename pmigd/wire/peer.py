@@ -16,15 +16,13 @@ import msgspec
 from msgspec import Meta
 
 from pmigd.core.facts import LocalFacts, Question
-from pmigd.core.model import Direction, Domain, Sample, View
+from pmigd.core.holdings import Login, Phase
+from pmigd.core.model import Direction, Domain, Sample, Transport, View
 
 PROTOCOL: Final = 1
 BODY_LIMIT_BYTES: Final = 1024 * 1024
 MAX_LEASES: Final = 2000
 """In one report; a host does not have more migrations under way with one peer."""
-
-PhaseName = Literal["not_ready", "ready", "preparing", "transfer", "postcopy", "finishing"]
-"""``not_ready`` and ``ready`` wait, and only ``ready`` is granted; the others run."""
 
 _WORD_MAX: Final = 256
 _TEXT_MAX: Final = 4096
@@ -59,11 +57,11 @@ class LeaseEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     id: _Id
     domain: Domain
-    phase: PhaseName
+    phase: Phase
     priority: Annotated[int, Meta(ge=0, le=100)] = 50
     ports: Annotated[int, Meta(ge=0, le=2)] = 1
-    login: Literal["tls", "tcp", "ssh", "unix"] = "tls"
-    transport: Literal["native", "tunnelled"] = "native"
+    login: Login = "tls"
+    transport: Transport = Transport.NATIVE
     traceparent: _Word = ""
 
     def __post_init__(self) -> None:

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-TERMINAL = {"succeeded", "failed", "cancelled"}
+from pmigd.core.states import State
+
+TERMINAL = {state.value for state in State if state.terminal}
 
 CUT = object()
 """In a script: the connection breaks here, as when the daemon is killed."""
@@ -69,6 +71,7 @@ def progress(percent: int = 45, **changes: Any) -> dict[str, Any]:
         "downtime_limit_ms": 300,
         "eta_s": 19,
         "sampled_at": "2026-11-21T10:00:05Z",
+        "outpaced": False,
     }
     return {**base, **changes}
 

@@ -22,6 +22,7 @@ BOARDS = Path(__file__).with_name("boards")
 NOW = datetime(2026, 11, 21, 10, 5, tzinfo=UTC)
 BUSY = {
     "dirty_bytes_per_second": 140 << 20,
+    "outpaced": True,
     "memory_processed_bytes": 9 << 30,
     "eta_s": None,
     "iteration": 17,

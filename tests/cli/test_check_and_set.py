@@ -100,7 +100,7 @@ SETS = [
     (
         "--postcopy-bandwidth 100",
         {"postcopy_bandwidth_mib_s": 100},
-        "postcopy bandwidth 100 MiB/s",
+        "post-copy bandwidth 100 MiB/s",
     ),
     (
         "--compression-cache 67108864",
@@ -109,6 +109,11 @@ SETS = [
     ),
     ("--timeout 600", {"timeout_s": 600}, "timeout 10m00s"),
     ("--priority 80", {"priority": 80}, "priority 80"),
+    (
+        "--bandwidth 1GiB/s --timeout 5m --compression-cache 64M",
+        {"bandwidth_mib_s": 1024, "timeout_s": 300, "compression_cache_bytes": 64 << 20},
+        "bandwidth 1024 MiB/s, compression cache 64.0 MiB, timeout 5m00s",
+    ),
     (
         "--timeout 0 --max-downtime 500",
         {"max_downtime_ms": 500, "timeout_s": 0},

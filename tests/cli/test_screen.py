@@ -17,7 +17,7 @@ from tests.support.tmux import Tmux
 pytestmark = needs("tmux")
 
 Open = Callable[..., Tmux]
-BUSY = progress(70, dirty_bytes_per_second=140 << 20, eta_s=None)
+BUSY = progress(70, dirty_bytes_per_second=140 << 20, eta_s=None, outpaced=True)
 
 
 @pytest.fixture

@@ -21,8 +21,7 @@ import pytest
 
 from contrib.lab import Host, LabGuest
 from contrib.lab.deadlines import until
-from pmigd.adapters.libvirt import hypervisor as adapter
-from pmigd.adapters.libvirt import perform
+from pmigd.adapters.libvirt import calls, perform
 from pmigd.adapters.libvirt.connections import KEEP
 from pmigd.adapters.libvirt.hypervisor import LocalHypervisor
 from pmigd.core.model import Domain, Flow, Job, Plan, Power, Request, Target
@@ -214,10 +213,10 @@ async def refused(look: Awaitable[object]) -> str:
 async def test_looks_that_hang_take_a_place_each_and_what_they_took_is_given_back(
     ours, guest, monkeypatch
 ) -> None:
-    monkeypatch.setattr(adapter, "LOOK_DEADLINE_S", 0.5)
+    monkeypatch.setattr(calls, "LOOK_DEADLINE_S", 0.5)
     sick = [guest(memory_mib=16, tick_hz=19, fill_mib=0) for _ in range(6)]
     well = guest()
-    hypervisor, lines = ours.hypervisor, ours.hypervisor._look_lines
+    hypervisor, lines = ours.hypervisor, ours.hypervisor._looks.lines
     looks = [ours.domain(g) for g in sick]
     with stopped(ours.host, *sick):
         # The settings are what libvirt has to ask QEMU for, with or without a migration.

@@ -25,6 +25,7 @@ from pmigd.adapters.system.network import tcp_listener
 from pmigd.api.door import Door
 from pmigd.api.guard import Guard
 from pmigd.api.peers import make_peer_app
+from pmigd.core.holdings import Phase
 from pmigd.core.model import Domain, Power, View
 from pmigd.core.problem import Problem, Refused
 from pmigd.core.uri import PmigdUrl
@@ -44,7 +45,7 @@ from tests.support.certificates import Authority, Pair
 
 IDEN = "0192e4a0-0000-7000-8000-000000000001"
 DOMAIN = Domain("web1", "11111111-2222-3333-4444-555555555555")
-ENTRY = LeaseEntry(id=IDEN, domain=DOMAIN, phase="ready")
+ENTRY = LeaseEntry(id=IDEN, domain=DOMAIN, phase=Phase.READY)
 ASKED = LeaseAsk(source="hosta", seq=1, lease=ENTRY)
 GRANTED = LeaseAnswer(state="granted")
 

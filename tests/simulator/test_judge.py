@@ -14,6 +14,7 @@ from contrib.simulator.scenario import GuestSpec, Scenario, Wish
 from pmigd.adapters.peer.client import PeerAway
 from pmigd.core import engine
 from pmigd.core import events as ev
+from pmigd.core.engine import ending
 from pmigd.core.model import Migration, Now, Request, State
 from pmigd.daemon.granting import Granting
 
@@ -37,7 +38,7 @@ def test_a_success_that_is_said_too_early_is_seen(monkeypatch: pytest.MonkeyPatc
         after = step(migration, event, now)
         if after.migration.state is not State.PRECOPY or after.migration.external:
             return after
-        return engine.Step(engine._end(after.migration, State.SUCCEEDED, None, now))
+        return engine.Step(ending.end(after.migration, State.SUCCEEDED, None, now))
 
     monkeypatch.setattr(engine, "step", hasty)
     assert "untrue success" in wrong()

@@ -14,10 +14,10 @@ import libvirt
 
 from pmigd.adapters.libvirt.failures import connection_broke, problem_of, words_of
 from pmigd.adapters.libvirt.looks import job_of, view
-from pmigd.adapters.libvirt.translate import UNLIMITED_MIB_S
 from pmigd.core.model import Because, Domain, Job, Power
 from pmigd.core.ports import NotMade, Settings
 from pmigd.core.problem import Code, Problem, Refused
+from pmigd.core.request import SET, UNLIMITED_MIB_S
 
 May = Callable[[libvirt.virDomain], bool]
 Act = Callable[[libvirt.virDomain], object]
@@ -89,16 +89,13 @@ def _look(may: May, found: libvirt.virDomain, wanted: Callable[[], bool]) -> boo
 
 def set_each(domain: libvirt.virDomain, settings: Settings) -> None:
     """Change those that are not None, in order; the first refusal ends it."""
-    if settings.max_downtime_ms is not None:
-        domain.migrateSetMaxDowntime(settings.max_downtime_ms, 0)
-    if settings.bandwidth_mib_s is not None:
-        domain.migrateSetMaxSpeed(settings.bandwidth_mib_s or UNLIMITED_MIB_S, 0)
-    if settings.postcopy_bandwidth_mib_s is not None:
-        domain.migrateSetMaxSpeed(
-            settings.postcopy_bandwidth_mib_s, libvirt.VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY
-        )
-    if settings.compression_cache_bytes is not None:
-        domain.migrateSetCompressionCache(settings.compression_cache_bytes, 0)
+    for row in SET:
+        value = getattr(settings, row.key)
+        change = row.about.change
+        if value is not None:
+            told = value or UNLIMITED_MIB_S if change.unlimited else value
+            flags = getattr(libvirt, change.flag) if change.flag else 0
+            getattr(domain, f"migrateSet{change.call}")(told, flags)
 
 
 def not_wanted() -> NotMade:

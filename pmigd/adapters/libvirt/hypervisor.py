@@ -1,51 +1,39 @@
 """This host's libvirt daemon, and the peers' as far as they are asked where a guest is.
 
-Four kinds of calls, none of which can take what another needs:
+What each call is, in one place. Four kinds, none of which can take what another needs:
 
 * the main connection: events and signs of life (:mod:`~pmigd.adapters.libvirt.connection`);
-* looks: reading, with deadlines, one at a time for each guest;
-* commands: acting, without deadlines, one at a time for each guest;
-* the migrate calls: a thread and a connection each (:mod:`~pmigd.adapters.libvirt.perform`).
-
-A call about a guest whose QEMU hangs may not come back for as long as it hangs. Since there is one
-look and one command at most for each guest, such guests take threads and connections for
-themselves and nothing from others.
+* looks and commands: :mod:`~pmigd.adapters.libvirt.calls`;
+* the migrate calls: a thread and a connection each (:mod:`~pmigd.adapters.libvirt.perform`);
+* questions to the peers' daemons: :mod:`~pmigd.adapters.libvirt.peers`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 import libvirt
 
 from pmigd.adapters.libvirt import autostart, commands, looks
+from pmigd.adapters.libvirt.calls import CommandCalls, LookCalls
 from pmigd.adapters.libvirt.connection import MainConnection
-from pmigd.adapters.libvirt.connections import Connections
-from pmigd.adapters.libvirt.failures import problem_of
 from pmigd.adapters.libvirt.guest import guest_facts
 from pmigd.adapters.libvirt.inspect import host_facts, inspect
 from pmigd.adapters.libvirt.peers import PeerDaemons
 from pmigd.adapters.libvirt.perform import Perform
 from pmigd.adapters.libvirt.translate import Notice
-from pmigd.adapters.pool import CallPool, Observer, Overdue, StillOut, Turn, Withdrawn
+from pmigd.adapters.pool import CallPool, Observer, Overdue
 from pmigd.core.facts import DestinationFacts, GuestFacts, Question
 from pmigd.core.model import Direction, Domain, Job, Plan, Power, Sample, Target, View
-from pmigd.core.ports import DomainFacts, HostFacts, NotMade, OwnHost, Permit, Settings, Ticket
-from pmigd.core.problem import Code, Problem, Refused, refuse
+from pmigd.core.ports import DomainFacts, HostFacts, OwnHost, Permit, Settings, Ticket
+from pmigd.core.problem import Refused
 
-T = TypeVar("T")
-
-LOOK_THREADS: Final = 32
-COMMAND_THREADS: Final = 32
-LOOK_DEADLINE_S: Final = 10.0
 LOOKUP_DEADLINE_S: Final = 4.0
 """Somebody waits for the answer, and may as well be told that there is none."""
-COMMAND_EXPECTED_S: Final = 10.0
 CLOSE_DEADLINE_S: Final = 1.0
 
 
@@ -70,15 +58,12 @@ class LocalHypervisor:
         self.own_host = own_host
         self._utc_now = utc_now
         self._tell = connection_changed
-        self._opening: asyncio.Task[None] | None = None
         self._main = MainConnection(
             uri, notify=notify, changed=self._changed, utc_now=utc_now, observe=observe
         )
-        self._looks = CallPool("look", LOOK_THREADS, each=1, observe=observe)
-        self._commands = CallPool("command", COMMAND_THREADS, each=1, observe=observe)
+        self._looks = LookCalls(uri, self._main, observe)
+        self._commands = CommandCalls(uri, self._main, observe)
         self._peers = PeerDaemons(observe)
-        self._look_lines = Connections(self._open, close_quietly)
-        self._command_lines = Connections(self._open, close_quietly)
 
     @property
     def connected(self) -> bool:
@@ -103,7 +88,7 @@ class LocalHypervisor:
     @property
     def pools(self) -> tuple[CallPool, ...]:
         """The threads for calls, for the metrics."""
-        return self._looks, self._commands, self._peers.pool
+        return self._looks.pool, self._commands.pool, self._peers.pool
 
     async def run(self) -> None:
         """Keep the main connection up until cancelled."""
@@ -112,74 +97,25 @@ class LocalHypervisor:
     async def close(self) -> None:
         """Close the connections in good order, those that hang excepted."""
         with contextlib.suppress(Overdue):
-            await self._looks.call("close", CLOSE_DEADLINE_S, self._close_lines)
+            await self._looks.pool.call("close", CLOSE_DEADLINE_S, self._close_lines)
         await self._main.close()
         for pool in self.pools:
             pool.stop()
 
     def _changed(self, there: bool) -> None:
-        if there and (self._opening is None or self._opening.done()):
-            loop = asyncio.get_running_loop()
-            self._opening = loop.create_task(self._open_for_commands(), name="open")
+        if there:
+            self._commands.be_ready()
         self._tell(there)
 
-    async def _open_for_commands(self) -> None:
-        """Have a connection ready: an abort must not be the first that finds libvirtd full."""
-
-        def borrow() -> None:
-            with self._command_lines.lend(lambda: True):
-                pass
-
-        with contextlib.suppress(
-            libvirt.libvirtError
-        ):  # the next command tries it anew, and says so
-            await self._commands.run("open", borrow, expected_s=COMMAND_EXPECTED_S)
-
-    def _open(self) -> libvirt.virConnect:
-        return libvirt.open(self.uri)
-
     def _close_lines(self) -> None:
-        self._look_lines.close()
-        self._command_lines.close()
+        self._looks.lines.close()
+        self._commands.lines.close()
 
     # Looks
 
-    async def _look(
-        self,
-        name: str,
-        question: Callable[[libvirt.virConnect], T],
-        *,
-        about: Domain | None = None,
-        deadline_s: float = LOOK_DEADLINE_S,
-    ) -> T:
-        if not self._main.answers:
-            raise refuse(Code.LIBVIRT_UNAVAILABLE, self._main.last_error)
-        turn = Turn()
-
-        def ask() -> T:
-            with self._look_lines.lend(lambda: not turn.withdrawn) as connection:
-                if not turn.begin():
-                    raise Withdrawn
-                return question(connection)
-
-        key = (about.uuid or None) if about is not None else None
-        try:
-            return await self._looks.call(name, deadline_s, ask, key=key, turn=turn)
-        except StillOut as error:
-            guest = about.name if about is not None else ""
-            words = f"libvirt has not answered an earlier question about '{guest}'"
-            raise refuse(Code.LIBVIRT_UNAVAILABLE, f"{words} for {error.for_s:.0f} s") from None
-        except Overdue as error:
-            raise refuse(Code.LIBVIRT_UNAVAILABLE, str(error)) from None
-        except libvirt.libvirtError as error:
-            problem = problem_of(error)
-            if problem.code is Code.CONNECTION_BROKE:
-                problem = Problem(Code.LIBVIRT_UNAVAILABLE, problem.detail)
-            raise Refused(problem) from error
-
     async def _find(self, name_or_uuid: str) -> Domain:
         """Which domain is meant; that much no guest can hold up."""
-        return await self._look(
+        return await self._looks.ask(
             "find",
             lambda c: looks.identity(looks.find(c, name_or_uuid)),
             deadline_s=LOOKUP_DEADLINE_S,
@@ -193,7 +129,7 @@ class LocalHypervisor:
             found = connection.lookupByUUIDString(domain.uuid)
             return DomainFacts(looks.identity(found), looks.view(found)[0])
 
-        return await self._look("lookup", see, about=domain, deadline_s=LOOKUP_DEADLINE_S)
+        return await self._looks.ask("lookup", see, about=domain, deadline_s=LOOKUP_DEADLINE_S)
 
     async def examine_guest(self, name_or_uuid: str, arriving_xml: str | None) -> GuestFacts:
         """Find a domain and look at it closely."""
@@ -204,28 +140,30 @@ class LocalHypervisor:
             known = DomainFacts(looks.identity(found), looks.view(found)[0])
             return guest_facts(connection, found, known, arriving_xml)
 
-        return await self._look("examine_guest", see, about=domain)
+        return await self._looks.ask("examine_guest", see, about=domain)
 
     async def domains(self) -> list[DomainFacts]:
         """All domains of this host; their jobs are not asked for, so none holds it up."""
-        return await self._look("list_domains", looks.listing, deadline_s=LOOKUP_DEADLINE_S)
+        return await self._looks.ask("list_domains", looks.listing, deadline_s=LOOKUP_DEADLINE_S)
 
     async def sample(self, domain: Domain) -> tuple[Job, Sample | None]:
         """Statistics of the domain's running job."""
-        return await self._look(
+        return await self._looks.ask(
             "job_stats", lambda c: looks.statistics(c, domain, self._utc_now), about=domain
         )
 
     async def settings(self, domain: Domain) -> Settings:
         """The settings in force; None for what this libvirt or QEMU does not tell."""
-        return await self._look("get_settings", lambda c: looks.settings(c, domain), about=domain)
+        return await self._looks.ask(
+            "get_settings", lambda c: looks.settings(c, domain), about=domain
+        )
 
     async def look_here(
         self, domain: Domain, *, completed: Direction | None
     ) -> tuple[View, Sample | None]:
         """This host's copy. Never raises: what cannot be asked is UNKNOWN with a detail."""
         try:
-            return await self._look(
+            return await self._looks.ask(
                 "view", lambda c: looks.look(c, domain, completed, self._utc_now), about=domain
             )
         except Refused as refused:
@@ -234,39 +172,11 @@ class LocalHypervisor:
     async def inspect_here(self, question: Question) -> DestinationFacts | None:
         """This host's answer to what a destination is asked; None if there is none."""
         try:
-            return await self._look("inspect", lambda c: inspect(c, question))
+            return await self._looks.ask("inspect", lambda c: inspect(c, question))
         except Refused:
             return None
 
     # Commands
-
-    async def _command(
-        self, name: str, domain: Domain, permit: Permit, act: commands.Act, may: commands.May
-    ) -> bool:
-        if not self._main.up:
-            raise NotMade(Problem(Code.LIBVIRT_UNAVAILABLE, self._main.last_error))
-        turn = Turn()
-
-        def wanted() -> bool:
-            return permit.wanted and not turn.withdrawn
-
-        def begin() -> bool:
-            return permit.wanted and turn.begin()
-
-        def make() -> bool:
-            try:
-                with self._command_lines.lend(wanted) as connection:
-                    return commands.carry_out(
-                        connection, domain, may=may, wanted=wanted, begin=begin, act=act
-                    )
-            except Withdrawn:
-                raise commands.not_wanted() from None
-            except libvirt.libvirtError as error:  # of opening; all others have been told apart
-                raise commands.unreachable(error) from error
-
-        return await self._commands.run(
-            name, make, key=domain.uuid, turn=turn, expected_s=COMMAND_EXPECTED_S
-        )
 
     async def abort_job(self, domain: Domain, permit: Permit) -> bool:
         """Abort the outgoing migration job.
@@ -274,41 +184,41 @@ class LocalHypervisor:
         Only a job that libvirt calls an outgoing migration is aborted, not whatever else may hold
         the domain by now. libvirt refuses in post-copy, where an abort would lose the guest.
         """
-        return await self._command(
+        return await self._commands.make(
             "abort_job", domain, permit, lambda found: found.abortJob(), commands.leaves
         )
 
     async def start_postcopy(self, domain: Domain, permit: Permit) -> bool:
         """Switch the running migration to post-copy."""
-        return await self._command(
+        return await self._commands.make(
             "start_postcopy", domain, permit, lambda d: d.migrateStartPostCopy(0), commands.leaves
         )
 
     async def suspend(self, domain: Domain, permit: Permit) -> bool:
         """Pause the guest, but only while it migrates."""
-        return await self._command(
+        return await self._commands.make(
             "suspend", domain, permit, lambda found: found.suspend(), commands.leaves
         )
 
     async def resume(self, domain: Domain, permit: Permit) -> bool:
         """Let the guest run on, but only if it is paused and libvirt does nothing with it."""
-        return await self._command(
+        return await self._commands.make(
             "resume", domain, permit, lambda found: found.resume(), commands.rests
         )
 
     async def change(self, domain: Domain, settings: Settings, permit: Permit) -> bool:
         """Change those that are not None, in order; the first refusal ends it."""
         act = partial(commands.set_each, settings=settings)
-        return await self._command("change_settings", domain, permit, act, commands.leaves)
+        return await self._commands.make("change_settings", domain, permit, act, commands.leaves)
 
     async def autostart_here(self, domain: Domain, on: bool, permit: Permit) -> bool:
         """Have the guest start with this host, or not."""
         act = partial(autostart.set_flag, on=on)
-        return await self._command("autostart", domain, permit, act, autostart.has_flag)
+        return await self._commands.make("autostart", domain, permit, act, autostart.has_flag)
 
     async def quiet(self, domain: Domain) -> None:
         """Return when no command for this domain waits or is out any more."""
-        await self._commands.quiet(domain.uuid)
+        await self._commands.pool.quiet(domain.uuid)
 
     def perform(self, domain: Domain, plan: Plan, *, resume: bool = False) -> Ticket:
         """Make the blocking migrate call on a connection and in a thread of its own."""
@@ -346,9 +256,3 @@ class LocalHypervisor:
             )
         except Refused as refused:
             return View(Power.UNKNOWN, detail=refused.problem.detail), None
-
-
-def close_quietly(connection: libvirt.virConnect) -> None:
-    """Close it; one that is lost cannot be closed any better."""
-    with contextlib.suppress(libvirt.libvirtError):
-        connection.close()

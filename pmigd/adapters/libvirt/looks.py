@@ -10,14 +10,17 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import libvirt
 
 from pmigd.adapters.libvirt import translate
 from pmigd.adapters.libvirt.failures import connection_broke
+from pmigd.core.fields import MIB_S
 from pmigd.core.model import Direction, Domain, Job, Power, Sample, View
 from pmigd.core.ports import DomainFacts, Settings
+from pmigd.core.request import SET, UNLIMITED_MIB_S
 
 _KEEP_COMPLETED: Final = (
     libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED | libvirt.VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED
@@ -129,13 +132,13 @@ def statistics(
 def settings(connection: libvirt.virConnect, domain: Domain) -> Settings:
     """The settings in force; None for what this libvirt or QEMU does not tell. Needs QEMU."""
     found = connection.lookupByUUIDString(domain.uuid)
-    postcopy = libvirt.VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY
-    return Settings(
-        max_downtime_ms=_told(lambda: found.migrateGetMaxDowntime(0)),
-        bandwidth_mib_s=_limit(_told(lambda: found.migrateGetMaxSpeed(0))),
-        postcopy_bandwidth_mib_s=_limit(_told(lambda: found.migrateGetMaxSpeed(postcopy))),
-        compression_cache_bytes=_told(lambda: found.migrateGetCompressionCache(0)),
-    )
+    told: dict[str, int | None] = {}
+    for row in SET:
+        change = row.about.change
+        flags = getattr(libvirt, change.flag) if change.flag else 0
+        value = _told(partial(getattr(found, f"migrateGet{change.call}"), flags))
+        told[row.key] = _limit(value) if row.about.unit is MIB_S else value
+    return Settings(**told)
 
 
 def _told(question: Callable[[], int | None]) -> int | None:
@@ -150,7 +153,7 @@ def _told(question: Callable[[], int | None]) -> int | None:
 
 def _limit(mib_s: int | None) -> int | None:
     """libvirt tells "unlimited" by the largest speed that it knows."""
-    return 0 if mib_s is not None and mib_s >= translate.UNLIMITED_MIB_S else mib_s
+    return 0 if mib_s is not None and mib_s >= UNLIMITED_MIB_S else mib_s
 
 
 def _job_and_answers(domain: libvirt.virDomain) -> tuple[Job, bool]:

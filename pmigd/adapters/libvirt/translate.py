@@ -10,23 +10,19 @@ from typing import Any, Final
 import libvirt
 
 from pmigd.core import events as ev
+from pmigd.core.fields import Row
+from pmigd.core.figures import FIGURES
 from pmigd.core.model import (
     Because,
-    CopyStorage,
     Direction,
     Domain,
-    Flow,
     Job,
     Plan,
-    Postcopy,
     Power,
     Sample,
-    Transport,
 )
 from pmigd.core.problem import Code, refuse
-
-UNLIMITED_MIB_S: Final = 8_796_093_022_207
-"""libvirt's largest speed, which stands for none."""
+from pmigd.core.request import ROWS, UNLIMITED_MIB_S, Transport
 
 _POWER: Final[dict[int, Power]] = {
     libvirt.VIR_DOMAIN_RUNNING: Power.RUNNING,
@@ -81,68 +77,14 @@ def sample_of(stats: Mapping[str, Any], at: datetime) -> Sample:
 
     libvirt counts dirty memory in pages per second and leaves rates out while they are zero.
     """
-    page = stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_PAGE_SIZE, 4096)
-    dirty = stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_DIRTY_RATE)
-    if not dirty and stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_ITERATION, 0) <= 1:
-        dirty = None  # QEMU counts from the second pass on; before, its zero means nothing
-    return Sample(
-        at=at,
-        elapsed_ms=stats.get(libvirt.VIR_DOMAIN_JOB_TIME_ELAPSED, 0),
-        memory_total_bytes=stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_TOTAL, 0),
-        memory_processed_bytes=stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_PROCESSED, 0),
-        memory_remaining_bytes=stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_REMAINING, 0),
-        disk_total_bytes=stats.get(libvirt.VIR_DOMAIN_JOB_DISK_TOTAL, 0),
-        disk_processed_bytes=stats.get(libvirt.VIR_DOMAIN_JOB_DISK_PROCESSED, 0),
-        disk_remaining_bytes=stats.get(libvirt.VIR_DOMAIN_JOB_DISK_REMAINING, 0),
-        memory_bytes_per_second=stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_BPS),
-        disk_bytes_per_second=stats.get(libvirt.VIR_DOMAIN_JOB_DISK_BPS),
-        dirty_bytes_per_second=None if dirty is None else dirty * page,
-        iteration=stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_ITERATION),
-        throttle_percent=stats.get(libvirt.VIR_DOMAIN_JOB_AUTO_CONVERGE_THROTTLE),
-        downtime_ms=stats.get(libvirt.VIR_DOMAIN_JOB_DOWNTIME),
-        downtime_net_ms=stats.get(libvirt.VIR_DOMAIN_JOB_DOWNTIME_NET),
-        setup_ms=stats.get(libvirt.VIR_DOMAIN_JOB_SETUP_TIME),
-        constant_pages=stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_CONSTANT),
-        normal_pages=stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_NORMAL),
-        compressed_pages=stats.get(libvirt.VIR_DOMAIN_JOB_COMPRESSION_PAGES),
-        postcopy_requests=stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_POSTCOPY_REQS),
-    )
-
-
-FLAGS: Final[tuple[tuple[str, Callable[[Plan], bool]], ...]] = (
-    ("VIR_MIGRATE_LIVE", lambda p: p.request.live and not p.request.offline),
-    ("VIR_MIGRATE_PEER2PEER", lambda p: p.request.flow is Flow.P2P),
-    ("VIR_MIGRATE_TUNNELLED", lambda p: p.request.transport is Transport.TUNNELLED),
-    ("VIR_MIGRATE_PERSIST_DEST", lambda p: p.persist_destination),
-    ("VIR_MIGRATE_UNDEFINE_SOURCE", lambda p: p.undefine_source),
-    ("VIR_MIGRATE_PAUSED", lambda p: p.request.suspend),
-    ("VIR_MIGRATE_NON_SHARED_DISK", lambda p: p.request.copy_storage is CopyStorage.ALL),
-    ("VIR_MIGRATE_NON_SHARED_INC", lambda p: p.request.copy_storage is CopyStorage.INC),
-    (
-        "VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES",
-        lambda p: p.request.copy_storage_synchronous_writes,
-    ),
-    ("VIR_MIGRATE_CHANGE_PROTECTION", lambda p: p.request.change_protection),
-    ("VIR_MIGRATE_UNSAFE", lambda p: p.request.unsafe),
-    ("VIR_MIGRATE_OFFLINE", lambda p: p.request.offline),
-    ("VIR_MIGRATE_COMPRESSED", lambda p: p.request.compression is not None),
-    ("VIR_MIGRATE_ABORT_ON_ERROR", lambda p: p.request.abort_on_error),
-    ("VIR_MIGRATE_AUTO_CONVERGE", lambda p: p.request.auto_converge is not None),
-    ("VIR_MIGRATE_RDMA_PIN_ALL", lambda p: p.request.rdma_pin_all),
-    ("VIR_MIGRATE_POSTCOPY", lambda p: p.request.postcopy is not Postcopy.NEVER),
-    ("VIR_MIGRATE_TLS", lambda p: p.request.tls),
-    ("VIR_MIGRATE_PARALLEL", lambda p: p.request.parallel_connections > 0),
-    ("VIR_MIGRATE_ZEROCOPY", lambda p: p.request.zerocopy),
-)
-"""libvirt's flags and when a plan sets them. POSTCOPY_RESUME is set by recovery alone."""
-
-
-def _compression(name: str) -> Callable[[Plan], Any]:
-    return lambda p: getattr(p.request.compression, name, None)
-
-
-def _auto_converge(name: str) -> Callable[[Plan], Any]:
-    return lambda p: getattr(p.request.auto_converge, name, None)
+    told = {figure.name: stats[figure.libvirt] for figure in FIGURES if figure.libvirt in stats}
+    if pages := told.get("dirty_bytes_per_second"):
+        page = stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_PAGE_SIZE, 4096)
+        told["dirty_bytes_per_second"] = pages * page
+    elif told.get("iteration", 0) <= 1:
+        # QEMU counts from the second pass on; before, its zero means nothing.
+        told.pop("dirty_bytes_per_second", None)
+    return Sample(at, **told)
 
 
 def _data_uri(plan: Plan) -> str | None:
@@ -160,48 +102,25 @@ def _bandwidth(plan: Plan) -> int | None:
     return plan.request.bandwidth_mib_s or UNLIMITED_MIB_S
 
 
-PARAMS: Final[tuple[tuple[str, Callable[[Plan], Any]], ...]] = (
-    ("migrate_uri", _data_uri),
-    ("destination_name", lambda p: p.request.dname),
-    ("destination_xml", lambda p: p.request.xml),
-    ("persistent_xml", lambda p: p.request.persistent_xml),
-    ("bandwidth", _bandwidth),
-    ("bandwidth.postcopy", lambda p: p.request.postcopy_bandwidth_mib_s or None),
-    (
-        "bandwidth.avail.switchover",
-        lambda p: p.request.available_switchover_bandwidth_mib_s or None,
-    ),
-    ("graphics_uri", lambda p: p.request.graphics_uri),
-    ("listen_address", lambda p: p.request.listen_address),
-    ("migrate_disks", lambda p: list(p.request.migrate_disks) or None),
-    ("migrate_disks_detect_zeroes", lambda p: list(p.request.migrate_disks_detect_zeroes) or None),
-    ("migrate_disks_target_zero", lambda p: list(p.request.migrate_disks_target_zero) or None),
-    ("disks_port", lambda p: p.request.disks_port),
-    ("disks_uri", lambda p: p.request.disks_uri),
-    ("compression", lambda p: list(_compression("methods")(p) or ()) or None),
-    ("compression.mt.level", _compression("mt_level")),
-    ("compression.mt.threads", _compression("mt_threads")),
-    ("compression.mt.dthreads", _compression("mt_dthreads")),
-    ("compression.xbzrle.cache", _compression("xbzrle_cache_bytes")),
-    ("compression.zlib.level", _compression("zlib_level")),
-    ("compression.zstd.level", _compression("zstd_level")),
-    ("auto_converge.initial", _auto_converge("initial")),
-    ("auto_converge.increment", _auto_converge("increment")),
-    ("parallel.connections", lambda p: p.request.parallel_connections or None),
-    ("tls.destination", lambda p: p.request.tls_destination),
-)
-"""libvirt's typed parameters, by the names that its headers define, and a plan's value or None.
-
-The binding gives each the type that libvirt wants; versions that it does not know are refused
-before (:mod:`pmigd.core.versions`).
-"""
+_PLANNED: Final[Mapping[str, Callable[[Plan], Any]]] = {
+    "live": lambda p: p.request.live and not p.request.offline,
+    "persistent": lambda p: p.persist_destination,
+    "undefinesource": lambda p: p.undefine_source,
+    "migrate_uri": _data_uri,
+    "bandwidth_mib_s": _bandwidth,
+}
+"""The fields of which the plan says something else than the request."""
 
 
 def flags_of(plan: Plan) -> int:
-    """The plan as VIR_MIGRATE_* flags. Raises Refused for a flag that this libvirt lacks."""
+    """The plan as VIR_MIGRATE_* flags. Raises Refused for a flag that this libvirt lacks.
+
+    POSTCOPY_RESUME is set by recovery alone.
+    """
     flags = 0
-    for name, wanted in FLAGS:
-        if wanted(plan):
+    for row in ROWS:
+        name = row.flag_for(_planned(row, plan))
+        if name:
             value = getattr(libvirt, name, None)
             if value is None:
                 raise refuse(
@@ -212,12 +131,17 @@ def flags_of(plan: Plan) -> int:
 
 
 def params_of(plan: Plan) -> dict[str, Any]:
-    """The plan as typed parameters of migrateToURI3 and migrate3.
+    """The plan as typed parameters of migrateToURI3 and migrate3, by libvirt's names.
 
-    Raises Refused for one that this binding would give a wrong type.
+    The binding gives each the type that libvirt wants; versions that do not know one are refused
+    before (:mod:`pmigd.core.versions`). Raises Refused for one that this binding would give a wrong
+    type.
     """
-    found = ((name, value(plan)) for name, value in PARAMS)
-    params = {name: value for name, value in found if value is not None}
+    params: dict[str, Any] = {}
+    for row in ROWS:
+        value = _planned(row, plan)
+        if row.about.param and value is not None and value != row.default:
+            params[row.about.param] = list(value) if isinstance(value, tuple) else value
     for name in _TYPED_SINCE_9_4 & params.keys():
         # An older binding does not know that these are small numbers, and libvirt refuses others.
         if not hasattr(libvirt, "VIR_MIGRATE_PARAM_COMPRESSION_ZSTD_LEVEL"):
@@ -226,6 +150,10 @@ def params_of(plan: Plan) -> dict[str, Any]:
                 f"'{name}' needs libvirt-python >= 9.4 on source; libvirt itself is new enough.",
             )
     return params
+
+
+def _planned(row: Row, plan: Plan) -> Any:
+    return _PLANNED[row.path](plan) if row.path in _PLANNED else row.of(plan.request)
 
 
 _TYPED_SINCE_9_4: Final = frozenset({"compression.zlib.level", "compression.zstd.level"})

@@ -17,9 +17,10 @@ from pmigd.adapters.metrics import labels
 from pmigd.adapters.metrics.family import Family
 from pmigd.adapters.metrics.labels import Bounded, Usage, member
 from pmigd.adapters.metrics.snapshot import Snapshot
+from pmigd.core import states
 from pmigd.core.commands import Kind
 from pmigd.core.ledger import owed
-from pmigd.core.model import Direction, State
+from pmigd.core.model import Direction
 from pmigd.core.ports import HostFacts
 
 MAX_CALLS: Final = 20
@@ -80,17 +81,9 @@ OLDEST: Final = Family(
     "When the migration at the head of the queue was submitted.",
     absent="the queue is empty",
 )
-UNRESOLVED: Final = Family(
-    "pmigd_migrations_unresolved",
-    "gauge",
-    "Migrations whose outcome nobody knows; an operator is needed.",
-)
-POSTCOPY_PAUSED: Final = Family(
-    "pmigd_migrations_postcopy_paused",
-    "gauge",
-    "Migrations whose post-copy broke: their guests are split over two hosts and wait. An operator"
-    " is needed.",
-)
+STUCK: Final = {
+    state: Family(f"pmigd_migrations_{state}", "gauge", state.about.stuck) for state in states.STUCK
+}
 OWED: Final = Family(
     "pmigd_commands_pending",
     "gauge",
@@ -182,8 +175,7 @@ FAMILIES: Final = (
     LIMIT,
     QUEUED,
     OLDEST,
-    UNRESOLVED,
-    POSTCOPY_PAUSED,
+    *STUCK.values(),
     OWED,
     JOURNAL,
     BUSY,
@@ -312,8 +304,7 @@ def _queue(now: Snapshot) -> Iterator[Metric]:
         oldest.add_metric([], now.waiting_oldest.timestamp())
     journal.add_metric([], int(now.journal_writable))
     yield from (active, limit, queued, oldest, journal)
-    stuck = {UNRESOLVED: State.UNRESOLVED, POSTCOPY_PAUSED: State.POSTCOPY_PAUSED}
-    for family, state in stuck.items():
+    for state, family in STUCK.items():
         gauge = family.gauges()
         gauge.add_metric([], sum(m.state is state for m in now.migrations))
         yield gauge

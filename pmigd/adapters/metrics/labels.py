@@ -10,6 +10,7 @@ from typing import Final, Literal, get_args
 
 from pmigd.adapters.metrics.snapshot import LeaseState
 from pmigd.core.commands import CALLS, Command, Kind
+from pmigd.core.figures import FIGURES
 from pmigd.core.holdings import Resource
 from pmigd.core.ledger import RULES
 from pmigd.core.model import Direction, Migration, Mode, State, Transport
@@ -19,19 +20,18 @@ DIRECTIONS: Final = tuple(str(value) for value in Direction)
 TRANSPORTS: Final = tuple(str(value) for value in Transport)
 MODES: Final = tuple(str(value) for value in Mode)
 REASONS: Final = tuple(str(value) for value in Reason)
-RESULTS: Final = ("completed", "failed", "cancelled")
-KINDS: Final = ("memory", "disk")
-PAGES: Final = ("constant", "normal", "compressed")
+RESULTS: Final = tuple(state.label for state in State if state.terminal)
+KINDS: Final = tuple(f.kind for f in FIGURES if f.counter == "transferred_bytes")
+PAGES: Final = tuple(f.kind for f in FIGURES if f.counter == "pages")
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-PHASES: Final = (
-    "starting",
-    "precopy",
-    "switchover",
-    "postcopy",
-    "postcopy_paused",
-    "finishing",
-    "aborting",
+_NO_STATE: Final = {State.PRECOPY: ("switchover",), State.FINISHING: ("aborting",)}
+"""Phases that are no states of their own, by the state that they are listed after."""
+PHASES: Final = tuple(
+    phase
+    for state in State
+    if state.holds_slot
+    for phase in (state.label, *_NO_STATE.get(state, ()))
 )
 COMMANDS: Final = tuple(kind.value for kind in RULES if kind not in CALLS)
 """Commands whose pending ones are counted; that the migrate call is out is no news."""
@@ -82,24 +82,6 @@ Usage = Literal["peer", "metrics", "migration"]
 USAGES: Final[tuple[Usage, ...]] = get_args(Usage)
 OTHER: Final = "other"
 
-_RESULT_OF: Final = {
-    State.SUCCEEDED: "completed",
-    State.FAILED: "failed",
-    State.CANCELLED: "cancelled",
-}
-_PHASE_OF: Final = {
-    State.PREPARING: "starting",
-    State.PRECOPY: "precopy",
-    State.POSTCOPY: "postcopy",
-    State.POSTCOPY_PAUSED: "postcopy_paused",
-    State.FINISHING: "finishing",
-}
-
-
-def result_of(state: State) -> str:
-    """The result label of a terminal state."""
-    return _RESULT_OF[state]
-
 
 def phase_of(m: Migration) -> str | None:
     """What a running migration is doing; None while it waits, is unresolved or is over.
@@ -107,14 +89,15 @@ def phase_of(m: Migration) -> str | None:
     Post-copy comes first: from there nothing is aborted, and its being paused is an alarm that an
     abort asked for earlier must not hide.
     """
-    phase = _PHASE_OF.get(m.state)
-    if phase is None or m.state in (State.POSTCOPY, State.POSTCOPY_PAUSED):
-        return phase
+    if not m.state.holds_slot:
+        return None
+    if m.state.about.in_postcopy:
+        return m.state.label
     if m.abort is not None:
         return "aborting"
     if m.state is State.FINISHING and m.evidence.switched and not m.evidence.left:
         return "switchover"
-    return phase
+    return m.state.label
 
 
 def action_of(command: Command) -> str | None:

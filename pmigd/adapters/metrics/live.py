@@ -14,6 +14,7 @@ from prometheus_client.core import Metric
 
 from pmigd.adapters.metrics import labels
 from pmigd.adapters.metrics.family import Family
+from pmigd.core.figures import FIGURES
 from pmigd.core.model import Migration, Sample, State
 
 _OVER: Final = "not running"
@@ -52,64 +53,18 @@ PROGRESS: Final = _gauge(
     "When less remained to be sent than ever before.",
     _UNTOLD,
 )
-MEMORY_SIZE: Final = _gauge("memory_size_bytes", "Memory of the guest.", _UNTOLD)
-MEMORY_PROCESSED: Final = _gauge("memory_processed_bytes", "Memory sent so far.", _UNTOLD)
-MEMORY_REMAINING: Final = _gauge(
-    "memory_remaining_bytes", "Memory that still has to be sent in this pass.", _UNTOLD
-)
-DISK_SIZE: Final = _gauge("disk_size_bytes", "Size of the disks that are copied.", _NO_DISKS)
-DISK_PROCESSED: Final = _gauge("disk_processed_bytes", "Disk contents sent so far.", _NO_DISKS)
-DISK_REMAINING: Final = _gauge(
-    "disk_remaining_bytes", "Disk contents that still have to be sent.", _NO_DISKS
-)
-TRANSFER: Final = _gauge(
-    "memory_transfer_bytes_per_second",
-    "Rate at which memory is sent, as QEMU measures it.",
-    _UNTOLD,
-)
-DISK_TRANSFER: Final = _gauge(
-    "disk_transfer_bytes_per_second",
-    "Rate at which disks are copied, over the last seconds.",
-    _NO_DISKS,
-)
-DIRTY: Final = _gauge(
-    "memory_dirty_bytes_per_second", "Rate at which the guest writes to its memory.", _UNTOLD
-)
-ITERATION: Final = _gauge("memory_iteration", "The present pass over the memory.", _UNTOLD)
-EXPECTED: Final = _gauge(
-    "expected_downtime_seconds",
-    "Pause that QEMU would expect if it switched over now; a forecast, not a measurement.",
-    _UNTOLD,
-)
-LIMIT: Final = _gauge("downtime_limit_seconds", "Pause that QEMU aims to stay under.", _UNTOLD)
 BANDWIDTH: Final = _gauge(
     "bandwidth_limit_bytes_per_second",
     "Limit in force.",
     f"{_OVER}; unlimited",
 )
-THROTTLE: Final = _gauge(
-    "cpu_throttle_ratio", "Share of CPU time that QEMU takes from the guest.", _UNTOLD
+SAMPLED: Final = tuple(
+    (figure, _gauge(figure.gauge, figure.meaning, _NO_DISKS if "disk" in figure.needs else _UNTOLD))
+    for figure in FIGURES
+    if figure.gauge
 )
 
-_FIGURES: Final = (
-    START,
-    DEADLINE,
-    PROGRESS,
-    MEMORY_SIZE,
-    MEMORY_PROCESSED,
-    MEMORY_REMAINING,
-    DISK_SIZE,
-    DISK_PROCESSED,
-    DISK_REMAINING,
-    TRANSFER,
-    DISK_TRANSFER,
-    DIRTY,
-    ITERATION,
-    EXPECTED,
-    LIMIT,
-    BANDWIDTH,
-    THROTTLE,
-)
+_FIGURES: Final = (START, DEADLINE, PROGRESS, BANDWIDTH, *(family for _, family in SAMPLED))
 FAMILIES: Final = (INFO, PHASE, *_FIGURES)
 
 
@@ -174,30 +129,14 @@ def _bandwidth_mib_s(m: Migration) -> int | None:
 
 
 def _deadline(m: Migration) -> float | None:
-    in_force = m.state in (State.PREPARING, State.PRECOPY) and not m.timed_out and not m.external
+    in_force = m.state.about.before_switch and not m.timed_out and not m.external
     if not in_force or not m.request.timeout_s or m.started_at is None:
         return None
     return m.started_at.timestamp() + m.request.timeout_s
 
 
 def _sampled(sample: Sample) -> Iterator[tuple[Family, float | int | None]]:
-    if sample.memory_total_bytes > 0:
-        yield MEMORY_SIZE, sample.memory_total_bytes
-        yield MEMORY_PROCESSED, sample.memory_processed_bytes
-        yield MEMORY_REMAINING, sample.memory_remaining_bytes
-    if sample.disk_total_bytes > 0:
-        yield DISK_SIZE, sample.disk_total_bytes
-        yield DISK_PROCESSED, sample.disk_processed_bytes
-        yield DISK_REMAINING, sample.disk_remaining_bytes
-        yield DISK_TRANSFER, sample.disk_bytes_per_second
-    yield TRANSFER, sample.memory_bytes_per_second
-    yield DIRTY, sample.dirty_bytes_per_second
-    yield ITERATION, sample.iteration
-    yield EXPECTED, _seconds(sample.downtime_ms)
-    yield LIMIT, _seconds(sample.downtime_limit_ms)
-    throttle = sample.throttle_percent
-    yield THROTTLE, throttle / 100 if throttle is not None else None
-
-
-def _seconds(milliseconds: int | None) -> float | None:
-    return milliseconds / 1000 if milliseconds is not None else None
+    for figure, family in SAMPLED:
+        value = getattr(sample, figure.name)
+        if value is not None and (not figure.needs or getattr(sample, figure.needs)):
+            yield family, value / figure.per_unit

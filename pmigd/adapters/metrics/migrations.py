@@ -17,6 +17,7 @@ from pmigd.adapters.metrics import labels
 from pmigd.adapters.metrics.downtime import Pause, pause_of
 from pmigd.adapters.metrics.family import Family
 from pmigd.adapters.metrics.track import Track, has_begun
+from pmigd.core.figures import FIGURES
 from pmigd.core.model import Direction, Migration, MigrationId, Result, Sample, State
 from pmigd.core.problem import Code
 
@@ -151,7 +152,7 @@ FAMILIES: Final = (
     REQUESTS,
 )
 
-_GROWING: Final = (*labels.KINDS, *labels.PAGES, "requests")
+_GROWING: Final = tuple(figure for figure in FIGURES if figure.counter)
 _ID_LENGTH: Final = 36
 
 
@@ -186,7 +187,9 @@ class MigrationFigures:
             return
         track = self._tracks.get(after.id)
         if track is None:
-            track = self._tracks[after.id] = Track.begin(before, after, _GROWING)
+            track = self._tracks[after.id] = Track.begin(
+                before, after, tuple(figure.name for figure in _GROWING)
+            )
         if after.adopted and not track.recovered:
             track.recovered = True
             self._recovered.inc()
@@ -226,25 +229,20 @@ class MigrationFigures:
             self._queue_wait.observe(max(0.0, waited), _exemplar(m))
 
     def _count_growth(self, direction: Direction, track: Track, sample: Sample) -> None:
-        for kind, processed in (
-            ("memory", sample.memory_processed_bytes),
-            ("disk", sample.disk_processed_bytes),
-        ):
-            grown = track.growth[kind].by(processed)
-            self._transferred.labels(str(direction), kind).inc(grown)
-        if direction is Direction.INCOMING:
-            return
-        for kind, pages in (
-            ("constant", sample.constant_pages),
-            ("normal", sample.normal_pages),
-            ("compressed", sample.compressed_pages),
-        ):
-            self._pages.labels(kind).inc(track.growth[kind].by(pages))
-        self._requests.inc(track.growth["requests"].by(sample.postcopy_requests))
+        outgoing = direction is Direction.OUTGOING
+        for figure in _GROWING:
+            grown = track.growth[figure.name].by(getattr(sample, figure.name))
+            match figure.counter:
+                case "transferred_bytes":
+                    self._transferred.labels(str(direction), figure.kind).inc(grown)
+                case "pages" if outgoing:
+                    self._pages.labels(figure.kind).inc(grown)
+                case "postcopy_requests" if outgoing:
+                    self._requests.inc(grown)
 
     def _count_end(self, before: Migration | None, m: Migration, track: Track) -> None:
         direction, transport = str(m.direction), str(m.request.transport)
-        result = labels.result_of(m.state)
+        result = m.state.label
         self._finished.labels(direction, transport, result).inc()
         if m.state is State.FAILED:
             self._failures.labels(direction, labels.reason_of(m)).inc()

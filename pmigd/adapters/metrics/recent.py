@@ -109,6 +109,6 @@ def _info_labels(m: Migration) -> list[str]:
         labels.peer_of(m),
         str(m.request.transport),
         str(m.result.mode if m.result is not None else Mode.PRECOPY),
-        labels.result_of(m.state),
+        m.state.label,
         labels.reason_of(m) if m.state is State.FAILED else "",
     ]

@@ -12,8 +12,6 @@ from datetime import datetime
 
 from pmigd.core.model import Migration, Sample, State
 
-_IN_POSTCOPY = (State.POSTCOPY, State.POSTCOPY_PAUSED)
-
 
 class Growth:
     """A figure that only grows, read now and then. It counts from 0, or from its first reading."""
@@ -41,9 +39,9 @@ class PostcopyClock:
 
     def step(self, before: State | None, after: State, mono: float) -> None:
         """Note a step between two states."""
-        if after in _IN_POSTCOPY:
+        if after.about.in_postcopy:
             if self._since is None:
-                if before in _IN_POSTCOPY:
+                if before is not None and before.about.in_postcopy:
                     self._total = None  # it began before anybody was watching
                 self._since = mono
         elif self._since is not None:

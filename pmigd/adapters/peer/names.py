@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from pmigd.core.uri import UriRefused, is_address, parse_host
+from pmigd.core.address import UriRefused, is_address, parse_host
 
 Certificate = Mapping[str, Any]
 """What ``ssl.SSLSocket.getpeercert()`` tells of a certificate that was verified."""

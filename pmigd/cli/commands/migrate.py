@@ -118,6 +118,6 @@ COMMAND = Command(
     description=__doc__,
     add_arguments=add_arguments,
     run=run,
-    epilog=_EPILOG,
+    epilog=options.UNITS + _EPILOG,
     usage="DOMAIN DESTINATION [option ...]",
 )

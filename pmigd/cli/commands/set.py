@@ -51,5 +51,5 @@ COMMAND = Command(
     description=__doc__,
     add_arguments=add_arguments,
     run=run,
-    epilog=_EPILOG,
+    epilog=options.UNITS + _EPILOG,
 )

@@ -17,6 +17,7 @@ from pmigd.cli.client import migration_path
 from pmigd.cli.command import Command
 from pmigd.cli.errors import CliError, RefusedError
 from pmigd.cli.migration import Migration
+from pmigd.core.figures import SHOWN
 
 if TYPE_CHECKING:
     import argparse
@@ -27,15 +28,13 @@ if TYPE_CHECKING:
     from pmigd.cli.feed import Feed, Item
     from pmigd.cli.output import Output
 
-_EPILOG = """\
+_HELP = "\n".join(f"  {shown.title:<10}{shown.help}" for _, shown in SHOWN if shown.help)
+_EPILOG = f"""\
 Without an ID a terminal shows all of them on a screen of its own, those in trouble first; q or
 Ctrl-C leaves it. Columns that do not fit are left out.
 
   DONE      of memory, or of disks while these are copied, which come first
-  SENT      of how much; more than all of it where the guest writes again what was sent
-  DIRTY     how fast the guest writes; red when that is as fast as it is sent
-  PAUSE     expected, and allowed
-  ETA       at the present rates; never: the guest writes as fast as it is sent
+{_HELP}
   ->, <-    leaves this host, comes to it
 
 It stays while the daemon is away and goes on by itself. In a pipe it is one line a change, and ends

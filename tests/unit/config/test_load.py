@@ -17,7 +17,8 @@ from pmigd.config.load import (
 )
 from pmigd.config.reload import restart_needed
 from pmigd.config.schema import Config
-from pmigd.core.uri import ListenAddress, MigrateUri, PeerUri, UriPattern
+from pmigd.core.address import ListenAddress
+from pmigd.core.uri import MigrateUri, PeerUri, UriPattern
 
 GOOD = b"""
 [daemon]

@@ -70,7 +70,7 @@ def _fails() -> Config:
 async def test_those_asked_for_meanwhile_are_done_in_order_one_at_a_time(pool: CallPool) -> None:
     daemon = Daemon()
     daemon.slow = 20
-    reloading = Reloading(daemon, pool)
+    reloading = Reloading(Config(), pool, daemon, takes=[], prepares=[daemon.prepare])
     for name in ("a", "b", "c"):
         reloading.ask(lambda name=name: named(name))
     expected = [
@@ -95,10 +95,28 @@ async def test_one_that_fails_changes_nothing_and_the_next_is_taken_up(
 ) -> None:
     daemon = Daemon()
     daemon.failing = failing
-    reloading = Reloading(daemon, pool)
+    reloading = Reloading(Config(), pool, daemon, takes=[], prepares=[daemon.prepare])
     reloading.ask(load)
     assert await _done(daemon, reloading, 1) == done
     daemon.failing = ""
     reloading.ask(lambda: named("b"))
     after = ["reloading", "prepare b", "take b", "ready True"]
     assert await _done(daemon, reloading, 2) == done + after
+
+
+async def test_no_part_takes_up_what_another_cannot_use(pool: CallPool) -> None:
+    first, second = Daemon(), Daemon()
+    second.failing = "prepare"
+    told: list[Config] = []
+    reloading = Reloading(
+        named("before"), pool, first, takes=[told.append], prepares=[first.prepare, second.prepare]
+    )
+    reloading.ask(lambda: named("a"))
+    assert await _done(first, reloading, 1) == ["reloading", "prepare a", "ready False"]
+    assert (told, reloading.config.daemon.name) == ([], "before")
+    second.failing = ""
+    reloading.ask(lambda: named("b"))
+    await _done(first, reloading, 2)
+    assert [config.daemon.name for config in told] == ["b"]
+    assert second.done[-1] == "take b"
+    assert reloading.config.daemon.name == "b"

@@ -16,7 +16,7 @@ from pmigd.core.commands import Command, Kind, Outcome
 from pmigd.core.effects import Do, Effect, Look, Prepare, Wake
 from pmigd.core.finding import Level
 from pmigd.core.holdings import held_of
-from pmigd.core.model import Call, Job, Migration, Request, State
+from pmigd.core.model import Call, Job, Migration, Request, Settings, State
 from pmigd.core.plan import make_plan
 from pmigd.core.problem import Code, Problem
 from tests.support import build
@@ -211,9 +211,7 @@ class TestBeforeTheCall:
         m = crashed(play(migration(), ev.Admitted(), FOLLOWS).migration)
         m = play(m, ev.Restarted(), start=3).migration
         assert controls.may_abort(m) is None
-        m = play(
-            m, ev.SetAsked("root", build.PLAN and engine.Settings(bandwidth_mib_s=7))
-        ).migration
+        m = play(m, ev.SetAsked("root", build.PLAN and Settings(bandwidth_mib_s=7))).migration
         assert m.request.bandwidth_mib_s == 7
         m = play(m, ev.AbortAsked("root", "asked for by root"), replied(BACK), start=4).migration
         assert m.state is State.CANCELLED

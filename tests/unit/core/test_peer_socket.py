@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pmigd.core.uri import UriRefused, parse_configured_peer, parse_peer_uri
+from pmigd.core.address import UriRefused
+from pmigd.core.uri import parse_configured_peer, parse_peer_uri
 
 SOCKET = "qemu+unix:///system?socket=/run/other/libvirt-sock"
 

@@ -6,15 +6,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pmigd.core.address import ListenAddress, UriRefused, is_loopback, parse_listen_address
 from pmigd.core.uri import (
-    ListenAddress,
     LocalUri,
     MigrateUri,
     PeerUri,
-    UriRefused,
-    is_loopback,
     matches,
-    parse_listen_address,
     parse_local_uri,
     parse_migrate_uri,
     parse_peer_uri,

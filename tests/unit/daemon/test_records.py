@@ -39,9 +39,12 @@ from pmigd.core.model import (
 )
 from pmigd.core.problem import Code, Problem, Refused
 from pmigd.daemon.bookkeeper import Bookkeeper
-from pmigd.daemon.controller import KEEP_CLOSED, PRUNE_EVERY, Controller
+from pmigd.daemon.controller import Controller
+from pmigd.daemon.controls import Controls
 from pmigd.daemon.gate import Gate
 from pmigd.daemon.granting import Granting
+from pmigd.daemon.intake import Intake
+from pmigd.daemon.register import KEEP_CLOSED, PRUNE_EVERY
 from pmigd.wire.peer import LeaseAsk, LeaseEntry, LeaseReport
 from tests.support import build
 
@@ -83,12 +86,13 @@ class Host:
             self.libvirt,  # type: ignore[arg-type]
             self.journal,
             self.gate,
-            queue_max=self.queue_max,
             now=self.now,
             new_id=lambda: f"0192e4a0-1000-7000-8000-{next(IDS):012x}",
             on_change=lambda before, after: self.changes.append((before, after)),
             begin_trace=lambda _: None,
         )
+        self.intake = Intake(self.controller, self.libvirt, queue_max=self.queue_max)  # type: ignore[arg-type]
+        self.controls = Controls(self.controller, self.libvirt)  # type: ignore[arg-type]
         self.granting = Granting(
             "hosta",
             Account(),
@@ -108,12 +112,12 @@ class Host:
         """As a client does, with a configuration that gives everything a timeout."""
         request = Request(name, "hostb", **fields)
         configured = replace(request, timeout_s=request.timeout_s or 600.0)
-        return await self.controller.submit(
+        return await self.intake.submit(
             configured, build.TARGET, by="root", key=key, asked=fingerprint(request)
         )
 
     async def end(self, iden: MigrationId) -> Migration:
-        return await self.controller.abort(iden, by="root", reason="asked for by root")
+        return await self.controls.abort(iden, by="root", reason="asked for by root")
 
 
 async def _none(_: Domain) -> tuple[()]:
@@ -152,7 +156,7 @@ async def test_a_repeat_returns_the_first_one_after_a_set_a_reload_and_a_restart
 ) -> None:
     async with life(path) as host:
         first = await host.submit("web1", key="k", priority=60)
-        await host.controller.change(
+        await host.controls.change(
             first.id, Settings(bandwidth_mib_s=9), timeout_s=5.0, priority=70, by="oscar"
         )
         assert (await host.submit("web1", key="k", priority=60)).id == first.id
@@ -210,7 +214,8 @@ async def test_a_key_that_was_forgotten_is_free_again_and_the_journal_has_forgot
         for number in range(PRUNE_EVERY):
             m = await host.submit(f"new{number}")
             await host.end(m.id)
-        await host.controller._prune
+        async with asyncio.timeout(20):
+            await asyncio.gather(*host.controller._tasks._tasks)
         kept = {m.id for m in host.controller.all()}
         assert full_of_old_ones[0].id not in kept
         fresh = await host.submit("old0", key="key0")
@@ -334,7 +339,7 @@ async def test_a_journal_that_comes_over_a_fresh_one_is_read_and_what_was_begun_
 
 
 def _ask(iden: str, name: str) -> Any:
-    entry = LeaseEntry(id=iden, domain=domain(name), phase="ready", priority=50, ports=1)
+    entry = LeaseEntry(id=iden, domain=domain(name), phase=Phase.READY, priority=50, ports=1)
     return LeaseAsk(source="hostb", seq=1, lease=entry)
 
 
@@ -418,9 +423,7 @@ async def test_of_two_that_were_begun_the_older_is_for_an_operator_to_settle(pat
         host.controller.post(MigrationId("old"), ev.Sampled(build.MIGRATING.job, build.sample()))
         await host.end(new.id)
         assert host.controller.get("old") == old
-        assert (
-            await host.controller.resolve(old.id, State.FAILED, by="root")
-        ).state is State.FAILED
+        assert (await host.controls.resolve(old.id, State.FAILED, by="root")).state is State.FAILED
         await host.submit("web1")
 
 
@@ -472,7 +475,7 @@ async def test_the_guest_of_a_row_that_cannot_be_read_is_guarded_until_an_operat
         await host.submit("web3")
         host.controller.connection_changed(connected=False)
         host.controller.connection_changed(connected=True)
-        await host.controller.resolve(MigrationId("bad"), State.FAILED, by="root")
+        await host.controls.resolve(MigrationId("bad"), State.FAILED, by="root")
         await host.submit("web1")
     async with life(path) as host:
         bad = host.controller.get("bad")
@@ -495,7 +498,7 @@ async def test_without_a_uuid_any_guest_of_its_name_is_guarded_without_a_name_an
     async with life(path) as host:
         refused = await refusal(Code.DOMAIN_BUSY, host.submit("web4"))
         assert "bad" in refused.problem.detail
-        await host.controller.resolve(MigrationId("bad"), State.SUCCEEDED, by="root")
+        await host.controls.resolve(MigrationId("bad"), State.SUCCEEDED, by="root")
         await host.submit("web4")
 
 
@@ -596,14 +599,14 @@ async def test_what_is_written_again_is_never_older_than_what_is_being_written(
 ) -> None:
     async with life(path) as host:
         m = await host.submit("web1")
-        host.controller._dirty.add(m.id)  # as after a write that was given up
+        host.controller.records.dirty.add(m.id)  # as after a write that was given up
         slow = _Slow(host.journal)
         await slow.begin()
         ending = asyncio.create_task(host.end(m.id))
-        while m.id not in host.controller._writing:
+        while m.id not in host.controller.records.writing:
             await asyncio.sleep(0.001)
         monkeypatch.setattr(host.journal, "probe", _nothing)  # it was made just before
-        again = asyncio.create_task(host.controller.write_down())
+        again = asyncio.create_task(host.controller.records.write_down())
         await asyncio.sleep(0)
         slow.end()
         assert (await ending).state is State.CANCELLED
@@ -653,7 +656,7 @@ def lease(iden: str) -> Lease:
 
 def _report(seq: int, *idens: str) -> LeaseReport:
     entries = tuple(
-        LeaseEntry(id=iden, domain=domain(iden), phase="transfer", priority=50, ports=1)
+        LeaseEntry(id=iden, domain=domain(iden), phase=Phase.TRANSFER, priority=50, ports=1)
         for iden in idens
     )
     return LeaseReport(source="hostb", seq=seq, leases=entries)

@@ -11,6 +11,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from pmigd.adapters.tasks import hear
 from pmigd.core import events as ev
 from pmigd.core.model import (
     Because,
@@ -177,9 +178,13 @@ async def test_what_a_migration_left_behind_is_not_taken_for_one_of_others(watch
 async def test_samples_of_others_go_on_beside_one_that_hangs_and_one_that_fails(watch) -> None:
     hypervisor = Hypervisor({"h"}, {"b"})
     controller = Controller(migration("h"), migration("b"), migration("well"))
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+    hear(loop)
     with capture_logs() as logs:
         watch("sample", hypervisor, controller)
         await reach(lambda: controller.told("well", ev.Sampled) > 5)
+    loop.set_exception_handler(before)
     assert controller.told("h", ev.Sampled) == controller.told("b", ev.Sampled) == 0
     assert hypervisor.asked.count(("settings", "well")) == 1, "not with every sample"
     mistakes = [line for line in logs if line["log_level"] == "error"]

@@ -7,9 +7,10 @@ from dataclasses import replace
 import libvirt
 import pytest
 
-from pmigd.adapters.libvirt.translate import FLAGS, PARAMS, UNLIMITED_MIB_S, flags_of, params_of
+from pmigd.adapters.libvirt.translate import flags_of, params_of
 from pmigd.core.model import AutoConverge, Compression, CopyStorage, Flow, Postcopy, Transport
 from pmigd.core.problem import Refused
+from pmigd.core.request import ROWS, UNLIMITED_MIB_S
 from tests.support.build import PLAN
 
 NOT_REQUESTED = {
@@ -27,14 +28,14 @@ def test_every_flag_of_the_installed_libvirt_can_be_asked_for() -> None:
         for name, value in vars(libvirt).items()
         if name.startswith("VIR_MIGRATE_") and isinstance(value, int)
     }
-    assert flags - {name for name, _ in FLAGS} == set(NOT_REQUESTED)
+    assert flags - {name for row in ROWS for name in row.flags} == set(NOT_REQUESTED)
 
 
 def test_every_parameter_of_the_installed_libvirt_can_be_given() -> None:
     params = {
         value for name, value in vars(libvirt).items() if name.startswith("VIR_MIGRATE_PARAM_")
     }
-    assert params - {name for name, _ in PARAMS} == set()
+    assert params - {row.about.param for row in ROWS} == set()
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from pmigd.core.conflicts import find_conflicts
 from pmigd.core.model import OnTimeout, Request, Transport
-from pmigd.wire.request import Defaults, parse_request
+from pmigd.wire.request import parse_request
 
-ENCRYPTED = Defaults(tls=True)
+ENCRYPTED = {"tls": True}
 
 
-def request(defaults: Defaults, **fields: Any) -> Request:
-    return parse_request({"domain": "web1", "destination": "hostb", **fields}, defaults)
+def request(configured: Mapping[str, Any], **fields: Any) -> Request:
+    return parse_request({"domain": "web1", "destination": "hostb", **fields}, configured)
 
 
 def conflicts(wanted: Request) -> list[str]:
@@ -22,7 +23,11 @@ def conflicts(wanted: Request) -> list[str]:
 
 
 def test_a_request_that_says_nothing_gets_what_is_configured() -> None:
-    defaults = Defaults(transport="tunnelled", timeout_s=60, on_timeout="continue")
+    defaults = {
+        "transport": Transport.TUNNELLED,
+        "timeout_s": 60,
+        "on_timeout": OnTimeout.CONTINUE,
+    }
     wanted = request(defaults)
     assert wanted.transport is Transport.TUNNELLED
     assert (wanted.timeout_s, wanted.on_timeout) == (60, OnTimeout.CONTINUE)
@@ -45,7 +50,7 @@ def test_a_request_that_says_nothing_gets_what_is_configured() -> None:
 def test_what_to_do_in_the_end_is_configured_for_those_it_can_help(
     configured: str, fields: dict[str, Any], taken: OnTimeout
 ) -> None:
-    wanted = request(Defaults(on_timeout=configured, timeout_s=60), **fields)
+    wanted = request({"on_timeout": OnTimeout(configured), "timeout_s": 60}, **fields)
     assert wanted.on_timeout is taken
     assert not {"timeout_postcopy_not_allowed", "offline_timeout"} & set(conflicts(wanted))
 
@@ -54,11 +59,11 @@ class TestTls:
     def test_is_used_where_the_request_leaves_it_open(self) -> None:
         assert request(ENCRYPTED).tls
         assert request(ENCRYPTED, tls=None).tls
-        assert not request(Defaults()).tls
+        assert not request({}).tls
 
     def test_is_what_a_request_says_exactly(self) -> None:
         assert not request(ENCRYPTED, tls=False).tls
-        assert request(Defaults(), tls=True).tls
+        assert request({}, tls=True).tls
 
     @pytest.mark.parametrize("fields", [{"transport": "tunnelled"}, {"offline": True}], ids=str)
     def test_is_not_for_what_qemu_does_not_send_itself(self, fields: dict[str, Any]) -> None:
