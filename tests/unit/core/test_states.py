@@ -145,6 +145,7 @@ def _listed(source: str) -> Iterator[set[object]]:
                 yield {e.value for e in keys if isinstance(e, ast.Constant)}
 
 
+@pytest.mark.programs
 def test_the_tables_cost_pmigctl_nothing_that_takes_time_to_import() -> None:
     """dataclasses alone is a tenth of the time in which pmigctl is to start."""
     script = "import sys, pmigd.core.states, pmigd.core.figures; print(*sys.modules)"
