@@ -19,8 +19,9 @@ from typing import Any, Final
 
 import msgspec
 
+from pmigd.config.peers import PeerSection
 from pmigd.config.rules import violations
-from pmigd.config.schema import LATER_KEYS, Config, PeerSection
+from pmigd.config.schema import LATER_KEYS, Config
 from pmigd.core.ownership import ownership_fault
 from pmigd.core.printable import printable
 from pmigd.schema.validate import (
@@ -171,6 +172,8 @@ def _parse(untrusted: bytes, file: str) -> dict[str, Any] | Finding:
         return Finding(file, "", "", "", f"is not valid TOML: {reason}", line)
     except RecursionError:
         return _about_file(Path(file), "is nested too deeply")
+    except ValueError:  # of Python's own: of so many digits it makes no number
+        return _about_file(Path(file), "has a number of thousands of digits")
     return document if _is_shallow(document) else _about_file(Path(file), "is nested too deeply")
 
 

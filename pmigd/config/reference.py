@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 import msgspec
 
+from pmigd.config.peers import PeerSection
 from pmigd.config.reload import takes_effect_on_reload
-from pmigd.config.schema import Config, PeerSection
+from pmigd.config.schema import Config
 from pmigd.schema.validate import accepted_by
 
 _WIDTH = 96

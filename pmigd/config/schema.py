@@ -1,10 +1,10 @@
 """Every key of the configuration file: type, default, unit, bounds and one line of meaning.
 
-This is the only place where a key is written down, but for those of ``[migration]``, which are
-the defaults of request fields and stand in their rows.  The loader checks files against it, the
-commented ``etc/pmigd.toml`` is printed from it.  A key that the code does not read must not be
-here: an operator who sets it would believe in it.  Keys of later releases stand in
-:data:`LATER_KEYS`, so that the answer to them is "not yet" rather than "unknown".
+This is the only place where a key is written down, with :mod:`pmigd.config.peers` for those about
+other hosts; those of ``[migration]`` are the defaults of request fields and stand in their rows.
+The loader checks files against it, the commented ``etc/pmigd.toml`` is printed from it.  A key that
+the code does not read must not be here: an operator who sets it would believe in it.  Keys of later
+releases stand in :data:`LATER_KEYS`, so that the answer to them is "not yet" rather than "unknown".
 
 Fields hold what the file says (text, numbers); where that text was parsed on loading, a
 property gives the parsed value.  Only values that passed ``pmigd.config.load`` may be asked for
@@ -16,20 +16,17 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from pmigd.config.peers import PeerListenSection, PeerSection
+from pmigd.config.section import Section
 from pmigd.core.address import ListenAddress, parse_allowed_name, parse_listen_address
 from pmigd.core.fields import Configured, Row
 from pmigd.core.request import FIELDS
 from pmigd.core.uri import (
     LocalUri,
-    MigrateUri,
     PeerUri,
-    PmigdUrl,
     UriPattern,
     parse_collector_url,
-    parse_configured_peer,
     parse_local_uri,
-    parse_migrate_uri,
-    parse_pmigd_url,
     parse_uri_pattern,
 )
 from pmigd.schema.fields import bounded, made_of
@@ -43,11 +40,7 @@ LATER_KEYS: Final = frozenset(
 """Keys that are part of pmigd's design but not of this release; ``*`` is any name."""
 
 
-class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One table of the file."""
-
-
-class DaemonSection(_Section, frozen=True, kw_only=True):
+class DaemonSection(Section, frozen=True, kw_only=True):
     """The daemon itself."""
 
     name: Annotated[
@@ -75,7 +68,7 @@ class DaemonSection(_Section, frozen=True, kw_only=True):
     ] = "info"
 
 
-class LibvirtSection(_Section, frozen=True, kw_only=True):
+class LibvirtSection(Section, frozen=True, kw_only=True):
     """This host's libvirt."""
 
     uri: Annotated[
@@ -100,7 +93,7 @@ _RoleEntries = Annotated[tuple[str, ...], Meta(max_length=1000)]
 _ROLE_ACCEPTED: Final = 'a list of user names and of group names with "@" before them'
 
 
-class RolesSection(_Section, frozen=True, kw_only=True):
+class RolesSection(Section, frozen=True, kw_only=True):
     """Who may do what on the socket.
 
     The client's user is what the kernel says. An entry is a user, or a group with "@" before it.
@@ -128,7 +121,7 @@ class RolesSection(_Section, frozen=True, kw_only=True):
     ] = ()
 
 
-class ApiSection(_Section, frozen=True, kw_only=True):
+class ApiSection(Section, frozen=True, kw_only=True):
     """The socket that clients use.
 
     Where systemd passes the socket (pmigd.socket), socket, mode and group have no effect.
@@ -173,7 +166,7 @@ class ApiSection(_Section, frozen=True, kw_only=True):
         return int(self.mode, 8)
 
 
-class MetricsSection(_Section, frozen=True, kw_only=True):
+class MetricsSection(Section, frozen=True, kw_only=True):
     """Metrics for Prometheus, and how it comes by them."""
 
     listen: Annotated[
@@ -228,131 +221,7 @@ class MetricsSection(_Section, frozen=True, kw_only=True):
         return tuple(parse_listen_address(text) for text in self.listen)
 
 
-_PATH: Final = {"accepted": "an absolute path without '..'"}
-
-
-class PeerListenSection(_Section, frozen=True, kw_only=True):
-    """What this host's pmigd and those of its peers prove themselves with to each other.
-
-    The files are libvirt's own by default. With a cacrl.pem beside ca, whose certificate it lists
-    is refused, as by libvirt. All files are read again at a reload; connections that exist go on.
-    """
-
-    listen: Annotated[
-        str,
-        Meta(
-            description="TCP address where the pmigd of other hosts ask this one before they send"
-            ' it guests, with TLS and certificates on both sides. "" does not listen.',
-            extra={
-                "accepted": 'HOST:PORT, or ""',
-                "example": "0.0.0.0:9717",
-                "reload": False,
-            },
-        ),
-    ] = ""
-    ca: Annotated[
-        str,
-        Meta(description="Certificates of the authorities that both sides trust.", extra=_PATH),
-    ] = "/etc/pki/CA/cacert.pem"
-    cert: Annotated[
-        str,
-        Meta(description="This host's certificate for those who ask it.", extra=_PATH),
-    ] = "/etc/pki/libvirt/servercert.pem"
-    key: Annotated[
-        str,
-        Meta(description="Its key, without a password.", extra=_PATH),
-    ] = "/etc/pki/libvirt/private/serverkey.pem"
-    client_cert: Annotated[
-        str,
-        Meta(description="This host's certificate where it asks others.", extra=_PATH),
-    ] = "/etc/pki/libvirt/clientcert.pem"
-    client_key: Annotated[
-        str,
-        Meta(description="Its key, without a password.", extra=_PATH),
-    ] = "/etc/pki/libvirt/private/clientkey.pem"
-    allowed_names: Annotated[
-        tuple[str, ...],
-        Meta(
-            max_length=10_000,
-            description="Names of certificates that may ask here: DNS names and addresses of the"
-            ' certificate or, where it has none, its common name. A "*." at the beginning stands'
-            " for one label. [] allows the hosts of the peers' pmigd and uri, and nobody else.",
-            extra={"accepted": 'a list of hosts, or of domains with "*." before them'},
-        ),
-    ] = ()
-    patience_s: Annotated[
-        int,
-        Meta(
-            ge=1,
-            le=86_400,
-            description="How long a migration waits for a destination's pmigd that does not answer"
-            " before it fails.",
-            extra={"unit": "seconds"},
-        ),
-    ] = 300
-
-    @property
-    def address(self) -> ListenAddress | None:
-        """``listen``, parsed; None where pmigd does not listen."""
-        return parse_listen_address(self.listen) if self.listen else None
-
-
-class PeerSection(_Section, frozen=True, kw_only=True):
-    """One host that guests may be moved to. NAME is what people call it in commands."""
-
-    uri: Annotated[
-        str,
-        Meta(
-            description="The peer's libvirt as this host's libvirtd reaches it."
-            " qemu+tcp is neither encrypted nor, by itself, authenticated.",
-            extra={
-                "accepted": "qemu+tls://HOST/system, qemu+ssh://[USER@]HOST/system"
-                " or qemu+tcp://HOST/system, each with :PORT if need be,"
-                " or qemu+unix:///system?socket=/PATH",
-                "example": "qemu+tls://hostb.example.com/system",
-            },
-        ),
-    ]
-    migrate_uri: Annotated[
-        str,
-        Meta(
-            description="Where guests' memory is sent, if not to the host of uri:"
-            ' say, an address on a faster network. "" lets libvirt choose.',
-            extra={
-                "accepted": 'tcp://HOST or tcp://HOST:PORT, or ""',
-                "example": "tcp://10.0.0.2",
-            },
-        ),
-    ] = ""
-    pmigd: Annotated[
-        str,
-        Meta(
-            description="Where the peer's pmigd listens (its peer.listen). It is asked before a"
-            ' guest is sent, and says what it has room for. "" counts only this host\'s limits.',
-            extra={
-                "accepted": 'https://HOST or https://HOST:PORT (by default 9717), or ""',
-                "example": "https://hostb.example.com",
-            },
-        ),
-    ] = ""
-
-    @property
-    def peer_uri(self) -> PeerUri | LocalUri:
-        """``uri``, parsed."""
-        return parse_configured_peer(self.uri)
-
-    @property
-    def data_uri(self) -> MigrateUri | None:
-        """``migrate_uri``, parsed; None where libvirt is to choose."""
-        return parse_migrate_uri(self.migrate_uri) if self.migrate_uri else None
-
-    @property
-    def pmigd_url(self) -> PmigdUrl | None:
-        """``pmigd``, parsed; None where the peer has none."""
-        return parse_pmigd_url(self.pmigd) if self.pmigd else None
-
-
-class SecuritySection(_Section, frozen=True, kw_only=True):
+class SecuritySection(Section, frozen=True, kw_only=True):
     """What administrators may ask for."""
 
     allow_uris: Annotated[
@@ -374,7 +243,7 @@ class SecuritySection(_Section, frozen=True, kw_only=True):
         return tuple(parse_uri_pattern(text) for text in self.allow_uris)
 
 
-class LimitsSection(_Section, frozen=True, kw_only=True):
+class LimitsSection(Section, frozen=True, kw_only=True):
     """How much at a time. Besides these, the limits of libvirt's daemons hold."""
 
     source: Annotated[
@@ -466,7 +335,7 @@ class LimitsSection(_Section, frozen=True, kw_only=True):
     ] = 10
 
 
-class TracingSection(_Section, frozen=True, kw_only=True):
+class TracingSection(Section, frozen=True, kw_only=True):
     """Spans of migrations, by OpenTelemetry. Needs the extra package: pip install 'pmigd[otel]'.
 
     The SDK's environment variables (OTEL_EXPORTER_OTLP_HEADERS, OTEL_BSP_SCHEDULE_DELAY, ...) hold.
@@ -498,11 +367,11 @@ def _default_of(row: Row, key: Configured) -> tuple[str, Any, Any]:
 
 
 @made_of(_default_of(row, row.about.configured) for row in FIELDS if row.about.configured)
-class MigrationSection(_Section, frozen=True, kw_only=True):
+class MigrationSection(Section, frozen=True, kw_only=True):
     """What a migration is like when its request does not say."""
 
 
-class Config(_Section, frozen=True, kw_only=True):
+class Config(Section, frozen=True, kw_only=True):
     """The whole file. ``daemon.name`` of a loaded config is never empty."""
 
     daemon: DaemonSection = msgspec.field(default_factory=DaemonSection)

@@ -52,6 +52,7 @@ from pmigd.daemon.spans import Spans
 from pmigd.daemon.stopping import Stack
 from pmigd.daemon.telling import Telling
 from pmigd.daemon.textfile import Textfile
+from pmigd.daemon.versions import Versions
 from pmigd.daemon.watcher import Watcher
 
 TICK_S: Final = 0.5
@@ -159,7 +160,12 @@ class App:
             self.journal, self.migrations, self.peering.granting, self._journal_read
         )
         self.limiting = Limiting(
-            self.mirror, self.gate, self.migrations, self.intake, self.peering.granting
+            self.mirror,
+            self.gate,
+            self.migrations,
+            self.intake,
+            self.peering.granting,
+            self.hypervisor,
         )
 
     def _make_faces(self, config: Config) -> None:
@@ -204,6 +210,7 @@ class App:
             self.migrations,
             self.peering.granting,
             self.limiting,
+            self.watcher,
             (*self.hypervisor.pools, *pools),
             self._clock.monotonic,
         )
@@ -228,6 +235,7 @@ class App:
                 self.peering,
                 self.doors,
                 self.figures,
+                Versions(self.hypervisor, self._clock.monotonic),
                 self._clock.utc_now,
             ),
             counts=self.metrics,

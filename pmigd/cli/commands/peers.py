@@ -1,25 +1,25 @@
 """Show the hosts that guests can be sent to, and how their pmigd and this host's get on.
 
 QUEUED and RUNNING are migrations from here to there, GIVEN the leases that the peer has here. CLOCK
-is the peer's time less this host's.
+is the peer's time less this host's. Below the table are the faults that these versions of libvirt
+and QEMU are known to have, with the options that they matter for; docs/findings.md has them all.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
 
 from pmigd.cli import exits, resources
 from pmigd.cli.cells import Cell, Column
 from pmigd.cli.command import Command
 from pmigd.cli.output import one_line
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from typing import Final
 
     from pmigd.cli.cells import AnyCell
-    from pmigd.cli.client import Client
-    from pmigd.cli.errors import JsonObject
     from pmigd.cli.output import Output
+    from pmigd.client import Client, JsonObject
 
 CLOCKS_APART_S: Final = 1.0
 
@@ -30,8 +30,10 @@ _COLUMNS: Final = (
     Column("RUNNING", right=True),
     Column("GIVEN", drop=1),
     Column("CLOCK", drop=2),
-    Column("URI", drop=3),
-    Column("MIGRATE_URI", drop=4),
+    Column("LIBVIRT", drop=3),
+    Column("QEMU", drop=4),
+    Column("URI", drop=5),
+    Column("MIGRATE_URI", drop=6),
 )
 
 
@@ -40,7 +42,7 @@ def add_arguments(_parser: argparse.ArgumentParser) -> None:
 
 
 def run(_args: argparse.Namespace, client: Client, output: Output) -> int:
-    """Fetch and show. Raises CliError."""
+    """Fetch and show. Raises ClientError."""
     if output.json:
         output.object(client.get("/v1/peers"))
         return exits.SUCCEEDED
@@ -49,6 +51,8 @@ def run(_args: argparse.Namespace, client: Client, output: Output) -> int:
     for peer in peers:
         for text in _advice(peer):
             output.line(f"{_cell(peer.get('name'))}: {text}")
+    for text in _known_defects(peers):
+        output.line(text)
     return exits.SUCCEEDED
 
 
@@ -62,6 +66,8 @@ def _row(peer: JsonObject) -> list[AnyCell]:
         _cell(peer.get("running")),
         resources.leases(peer.get("given")),
         f"{clock} (!)" if _apart(offset_s) else clock,
+        _cell(peer.get("libvirt_version")),
+        _cell(peer.get("hypervisor_version")),
         _cell(peer.get("uri")),
         _cell(peer.get("migrate_uri")),
     ]
@@ -92,6 +98,27 @@ def _advice(peer: JsonObject) -> list[str]:
     return lines
 
 
+def _known_defects(peers: list[JsonObject]) -> list[str]:
+    """Each once, with the peers that guests cannot be sent to without it, and what to do."""
+    from pmigd.cli.words import in_options
+
+    told: dict[tuple[str, str], list[str]] = {}
+    for peer in peers:
+        defects = peer.get("defects")
+        for defect in defects if isinstance(defects, list) else []:
+            option = in_options(f"'{defect.get('field')}'")
+            asked = f" with {option}" if option.startswith("--") else ""
+            level, code = one_line(defect.get("level") or "?"), one_line(defect.get("code") or "?")
+            detail = in_options(one_line(defect.get("detail") or ""))
+            text = f"{level} {code}{asked}: {detail}"
+            remedy = in_options(one_line(defect.get("remedy") or ""))
+            told.setdefault((text, remedy), []).append(_cell(peer.get("name")))
+    lines = []
+    for (text, remedy), names in told.items():
+        lines += [f"to {', '.join(names)}: {text}", f"  remedy: {remedy}"]
+    return lines
+
+
 def _clock_offset_s(peer: JsonObject) -> float | None:
     daemon = peer.get("pmigd")
     offset_s = daemon.get("clock_offset_s") if isinstance(daemon, dict) else None
@@ -107,8 +134,6 @@ def _cell(value: object) -> str:
 
 
 COMMAND = Command(
-    name="peers",
-    help="the hosts that guests can be sent to, and whether their pmigd answer",
     description=__doc__,
     add_arguments=add_arguments,
     run=run,

@@ -18,7 +18,7 @@ from pmigd.config.load import (
 from pmigd.config.reload import restart_needed
 from pmigd.config.schema import Config
 from pmigd.core.address import ListenAddress
-from pmigd.core.uri import MigrateUri, PeerUri, UriPattern
+from pmigd.core.uri import PeerUri, UriPattern
 
 GOOD = b"""
 [daemon]
@@ -96,8 +96,6 @@ def test_a_good_file_gives_its_values_parsed() -> None:
     assert config.api.mode_bits == 0o600
     hostb = config.peers["hostb"]
     assert hostb.peer_uri == PeerUri("qemu+tls", None, "hostb.example.com", None, "/system")
-    assert hostb.data_uri == MigrateUri("tcp", "10.0.0.2", None)
-    assert config.peers["c.example.com"].data_uri is None
     assert config.security.allowed_patterns == (
         UriPattern("qemu+tls", None, "*.example.com", None, "/system"),
     )
@@ -246,3 +244,8 @@ def test_the_hosts_of_the_peers_may_ask_and_nobody_else() -> None:
 def test_names_that_are_given_replace_those_of_the_peers() -> None:
     given = b"[peer]\nallowed_names = ['*.Example.com', 'HostX', '[::1]']\n"
     assert good(given + PEERS).admitted_names == {"*.example.com", "hostx", "::1"}
+
+
+@pytest.mark.parametrize("text", [b"x = " + b"9" * 100_000, b"[limits]\nx = " + b"1" * 5000])
+def test_a_number_that_nobody_could_read_is_a_finding(text: bytes) -> None:
+    assert faults(text) == ["FILE: has a number of thousands of digits"]
