@@ -19,7 +19,7 @@ from pmigd.adapters.metrics import host, labels
 from pmigd.api.openapi import document
 from pmigd.cli import exits, follow, output
 from pmigd.cli.commands import list as list_command
-from pmigd.client import ids
+from pmigd.client.migration import OPEN_STATES
 from pmigd.core.holdings import Phase
 from pmigd.core.messages import MIGRATION
 from pmigd.core.states import MOVES, STUCK, State, may_move
@@ -76,7 +76,7 @@ def test_pmigctl_offers_it_shows_it_and_knows_whether_it_is_over(state: State) -
     list_command.add_arguments(parser)
     assert parser.parse_args(["--state", state.value]).state == [state]
     assert output.ROLES[state] == state.about.style
-    assert (state.value in ids.OPEN_STATES) is not state.terminal
+    assert (state in OPEN_STATES) is not state.terminal
     assert (state in exits.BY_STATE) is (state.about.exit_code is not None)
     assert not state.terminal or state in exits.BY_STATE, "nobody would follow it to its end"
 

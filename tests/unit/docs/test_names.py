@@ -27,7 +27,7 @@ TREES: Final = {
 }
 MODULES: Final = {name.removesuffix(".__init__") for name in TREES}
 _NOT_YET: Final = frozenset(
-    [
+    {
         "Answers",
         "Callers",
         "Change",
@@ -68,7 +68,7 @@ _NOT_YET: Final = frozenset(
         "judge",
         "lacking",
         "parse",
-    ]
+    }
 )
 """Those that are to be told apart yet."""
 
