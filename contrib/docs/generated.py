@@ -9,7 +9,16 @@ from typing import Final
 
 import msgspec
 
-from contrib.docs import catalog, commands, parity, problems, request, series, states
+from contrib.docs import (
+    catalog,
+    commands,
+    findings,
+    parity,
+    problems,
+    request,
+    series,
+    states,
+)
 from contrib.grafana import fleet, host
 from pmigd.adapters.metrics import reference as metrics
 from pmigd.api.openapi import document
@@ -24,6 +33,7 @@ FILES: Final[dict[str, Callable[[], str]]] = {
         msgspec.json.format(msgspec.json.encode(document()), indent=2).decode() + "\n"
     ),
     "docs/problems.md": problems.text,
+    "docs/findings.md": findings.text,
     "docs/pmigctl.md": commands.text,
     "docs/request.md": request.text,
     "docs/parity.md": parity.text,

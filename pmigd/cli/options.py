@@ -204,7 +204,7 @@ def fields(args: argparse.Namespace, table: Table) -> JsonObject:
     """The request fields that were given; the daemon's defaults apply to the others."""
     given = vars(args)
     found: JsonObject = {}
-    for option in _rows(table):
+    for option in arguments(table):
         if option.field is None or _dest(option) not in given:
             continue
         outer, _, inner = option.field.partition(".")
@@ -221,12 +221,13 @@ def flags_of(field: str, table: Table) -> list[str]:
     """The options that fill a request field, or something in it."""
     return [
         option.flags[0]
-        for option in _rows(table)
+        for option in arguments(table)
         if option.field is not None and f"{option.field}.".startswith(f"{field}.")
     ]
 
 
-def _rows(table: Table) -> list[Argument]:
+def arguments(table: Table) -> list[Argument]:
+    """A table's options, without their headings."""
     return [option for _, options in table for option in options]
 
 

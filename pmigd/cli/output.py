@@ -119,16 +119,18 @@ def role(name: str) -> str:
 
 def problem_lines(problem: JsonObject) -> list[str]:
     """A problem in words: what, every field that is wrong, and what to do."""
+    from pmigd.cli.words import in_options
+
     title = one_line(problem.get("title") or "Error")
-    detail = one_line(problem.get("detail") or "")
+    detail = in_options(one_line(problem.get("detail") or ""))
     lines = [f"pmigctl: {title}: {detail}" if detail else f"pmigctl: {title}"]
     errors = problem.get("errors")
     for error in errors if isinstance(errors, list) else []:
         if isinstance(error, dict):
             field = one_line(error.get("field") or "request")
-            lines.append(f"  {field}: {one_line(error.get('message') or '')}")
+            lines.append(f"  {field}: {in_options(one_line(error.get('message') or ''))}")
     if problem.get("remedy"):
-        lines.append(f"  remedy: {one_line(problem['remedy'])}")
+        lines.append(f"  remedy: {in_options(one_line(problem['remedy']))}")
     return lines
 
 

@@ -14,11 +14,9 @@ from typing import Final
 
 from pmigd.core import ledger
 from pmigd.core.commands import AT_THE_END, PMIGD, Command, Kind, Outcome
-from pmigd.core.finding import Finding, Level
+from pmigd.core.finding import Finding, FindingKind, Level, Origin
 from pmigd.core.model import Because, Migration, Now, Plan, Power, Request, State, View
 from pmigd.core.problem import Code, Problem
-
-_FIELD: Final = "autostart"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,16 +146,47 @@ def _word(*, on: bool) -> str:
 # What a check says of it
 
 
+def _kind(code: str, level: Level, title: str, remedy: str) -> FindingKind:
+    return FindingKind(code, title, level, Origin.RULE, "autostart", remedy)
+
+
+THERE: Final = _kind(
+    "autostart_there",
+    Level.WARN,
+    "The destination has a definition of the guest that starts with that host.",
+    "Switch it off there: 'virsh -c {uri} autostart --disable {domain}'.",
+)
+LOST: Final = _kind(
+    "autostart_lost",
+    Level.WARN,
+    "The guest starts with its host now, and after the move with none.",
+    "Let it arrive persistent, without 'autostart': 'leave'; or start it by other means after a "
+    "boot.",
+)
+SECOND_COPY: Final = _kind(
+    "autostart_second_copy",
+    Level.WARN,
+    "The guest's definition stays here and starts with this host: a second copy at its next boot.",
+    "Leave 'autostart': 'leave' out, and it is switched off here.",
+)
+FOLLOWS: Final = _kind(
+    "autostart",
+    Level.INFO,
+    "What becomes of it that the guest starts with its host.",
+    "Nothing to do; to have it otherwise give 'autostart'.",
+)
+KINDS: Final = (THERE, LOST, SECOND_COPY, FOLLOWS)
+
+
 def check(plan: Plan, flags: Flags, name: str, *, active: bool) -> Iterator[Finding]:
     """What will become of the flag of the guest called `name`, and where it is a danger."""
     there = plan.target.name
     if flags.there:
-        yield _finding(
-            "autostart_there",
-            Level.WARN,
+        yield THERE.found(
             f"{there} has a definition of it that starts with that host: booted before the guest "
             "has arrived, it runs a second copy.",
-            f"Switch it off there: 'virsh -c {plan.target.uri} autostart --disable {name}'.",
+            uri=plan.target.uri,
+            domain=name,
         )
     moves = _moves(plan.request, active=active)
     if plan.request.autostart == "leave":
@@ -166,14 +195,9 @@ def check(plan: Plan, flags: Flags, name: str, *, active: bool) -> Iterator[Find
         return
     wanted = plan.request.autostart is True or (plan.request.autostart is None and flags.here)
     if wanted and moves and plan.autostart_there is None:
-        yield _finding(
-            "autostart_lost",
-            Level.WARN,
-            f"It will not start with {there}: no definition of it is kept there.",
-            "Let it arrive persistent, or start it by other means after a boot.",
-        )
+        yield LOST.found(f"It will not start with {there}: no definition of it is kept there.")
     if plan.autostart_off or plan.autostart_there is not None:
-        yield _finding("autostart", Level.INFO, _what_happens(plan), "")
+        yield FOLLOWS.found(_what_happens(plan))
 
 
 def _what_happens(plan: Plan) -> str:
@@ -192,20 +216,10 @@ def _what_happens(plan: Plan) -> str:
 def _left(plan: Plan) -> Finding:
     """libvirt's way with a flag that is on here."""
     if plan.undefine_source:
-        return _finding(
-            "autostart_lost",
-            Level.WARN,
-            "It starts with this host, and after the move with none: libvirt does not carry that.",
-            "Leave 'autostart' out, and it follows the guest.",
+        return LOST.found(
+            "It starts with this host, and after the move with none: libvirt does not carry that."
         )
-    return _finding(
-        "autostart_second_copy",
-        Level.WARN,
+    return SECOND_COPY.found(
         "It starts with this host and its definition stays here: at this host's next boot a second "
-        "copy runs.",
-        "Leave 'autostart' out, and it is switched off here.",
+        "copy runs."
     )
-
-
-def _finding(code: str, level: Level, detail: str, remedy: str) -> Finding:
-    return Finding(code, level, detail, remedy, _FIELD)

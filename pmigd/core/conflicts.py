@@ -11,19 +11,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from pmigd.core.finding import Finding, Level
+from pmigd.core.finding import Finding, FindingKind, Level, Origin
 from pmigd.core.model import CopyStorage, Flow, OnTimeout, Postcopy, Request, Transport
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """`when` is true of a request that has it; `field` is the option to give up."""
+    """`when` is true of a request that has it."""
 
-    code: str
-    field: str
+    kind: FindingKind
     when: Callable[[Request], bool]
-    detail: str
-    remedy: str
+
+
+def _conflict(
+    code: str, field: str, when: Callable[[Request], bool], title: str, remedy: str
+) -> Conflict:
+    """`field` is the option to give up."""
+    return Conflict(FindingKind(code, title, Level.BLOCK, Origin.RULE, field, remedy), when)
 
 
 def _tunnelled(r: Request) -> bool:
@@ -62,143 +66,143 @@ def _tuned_without(r: Request, method: str, *names: str) -> bool:
 
 CONFLICTS: Final[tuple[Conflict, ...]] = (
     # Tunnelled: memory goes through the libvirt daemons, in one stream, and nothing else does.
-    Conflict(
+    _conflict(
         "tunnelled_direct",
         "transport",
         lambda r: _tunnelled(r) and r.flow is Flow.DIRECT,
         "Only a peer-to-peer migration can be tunnelled.",
-        "Leave 'direct' or 'tunnelled' out.",
+        "Leave 'flow': 'direct' or 'transport': 'tunnelled' out.",
     ),
-    Conflict(
+    _conflict(
         "tunnelled_postcopy",
         "postcopy",
         lambda r: _tunnelled(r) and _postcopy(r),
         "Post-copy needs a stream in both directions, which a tunnel is not.",
-        "Use the native transport.",
+        "Leave 'transport': 'tunnelled' out.",
     ),
-    Conflict(
+    _conflict(
         "tunnelled_offline",
         "transport",
         lambda r: _tunnelled(r) and r.offline,
         "An offline migration sends no memory that could be tunnelled.",
-        "Leave 'tunnelled' out.",
+        "Leave 'transport': 'tunnelled' out.",
     ),
-    Conflict(
+    _conflict(
         "tunnelled_storage",
         "copy_storage",
         lambda r: _tunnelled(r) and _copies(r),
         "Disks cannot be copied through a tunnel.",
-        "Use the native transport, or shared storage.",
+        "Leave 'transport': 'tunnelled' out, or use shared storage.",
     ),
-    Conflict(
+    _conflict(
         "tunnelled_migrate_uri",
         "migrate_uri",
         lambda r: _tunnelled(r) and r.migrate_uri is not None,
         "A tunnelled migration has no address of its own for memory.",
         "Leave 'migrate_uri' out.",
     ),
-    Conflict(
+    _conflict(
         "tunnelled_listen_address",
         "listen_address",
         lambda r: _tunnelled(r) and r.listen_address is not None,
         "With a tunnel nothing listens at the destination.",
         "Leave 'listen_address' out.",
     ),
-    Conflict(
+    _conflict(
         "tunnelled_disks_address",
         "disks_uri",
         lambda r: _tunnelled(r) and (r.disks_uri is not None or r.disks_port is not None),
         "Disks cannot be copied through a tunnel, so they have no address.",
         "Leave 'disks_uri' and 'disks_port' out.",
     ),
-    Conflict(
+    _conflict(
         "tunnelled_parallel",
         "parallel_connections",
         lambda r: _tunnelled(r) and r.parallel_connections > 0,
         "A tunnel is one stream; QEMU refuses several when the transfer begins.",
-        "Use the native transport, or one connection.",
+        "Leave 'transport': 'tunnelled' out, or use one connection.",
     ),
-    Conflict(
+    _conflict(
         "tunnelled_tls",
         "tls",
         lambda r: _tunnelled(r) and r.tls,
         "libvirt does not check TLS inside a tunnel; the tunnel is as safe as the peer's URI.",
         "Leave 'tls' out and reach the peer by qemu+tls.",
     ),
-    Conflict(
+    _conflict(
         "tunnelled_zerocopy",
         "zerocopy",
         lambda r: _tunnelled(r) and r.zerocopy,
         "Zero-copy hands memory to the network card; a tunnel copies it.",
-        "Use the native transport.",
+        "Leave 'transport': 'tunnelled' out.",
     ),
     # Post-copy
-    Conflict(
+    _conflict(
         "postcopy_needs_live",
         "postcopy",
         lambda r: _postcopy(r) and not r.live,
         "Post-copy moves a running guest.",
         "Migrate live, or without post-copy.",
     ),
-    Conflict(
+    _conflict(
         "postcopy_suspend",
         "suspend",
         lambda r: _postcopy(r) and r.suspend,
         "In post-copy the destination's guest must run to fetch its memory.",
         "Leave 'suspend' or 'postcopy' out.",
     ),
-    Conflict(
+    _conflict(
         "timeout_postcopy_not_allowed",
         "on_timeout",
         lambda r: r.on_timeout is OnTimeout.POSTCOPY and not _postcopy(r),
         "Post-copy at the timeout needs post-copy to be allowed from the start.",
         "Add 'postcopy': 'allowed'.",
     ),
-    Conflict(
+    _conflict(
         "postcopy_bandwidth_without_postcopy",
         "postcopy_bandwidth_mib_s",
         lambda r: r.postcopy_bandwidth_mib_s > 0 and not _postcopy(r),
         "A bandwidth for post-copy means nothing without post-copy.",
-        "Allow post-copy, or leave it out.",
+        "Add 'postcopy': 'allowed', or leave it out.",
     ),
     # Definitions
-    Conflict(
+    _conflict(
         "persistent_xml_unused",
         "persistent_xml",
         lambda r: r.persistent_xml is not None and r.persistent is False,
         "A guest that is not to be persistent has no use for a persistent definition.",
-        "Leave 'persistent_xml' out, or 'persistent'.",
+        "Leave 'persistent_xml' or 'persistent': false out.",
     ),
     # Offline
-    Conflict(
+    _conflict(
         "offline_live",
         "offline",
         lambda r: r.offline and (_postcopy(r) or r.parallel_connections > 0 or r.zerocopy),
         "An offline migration moves a definition; there is no memory to tune.",
         "Leave the options for memory out.",
     ),
-    Conflict(
+    _conflict(
         "offline_not_persistent",
         "persistent",
         lambda r: r.offline and r.persistent is False,
         "An offline migration leaves a definition at the destination, that is all it does.",
-        "Leave 'persistent' out or make it true.",
+        "Leave 'persistent': false out.",
     ),
-    Conflict(
+    _conflict(
         "offline_storage",
         "copy_storage",
         lambda r: r.offline and _copies(r),
         "libvirt does not copy disks in an offline migration.",
         "Copy the disks by other means.",
     ),
-    Conflict(
+    _conflict(
         "offline_suspend",
         "suspend",
         lambda r: r.offline and r.suspend,
         "An offline migration starts nothing that could stay paused.",
         "Leave 'suspend' out.",
     ),
-    Conflict(
+    _conflict(
         "offline_timeout",
         "timeout_s",
         lambda r: (
@@ -207,45 +211,45 @@ CONFLICTS: Final[tuple[Conflict, ...]] = (
             and r.timeout_s > 0
         ),
         "An offline migration has no running guest to pause or to switch over.",
-        "Use on_timeout=abort.",
+        "Use 'on_timeout': 'abort'.",
     ),
     # Storage
-    Conflict(
+    _conflict(
         "disks_without_copy",
         "migrate_disks",
         lambda r: bool(r.migrate_disks) and not _copies(r),
         "Naming disks copies none; libvirt 9.0 ignores it silently.",
-        "Add 'copy_storage': 'all' or 'inc'.",
+        "Add 'copy_storage': 'all' or 'copy_storage': 'inc'.",
     ),
-    Conflict(
+    _conflict(
         "zeroes_without_copy",
         "migrate_disks_detect_zeroes",
         lambda r: bool(r.migrate_disks_detect_zeroes) and not _copies(r),
         "Zeroes are looked for only in disks that are copied.",
-        "Add 'copy_storage': 'all' or 'inc'.",
+        "Add 'copy_storage': 'all' or 'copy_storage': 'inc'.",
     ),
-    Conflict(
+    _conflict(
         "target_zero_without_copy",
         "migrate_disks_target_zero",
         lambda r: bool(r.migrate_disks_target_zero) and r.copy_storage is not CopyStorage.ALL,
         "Only the images that whole disks are copied to can read as zeroes before.",
         "Add 'copy_storage': 'all', or leave it out.",
     ),
-    Conflict(
+    _conflict(
         "synchronous_without_copy",
         "copy_storage_synchronous_writes",
         lambda r: r.copy_storage_synchronous_writes and not _copies(r),
         "Synchronous writes are about disks that are copied.",
-        "Add 'copy_storage': 'all' or 'inc'.",
+        "Add 'copy_storage': 'all' or 'copy_storage': 'inc'.",
     ),
-    Conflict(
+    _conflict(
         "disks_port_and_uri",
         "disks_port",
         lambda r: r.disks_port is not None and r.disks_uri is not None,
         "The port is part of the URI.",
         "Give one of 'disks_port' and 'disks_uri'.",
     ),
-    Conflict(
+    _conflict(
         "disks_address_without_copy",
         "disks_uri",
         lambda r: (r.disks_port is not None or r.disks_uri is not None) and not _copies(r),
@@ -253,35 +257,35 @@ CONFLICTS: Final[tuple[Conflict, ...]] = (
         "Add 'copy_storage', or leave it out.",
     ),
     # UNIX sockets
-    Conflict(
+    _conflict(
         "unix_needs_disks_uri",
         "disks_uri",
         lambda r: _unix(r) and _copies(r) and r.disks_uri is None,
         "When memory goes over a UNIX socket, libvirt cannot know where disks are to go.",
         "Give 'disks_uri': 'unix:///path' or 'tcp://host:port'.",
     ),
-    Conflict(
+    _conflict(
         "unix_listen_address",
         "listen_address",
         lambda r: _unix(r) and r.listen_address is not None,
         "A UNIX socket has no address to listen on.",
         "Leave 'listen_address' out.",
     ),
-    Conflict(
+    _conflict(
         "unix_tls_needs_name",
         "tls_destination",
         lambda r: _unix(r) and r.tls and r.tls_destination is None,
         "Over a UNIX socket TLS cannot know the destination's name.",
         "Give 'tls_destination'.",
     ),
-    Conflict(
+    _conflict(
         "unix_tls_storage",
         "tls",
         lambda r: (r.disks_uri or "").startswith("unix:") and r.tls and _copies(r),
         "libvirt does not copy disks with TLS over a UNIX socket.",
         "Leave 'tls' out, or use TCP for the disks.",
     ),
-    Conflict(
+    _conflict(
         "unix_zerocopy",
         "zerocopy",
         lambda r: _unix(r) and r.zerocopy,
@@ -289,14 +293,14 @@ CONFLICTS: Final[tuple[Conflict, ...]] = (
         "Use TCP, or leave 'zerocopy' out.",
     ),
     # RDMA: what QEMU does only on sockets
-    Conflict(
+    _conflict(
         "rdma_tls",
         "tls",
         lambda r: _rdma(r) and r.tls,
         "QEMU sends memory over RDMA in the clear, TLS or not, and says nothing.",
         "Use TCP, or leave 'tls' out on a network that is trusted.",
     ),
-    Conflict(
+    _conflict(
         "rdma_parallel",
         "parallel_connections",
         lambda r: _rdma(r) and r.parallel_connections > 0,
@@ -304,98 +308,98 @@ CONFLICTS: Final[tuple[Conflict, ...]] = (
         "Use TCP, or one connection.",
     ),
     # Memory tuning
-    Conflict(
+    _conflict(
         "zerocopy_needs_parallel",
         "zerocopy",
         lambda r: r.zerocopy and r.parallel_connections == 0,
         "Zero-copy works only with parallel connections.",
         "Add 'parallel_connections'.",
     ),
-    Conflict(
+    _conflict(
         "zerocopy_tls",
         "zerocopy",
         lambda r: r.zerocopy and r.tls,
         "Encrypted memory is copied, so it cannot be zero-copy.",
         "Leave 'tls' or 'zerocopy' out.",
     ),
-    Conflict(
+    _conflict(
         "zerocopy_compression",
         "zerocopy",
         lambda r: r.zerocopy and r.compression is not None,
         "Compressed memory is copied, so it cannot be zero-copy.",
         "Leave 'compression' or 'zerocopy' out.",
     ),
-    Conflict(
+    _conflict(
         "parallel_compression_without_method",
         "compression",
         lambda r: r.parallel_connections > 0 and r.compression is not None and not _methods(r),
         "Compression of parallel connections needs its method named.",
-        "Add 'methods': ['zstd'] or ['zlib'].",
+        "Name zstd or zlib in 'compression.methods'.",
     ),
-    Conflict(
+    _conflict(
         "parallel_compression_method",
         "compression",
         lambda r: r.parallel_connections > 0 and bool({"mt", "xbzrle"} & set(_methods(r))),
         "Parallel connections are compressed by zlib or zstd only.",
         "Name one of these, or use one connection.",
     ),
-    Conflict(
+    _conflict(
         "multifd_method_without_parallel",
         "compression",
         lambda r: r.parallel_connections == 0 and bool({"zlib", "zstd"} & set(_methods(r))),
         "zlib and zstd work only with parallel connections.",
         "Add 'parallel_connections', or use xbzrle.",
     ),
-    Conflict(
+    _conflict(
         "parallel_compression_methods",
         "compression",
         lambda r: r.parallel_connections > 0 and len(_methods(r)) > 1,
         "Parallel connections take one method.",
-        "Name one.",
+        "Name one in 'compression.methods'.",
     ),
-    Conflict(
+    _conflict(
         "compression_method_twice",
         "compression",
         lambda r: len(set(_methods(r))) < len(_methods(r)),
         "A compression method is named twice.",
         "Name each once.",
     ),
-    Conflict(
+    _conflict(
         "mt_values_without_method",
         "compression",
         lambda r: _tuned_without(r, "mt", "mt_level", "mt_threads", "mt_dthreads"),
         "Values for the method mt are given, but not the method.",
-        "Add 'mt' to 'methods'.",
+        "Name mt in 'compression.methods'.",
     ),
-    Conflict(
+    _conflict(
         "xbzrle_values_without_method",
         "compression",
         lambda r: _tuned_without(r, "xbzrle", "xbzrle_cache_bytes"),
         "A cache for the method xbzrle is given, but not the method.",
-        "Add 'xbzrle' to 'methods'.",
+        "Name xbzrle in 'compression.methods'.",
     ),
-    Conflict(
+    _conflict(
         "zlib_values_without_method",
         "compression",
         lambda r: _tuned_without(r, "zlib", "zlib_level"),
         "A level for the method zlib is given, but not the method.",
-        "Add 'zlib' to 'methods'.",
+        "Name zlib in 'compression.methods'.",
     ),
-    Conflict(
+    _conflict(
         "zstd_values_without_method",
         "compression",
         lambda r: _tuned_without(r, "zstd", "zstd_level"),
         "A level for the method zstd is given, but not the method.",
-        "Add 'zstd' to 'methods'.",
+        "Name zstd in 'compression.methods'.",
     ),
-    Conflict(
+    _conflict(
         "rdma_without_uri",
         "rdma_pin_all",
         lambda r: r.rdma_pin_all and not _rdma(r),
         "Pinning memory is for RDMA, and the migration does not go over RDMA.",
         "Give 'migrate_uri': 'rdma://host', or leave it out.",
     ),
-    Conflict(
+    _conflict(
         "tls_destination_without_tls",
         "tls_destination",
         lambda r: r.tls_destination is not None and not r.tls,
@@ -405,10 +409,9 @@ CONFLICTS: Final[tuple[Conflict, ...]] = (
 )
 
 
+KINDS: Final = tuple(row.kind for row in CONFLICTS)
+
+
 def find_conflicts(request: Request) -> list[Finding]:
     """Every row that `request` falls under; all of them block."""
-    return [
-        Finding(row.code, Level.BLOCK, row.detail, row.remedy, row.field)
-        for row in CONFLICTS
-        if row.when(request)
-    ]
+    return [row.kind.found(row.kind.title) for row in CONFLICTS if row.when(request)]

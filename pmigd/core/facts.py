@@ -78,7 +78,7 @@ class Definition:
     `cpu_xml` is the CPU as libvirt takes it for comparing, `cpu_checked` whether libvirt compares
     it when the guest starts. `memory_in_one`: QEMU maps it in one piece, from the host's ordinary
     memory. `hugepages`: (size in KiB, bytes), size 0 is the host's default.
-    `links` are bridges and other network devices of the host, `named` what else it must have.
+    `named` is what else of its host it must have.
     """
 
     emulator: str = ""
@@ -94,8 +94,6 @@ class Definition:
     memory_limited: bool = False
     hugepages: tuple[tuple[int, int], ...] = ()
     disks: tuple[DiskFacts, ...] = ()
-    networks: tuple[str, ...] = ()
-    links: tuple[str, ...] = ()
     host_devices: tuple[HostDevice, ...] = ()
     filesystems: tuple[str, ...] = ()
     shared_memory: tuple[tuple[str, str], ...] = ()
@@ -183,11 +181,6 @@ class DestinationFacts:
     memory_total_bytes: int | None = None
     memory_available_bytes: int | None = None
     free_hugepages: tuple[tuple[int, int], ...] = ()
-    networks_missing: tuple[str, ...] = ()
-    networks_inactive: tuple[str, ...] = ()
-    links_missing: tuple[str, ...] = ()
-    pools_missing: tuple[str, ...] = ()
-    pools_inactive: tuple[str, ...] = ()
     images: tuple[ImageFacts, ...] = ()
     lacks: tuple[Named, ...] = ()
     unknown: tuple[str, ...] = ()
@@ -225,8 +218,8 @@ class LocalFacts:
 
     `memory_limit_bytes` is more than any process can map, None where there is no such bound.
     `busy_ports` are those asked for, or of the range for migrations, that something listens on.
-    `paths_missing` and `links_missing` are those asked for that surely do not exist, `paths_unseen`
-    those of which nothing can be said from where pmigd stands. The file system of what qemu.conf
+    `paths_missing` are those asked for that surely do not exist, `paths_unseen` those of which
+    nothing can be said from where pmigd stands. The file system of what qemu.conf
     lists in shared_filesystems is "shared". `hooks` are libvirt's hooks for guests that there are.
     `lacks` is what else the guest names and the host has not.
     """
@@ -242,7 +235,6 @@ class LocalFacts:
     tls_server: TlsFiles = field(default_factory=TlsFiles)
     userfaultfd: Userfaultfd = Userfaultfd.EVERYBODY
     memory_limit_bytes: int | None = None
-    links_missing: tuple[str, ...] = ()
     paths_missing: tuple[str, ...] = ()
     paths_unseen: tuple[str, ...] = ()
     filesystems: tuple[tuple[str, str], ...] = ()

@@ -44,14 +44,18 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What is fixed for one problem code."""
+    """What is fixed for one problem code.
+
+    `retryable`: the same request, unchanged, may succeed later, and nobody has to do anything for
+    it first. Not what people wanted, nor what is still open: there a retry is refused or harmful.
+    """
 
     title: str
     fault: Fault
     status: int
-    retryable: bool
     remedy: str
     reason: Reason = Reason.UNKNOWN
+    retryable: bool = False
 
 
 class Code(StrEnum):
@@ -193,22 +197,18 @@ def refuse(code: Code, detail: str, errors: tuple[FieldError, ...] = ()) -> Refu
 _C, _S, _D, _P, _N = Fault.CALLER, Fault.SOURCE, Fault.DESTINATION, Fault.PMIGD, Fault.NOBODY
 
 KINDS: dict[Code, Kind] = {
-    Code.BAD_HTTP: Kind(
-        "This is not an HTTP request", _C, 400, False, "Speak HTTP/1.1; 'pmigctl' does."
-    ),
-    Code.BAD_JSON: Kind("The body is not JSON", _C, 400, False, "Send one JSON object in UTF-8."),
+    Code.BAD_HTTP: Kind("This is not an HTTP request", _C, 400, "Speak HTTP/1.1; 'pmigctl' does."),
+    Code.BAD_JSON: Kind("The body is not JSON", _C, 400, "Send one JSON object in UTF-8."),
     Code.INVALID_REQUEST: Kind(
         "The request is not valid",
         _C,
         422,
-        False,
         "Correct the fields listed in 'errors'; the schema is at /v1/openapi.json.",
     ),
     Code.NOT_SUPPORTED: Kind(
         "This release does not support that",
         _C,
         422,
-        False,
         "Leave the named options out, or use a release of pmigd that has them.",
         Reason.PRECHECK,
     ),
@@ -216,85 +216,80 @@ KINDS: dict[Code, Kind] = {
         "These options do not go together",
         _C,
         422,
-        False,
         "'errors' says for each what to leave out or to add; 'pmigctl check' shows it beforehand.",
         Reason.PRECHECK,
     ),
-    Code.BODY_TOO_LARGE: Kind(
-        "The body is too large", _C, 413, False, "Keep the request under 1 MiB."
-    ),
+    Code.BODY_TOO_LARGE: Kind("The body is too large", _C, 413, "Keep the request under 1 MiB."),
     Code.REQUEST_TOO_SLOW: Kind(
-        "The body did not arrive in time", _C, 408, True, "Send the whole request at once."
+        "The body did not arrive in time",
+        _C,
+        408,
+        "Send the whole request at once.",
+        retryable=True,
     ),
     Code.UNSUPPORTED_MEDIA_TYPE: Kind(
         "The body is of a kind that is not taken",
         _C,
         415,
-        False,
         "Send application/json without Content-Encoding.",
     ),
-    Code.TOO_BUSY: Kind("pmigd has too much to do at the moment", _P, 503, True, "Try again soon."),
+    Code.TOO_BUSY: Kind(
+        "pmigd has too much to do at the moment", _P, 503, "Try again soon.", retryable=True
+    ),
     Code.NOT_AUTHENTICATED: Kind(
         "A user and the right password are needed",
         _C,
         401,
-        False,
         "Give a user of basic_auth_users in the web configuration file, and the password.",
     ),
     Code.NOT_ADMITTED: Kind(
         "No name of the client's certificate is allowed",
         _C,
         403,
-        False,
         "Add one of its names to client_allowed_sans in the web configuration file.",
     ),
     Code.FORBIDDEN: Kind(
         "Not allowed for this user",
         _C,
         403,
-        False,
         "Ask an administrator for a role that may do this ([api.roles] in pmigd.toml).",
     ),
     Code.UNKNOWN_MIGRATION: Kind(
-        "No such migration", _C, 404, False, "List the known ones with 'pmigctl list --all'."
+        "No such migration", _C, 404, "List the known ones with 'pmigctl list --all'."
     ),
     Code.UNKNOWN_RESOURCE: Kind(
-        "No such resource", _C, 404, False, "The resources are listed at /v1/openapi.json."
+        "No such resource", _C, 404, "The resources are listed at /v1/openapi.json."
     ),
     Code.METHOD_NOT_ALLOWED: Kind(
         "The resource does not have that method",
         _C,
         405,
-        False,
         "The methods of each resource are listed at /v1/openapi.json.",
     ),
     Code.WRONG_STATE: Kind(
         "The migration is in a state where this makes no sense",
         _C,
         409,
-        False,
         "Look at its state with 'pmigctl show ID'.",
     ),
     Code.QUEUE_FULL: Kind(
         "The queue is full",
         _C,
         429,
-        True,
         "Try again when some have started, or raise limits.queue_max.",
         Reason.LOCAL_LIMIT,
+        retryable=True,
     ),
     Code.IDEMPOTENCY_CONFLICT: Kind(
         "This idempotency key belongs to another request",
         _C,
         409,
-        False,
         "Use a new key for a new request.",
     ),
     Code.DOMAIN_NOT_FOUND: Kind(
         "No such domain on this host",
         _C,
         422,
-        False,
         "Look for it with 'virsh list --all'; it may have been migrated already.",
         Reason.PRECHECK,
     ),
@@ -302,7 +297,6 @@ KINDS: dict[Code, Kind] = {
         "The domain is not running",
         _C,
         422,
-        False,
         "Start it first: this release migrates running domains only.",
         Reason.PRECHECK,
     ),
@@ -310,15 +304,14 @@ KINDS: dict[Code, Kind] = {
         "The domain is already being migrated",
         _C,
         409,
-        True,
         "Wait for that migration or abort it; 'pmigctl list' shows it.",
         Reason.PRECHECK,
+        retryable=True,
     ),
     Code.UNKNOWN_PEER: Kind(
         "No such peer",
         _C,
         422,
-        False,
         "Name a peer of [peers] in pmigd.toml; 'pmigctl peers' lists them.",
         Reason.PRECHECK,
     ),
@@ -326,7 +319,6 @@ KINDS: dict[Code, Kind] = {
         "This destination URI is not allowed",
         _C,
         422,
-        False,
         "Name a configured peer, or have security.allow_uris cover the URI.",
         Reason.PRECHECK,
     ),
@@ -334,7 +326,6 @@ KINDS: dict[Code, Kind] = {
         "The destination is this host",
         _C,
         422,
-        False,
         "Name another host; check what the peer's host name resolves to here.",
         Reason.PRECHECK,
     ),
@@ -342,7 +333,6 @@ KINDS: dict[Code, Kind] = {
         "The checks before the start found what keeps it from working",
         _C,
         422,
-        False,
         "'errors' says for each what to do; 'pmigctl check' shows what is left.",
         Reason.PRECHECK,
     ),
@@ -350,7 +340,6 @@ KINDS: dict[Code, Kind] = {
         "This host is not one that may ask here",
         _C,
         403,
-        False,
         "Where it is refused, add its certificate's name to peer.allowed_names, or it to [peers].",
         Reason.AUTH,
     ),
@@ -358,7 +347,6 @@ KINDS: dict[Code, Kind] = {
         "The certificate is not one of the host that the message names",
         _C,
         403,
-        False,
         "Give daemon.name the host's name in its certificate, or the first part of that name.",
         Reason.AUTH,
     ),
@@ -366,7 +354,6 @@ KINDS: dict[Code, Kind] = {
         "The pmigd of the two hosts do not understand each other",
         _D,
         502,
-        False,
         "Upgrade the older of the two; 'detail' says what each of them speaks.",
         Reason.CONNECT,
     ),
@@ -374,56 +361,54 @@ KINDS: dict[Code, Kind] = {
         "The message is of a start of pmigd that another one has taken the place of",
         _D,
         409,
-        True,
         "Nothing to do: pmigd greets and asks again. If it stays, two pmigd use one certificate.",
         Reason.CONNECT,
+        retryable=True,
     ),
     Code.LIBVIRT_UNAVAILABLE: Kind(
         "The local libvirt daemon does not answer",
         _S,
         503,
-        True,
         "Check it with 'systemctl status libvirtd virtqemud'; pmigd reconnects by itself.",
         Reason.LIBVIRT_LOST,
+        retryable=True,
     ),
     Code.JOURNAL_UNAVAILABLE: Kind(
         "The journal cannot be read or written",
         _P,
         503,
-        True,
         "Mount daemon.state_dir, free space in it or make it writable; running migrations go on.",
         Reason.STORAGE,
+        retryable=True,
     ),
     Code.SHUTTING_DOWN: Kind(
-        "pmigd is stopping", _P, 503, True, "Try again when it has been started again."
+        "pmigd is stopping", _P, 503, "Try again when it has been started again.", retryable=True
     ),
     Code.ACCOUNTS_UNAVAILABLE: Kind(
         "The user database does not answer",
         _P,
         503,
-        True,
         "Check with 'getent passwd' on this host; root is served from memory soon after.",
+        retryable=True,
     ),
     Code.INTERNAL: Kind(
         "pmigd made a mistake",
         _P,
         500,
-        False,
         "Report it with the log lines that carry this request's id.",
     ),
     Code.DESTINATION_UNREACHABLE: Kind(
         "The destination's libvirt daemon cannot be reached",
         _D,
         502,
-        True,
         "From this host try 'virsh -c URI version'; check network, firewall and the peer's uri.",
         Reason.CONNECT,
+        retryable=True,
     ),
     Code.DESTINATION_AUTH: Kind(
         "The destination does not accept this host",
         _D,
         502,
-        False,
         "Check certificates, ssh keys or access rules for this host at the destination.",
         Reason.AUTH,
     ),
@@ -431,7 +416,6 @@ KINDS: dict[Code, Kind] = {
         "The destination already runs a domain of this name or UUID",
         _D,
         409,
-        False,
         "Find out which copy is the right one before you touch either.",
         Reason.PRECHECK,
     ),
@@ -439,15 +423,14 @@ KINDS: dict[Code, Kind] = {
         "The destination's pmigd does not answer",
         _D,
         502,
-        True,
         "See 'pmigctl peers'; start pmigd there, or remove 'pmigd' of this peer from the file.",
         Reason.PEER_LIMIT,
+        retryable=True,
     ),
     Code.REFUSED_BY_DESTINATION: Kind(
         "The destination does not take this migration",
         _D,
         502,
-        False,
         "Remove the reason that the destination gives.",
         Reason.PRECHECK,
     ),
@@ -455,7 +438,6 @@ KINDS: dict[Code, Kind] = {
         "The local libvirt daemon refuses pmigd",
         _S,
         502,
-        False,
         "pmigd must run as root, or libvirt's access rules must allow domain.migrate.",
         Reason.AUTH,
     ),
@@ -463,7 +445,6 @@ KINDS: dict[Code, Kind] = {
         "libvirt says the migration could damage the guest's disks",
         _C,
         422,
-        False,
         "Put the disks on shared storage with a safe cache mode.",
         Reason.STORAGE,
     ),
@@ -471,7 +452,6 @@ KINDS: dict[Code, Kind] = {
         "The destination's CPU cannot run this guest",
         _D,
         422,
-        False,
         "Give the guest a CPU model that both hosts have.",
         Reason.PREPARE,
     ),
@@ -479,7 +459,6 @@ KINDS: dict[Code, Kind] = {
         "libvirt refuses this migration",
         _C,
         422,
-        False,
         "'detail' has libvirt's reason; change the request or the guest accordingly.",
         Reason.PREPARE,
     ),
@@ -487,7 +466,6 @@ KINDS: dict[Code, Kind] = {
         "libvirt or QEMU of one host is too old for this",
         _C,
         422,
-        False,
         "Leave the option out or upgrade the host named in 'detail'.",
         Reason.PREPARE,
     ),
@@ -495,31 +473,30 @@ KINDS: dict[Code, Kind] = {
         "Another job holds the domain",
         _S,
         409,
-        True,
         "Wait for the job that 'virsh domjobinfo' shows (backup, snapshot, ...), then try again.",
         Reason.PREPARE,
+        retryable=True,
     ),
     Code.MIGRATION_FAILED: Kind(
         "The migration failed",
         _D,
         502,
-        True,
         "The guest runs on at the source. 'detail' and libvirt's logs of both hosts say why.",
         Reason.PERFORM,
+        retryable=True,
     ),
     Code.CONNECTION_BROKE: Kind(
         "A connection between the hosts, or to libvirt, broke during the migration",
         _D,
         502,
-        True,
         "The guest runs on at the source. Check the network and the libvirt daemons.",
         Reason.PEER_LOST,
+        retryable=True,
     ),
     Code.PORTS_SHUT: Kind(
         "A connection to a port of the destination was refused or not answered",
         _D,
         502,
-        False,
         "The guest runs on at the source. Let the ports that 'detail' names through the firewalls "
         "between the two, in that direction.",
         Reason.CONNECT,
@@ -528,7 +505,6 @@ KINDS: dict[Code, Kind] = {
         "A secret that the guest needs is not defined, or has no value",
         _D,
         422,
-        False,
         "Define it at the destination: 'virsh secret-define', 'virsh secret-set-value'.",
         Reason.PREPARE,
     ),
@@ -536,7 +512,6 @@ KINDS: dict[Code, Kind] = {
         "A network filter of the guest cannot be used at the destination",
         _D,
         422,
-        False,
         "'virsh nwfilter-dumpxml NAME' at the source, 'virsh nwfilter-define' at the destination.",
         Reason.PREPARE,
     ),
@@ -544,7 +519,6 @@ KINDS: dict[Code, Kind] = {
         "The destination lacks a network of the guest",
         _D,
         422,
-        False,
         "Define and start it there ('virsh net-define', 'virsh net-start'), or change the guest.",
         Reason.PREPARE,
     ),
@@ -552,7 +526,6 @@ KINDS: dict[Code, Kind] = {
         "The destination lacks a storage pool of the guest",
         _D,
         422,
-        False,
         "Define and start it there ('virsh pool-define', 'virsh pool-start').",
         Reason.PREPARE,
     ),
@@ -560,7 +533,6 @@ KINDS: dict[Code, Kind] = {
         "The destination lacks a storage volume of the guest",
         _D,
         422,
-        False,
         "Create it there, or 'virsh pool-refresh' if it is there already, or copy the disk.",
         Reason.PREPARE,
     ),
@@ -568,7 +540,6 @@ KINDS: dict[Code, Kind] = {
         "The destination lacks a device of the guest",
         _D,
         422,
-        False,
         "Detach it ('virsh detach-device'), or choose a host that has it.",
         Reason.PREPARE,
     ),
@@ -576,41 +547,37 @@ KINDS: dict[Code, Kind] = {
         "The destination lacks a file or folder that the guest needs",
         _D,
         422,
-        False,
         "Put what 'detail' names there, or on storage that both hosts see.",
         Reason.PREPARE,
     ),
     Code.PORT_IN_USE: Kind(
-        "A port that the guest listens on is taken at the destination",
+        "A port that is needed is taken at the destination",
         _D,
         409,
-        False,
-        "End what listens there, or give the guest another port.",
+        "End what listens there, or choose another port.",
         Reason.PREPARE,
     ),
     Code.CANCELLED: Kind(
-        "Cancelled on request", _N, 409, True, "Nothing to do: the guest runs on at the source."
+        "Cancelled on request", _N, 409, "Nothing to do: the guest runs on at the source."
     ),
     Code.ABORTED_ELSEWHERE: Kind(
         "Somebody else aborted the job",
         _N,
         409,
-        True,
         "Nothing to do: the guest runs on at the source. It was not pmigd that aborted it.",
     ),
     Code.TIMEOUT: Kind(
         "The migration did not finish within its time",
         _S,
         504,
-        True,
         "Allow more time or bandwidth, or choose on_timeout=suspend to pause the guest instead.",
         Reason.TIMEOUT,
+        retryable=True,
     ),
     Code.GUEST_STOPPED: Kind(
         "The guest ended while it was being migrated",
         _S,
         409,
-        False,
         "Start it where it is wanted; its log says why it ended.",
         Reason.PERFORM,
     ),
@@ -618,15 +585,14 @@ KINDS: dict[Code, Kind] = {
         "The migration ended while pmigd was not watching",
         _P,
         503,
-        True,
         "The guest runs on at the source; submit the migration again.",
         Reason.LIBVIRT_LOST,
+        retryable=True,
     ),
     Code.POSTCOPY_FAILED: Kind(
         "Post-copy is interrupted: the guest's memory is on two hosts",
         _D,
         502,
-        True,
         "Touch neither copy. Restore the network, then resume the post-copy.",
         Reason.PEER_LOST,
     ),
@@ -634,7 +600,6 @@ KINDS: dict[Code, Kind] = {
         "Post-copy broke and one half of the guest's memory is gone",
         _S,
         409,
-        False,
         "Save what the half copy still answers, 'virsh destroy' it where it is, and start the "
         "guest from its disks.",
         Reason.PEER_LOST,
@@ -643,7 +608,6 @@ KINDS: dict[Code, Kind] = {
         "The guest was moved or started by somebody else meanwhile",
         _N,
         409,
-        False,
         "See where it runs and whether that is where it is wanted; migrate it again only then.",
         Reason.UNKNOWN,
     ),
@@ -651,7 +615,6 @@ KINDS: dict[Code, Kind] = {
         "A half-made copy that never ran is left at the destination",
         _D,
         409,
-        False,
         "When the guest is seen to run at the source, 'virsh destroy' the copy at the destination; "
         "the runbook 'leftover copy' says what to do if libvirt does not let go of it.",
         Reason.PREPARE,
@@ -660,19 +623,15 @@ KINDS: dict[Code, Kind] = {
         "The migration stands still",
         _S,
         504,
-        True,
         "'pmigctl abort ID'. If it stays open after that, 'pmigctl suspend ID' makes libvirt let "
         "go of it, and pmigd lets the guest run on.",
         Reason.STALLED,
     ),
-    Code.RESOLVED_AS_FAILED: Kind(
-        "An operator closed it as failed", _N, 409, False, "Nothing to do."
-    ),
+    Code.RESOLVED_AS_FAILED: Kind("An operator closed it as failed", _N, 409, "Nothing to do."),
     Code.DESTINATION_SILENT: Kind(
         "The destination does not say whether it runs the guest",
         _D,
         502,
-        True,
         "Touch neither copy. Reach the destination; pmigd asks on and settles it by itself.",
         Reason.PEER_LOST,
     ),
@@ -680,7 +639,6 @@ KINDS: dict[Code, Kind] = {
         "The guest left this host and the destination does not show it",
         _D,
         502,
-        False,
         "Look for it on other hosts and in both libvirt logs; then 'pmigctl resolve ID --as ...'.",
         Reason.FINISH,
     ),
@@ -688,7 +646,6 @@ KINDS: dict[Code, Kind] = {
         "A paused copy is left at the source",
         _S,
         409,
-        False,
         "If the guest runs at the destination, or ran there, 'virsh destroy' the paused copy here; "
         "if it surely never did, 'virsh resume' it. pmigd then settles the migration by itself.",
         Reason.CONFIRM,
@@ -697,7 +654,6 @@ KINDS: dict[Code, Kind] = {
         "The guest is alive on both hosts",
         _S,
         409,
-        False,
         "Stop the wrong copy at once, before both write to the same disks; pmigd touches neither.",
         Reason.CONFIRM,
     ),
@@ -705,7 +661,6 @@ KINDS: dict[Code, Kind] = {
         "What the journal has of this migration cannot be read",
         _P,
         500,
-        False,
         "Start the pmigd that wrote it, if that was a newer one. Else look on both hosts where the "
         "guest runs, see that no migration of it is under way, and 'pmigctl resolve ID --as ...'.",
         Reason.STORAGE,
@@ -714,7 +669,6 @@ KINDS: dict[Code, Kind] = {
         "Another migration of the guest was begun while the journal of this one was away",
         _P,
         409,
-        False,
         "Wait for the other one, look on both hosts where the guest runs, then "
         "'pmigctl resolve ID --as ...'. Have daemon.state_dir mounted before pmigd starts.",
         Reason.STORAGE,

@@ -10,7 +10,7 @@ from typing import Final
 
 from pmigd.core.address import UriRefused, check_host
 from pmigd.core.conflicts import find_conflicts
-from pmigd.core.finding import Finding, Level
+from pmigd.core.finding import Finding, FindingKind, Level, Origin
 from pmigd.core.problem import Code, FieldError, refuse
 from pmigd.core.request import FIELDS, Flow, Request
 from pmigd.core.roles import Role
@@ -23,14 +23,41 @@ from harm."""
 MAX_NAME_BYTES: Final = 251
 """Of a domain: libvirt makes files of it, NAME.xml and NAME.log, of at most 255 bytes."""
 
-DIRECT: Final = Finding(
+_ADDRESSES: Final = {
+    row.name: row.about.text.address for row in FIELDS if row.about.text and row.about.text.address
+}
+"""What form an address must have, by the field."""
+
+DIRECT: Final = FindingKind(
     "direct_needs_pmigd",
-    Level.WARN,
     "With flow direct pmigd itself is between the two hosts: if it is stopped or restarted, the"
     " migration ends, and the guest stays here.",
-    "Leave pmigd running until the migration has ended, or use flow p2p.",
+    Level.WARN,
+    Origin.RULE,
     "flow",
+    "Leave pmigd running until the migration has ended, or use 'flow': 'p2p'.",
 )
+BAD_DNAME: Final = FindingKind(
+    "bad_dname",
+    "libvirt could not call the guest that.",
+    Level.BLOCK,
+    Origin.RULE,
+    "dname",
+    f"Choose another name, of at most {MAX_NAME_BYTES} bytes.",
+)
+BAD_FORMS: Final = {
+    name: FindingKind(
+        f"bad_{name}",
+        f"'{name}' does not have the form of such an address.",
+        Level.BLOCK,
+        Origin.RULE,
+        name,
+        "Correct the address.",
+    )
+    for name in _ADDRESSES
+}
+KINDS: Final = (DIRECT, BAD_DNAME, *BAD_FORMS.values())
+"""All that a request alone can be found to be."""
 
 
 def name_fault(name: str) -> str:
@@ -62,27 +89,16 @@ def check_request(request: Request) -> list[Finding]:
     """Everything that the request itself says against it."""
     found = []
     if request.dname is not None and (fault := name_fault(request.dname)):
-        remedy = f"Choose another name, of at most {MAX_NAME_BYTES} bytes."
-        found.append(Finding("bad_dname", Level.BLOCK, f"'dname' {fault}.", remedy, "dname"))
+        found.append(BAD_DNAME.found(f"'dname' {fault}."))
     if request.flow is Flow.DIRECT:
-        found.append(DIRECT)
-    for row in FIELDS:
-        form = row.about.text.address if row.about.text else ""
-        text = row.of(request)
-        if form and text is not None:
-            name = row.name
+        found.append(DIRECT.found(DIRECT.title))
+    for name, form in _ADDRESSES.items():
+        text = getattr(request, name)
+        if text is not None:
             try:
                 _check_address(form, text)
             except UriRefused as error:
-                found.append(
-                    Finding(
-                        f"bad_{name}",
-                        Level.BLOCK,
-                        f"'{name}': {error.reason}.",
-                        "Correct the address.",
-                        name,
-                    )
-                )
+                found.append(BAD_FORMS[name].found(f"'{name}': {error.reason}."))
     return found + find_conflicts(request)
 
 

@@ -1,7 +1,8 @@
-"""What the hosts' libvirt and QEMU are too old, or too broken, for.
+"""What the hosts' libvirt and QEMU are too old for, or have no more.
 
 A row says which request it is about and the versions it needs. Sources: libvirt's constants with
-their since-versions and its release notes; QEMU's release notes.
+their since-versions and its release notes; QEMU's release notes. What is broken although it is
+there is in :mod:`pmigd.core.defects`.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from pmigd.core.facts import HostFacts
 from pmigd.core.fields import Version
-from pmigd.core.finding import Finding, Level
-from pmigd.core.ports import HostFacts
-from pmigd.core.problem import Code, Problem
+from pmigd.core.finding import Finding, FindingKind, Level, Origin
+from pmigd.core.problem import Code
 from pmigd.core.request import ROWS, Postcopy, Request
 
 
@@ -21,12 +22,32 @@ from pmigd.core.request import ROWS, Postcopy, Request
 class Need:
     """`when` of a request, both hosts (or only the source) need these versions; None: any."""
 
-    code: str
-    field: str
+    kind: FindingKind
     when: Callable[[Request], bool]
     libvirt: Version | None = None
     qemu: Version | None = None
     source_only: bool = False
+
+
+def _kind(
+    code: str,
+    field: str,
+    title: str,
+    remedy: str = "Leave it out, or upgrade {what} on the {side}.",
+) -> FindingKind:
+    return FindingKind(
+        code,
+        title,
+        Level.BLOCK,
+        Origin.RULE,
+        field,
+        remedy,
+        problem=Code.UNSUPPORTED_BY_LIBVIRT,
+    )
+
+
+def _needs(code: str, field: str) -> FindingKind:
+    return _kind(code, field, f"A host's libvirt or QEMU is too old for '{field}'.")
 
 
 def _compresses_with(*methods: str) -> Callable[[Request], bool]:
@@ -35,38 +56,31 @@ def _compresses_with(*methods: str) -> Callable[[Request], bool]:
 
 NEEDS: Final[tuple[Need, ...]] = (
     *(
-        Need(needs.code, row.path, row.given, needs.libvirt, needs.qemu, needs.source_only)
+        Need(_needs(needs.code, row.path), row.given, needs.libvirt, needs.qemu, needs.source_only)
         for row in ROWS
         for needs in row.about.needs
     ),
-    Need("needs_zlib", "compression", _compresses_with("zlib", "zstd"), (9, 4, 0), (5, 0, 0)),
     Need(
-        "needs_postcopy_with_parallel",
-        "postcopy",
+        _needs("needs_zlib", "compression"), _compresses_with("zlib", "zstd"), (9, 4, 0), (5, 0, 0)
+    ),
+    Need(
+        _needs("needs_postcopy_with_parallel", "postcopy"),
         lambda r: r.postcopy is not Postcopy.NEVER and r.parallel_connections > 0,
         qemu=(10, 1, 0),
     ),
 )
 """What a field needs by itself is in its row; here is what values and pairs of them need."""
 
-MT_REMOVED: Final[Version] = (9, 1, 0)
-"""QEMU without compression by the method mt."""
+MT_REMOVED: Final = _kind(
+    "mt_removed",
+    "compression",
+    "A host's QEMU has no compression 'mt' any more.",
+    "Use xbzrle, or zstd with 'parallel_connections'.",
+)
+MT_REMOVED_IN: Final[Version] = (9, 1, 0)
 
-
-RESUME_CRASHES: Final[tuple[Version, Version]] = ((11, 2, 0), (11, 4, 0))
-"""From which libvirt on, and until which, resuming a post-copy crashes the destination's daemon."""
-
-
-def cannot_recover(destination: HostFacts) -> Problem | None:
-    """Why a broken post-copy to `destination` must not be gone on with, or None."""
-    since, fixed = RESUME_CRASHES
-    if not since <= parse(destination.libvirt_version) < fixed:
-        return None
-    return Problem(
-        Code.UNSUPPORTED_BY_LIBVIRT,
-        f"libvirt {destination.libvirt_version} on the destination crashes when a post-copy is "
-        f"resumed: needs libvirt >= {text(fixed)} on destination.",
-    )
+KINDS: Final = (*dict.fromkeys(need.kind for need in NEEDS), MT_REMOVED)
+"""All that a host can be found too old, or too new, for."""
 
 
 def too_old(request: Request, source: HostFacts, destination: HostFacts) -> list[Finding]:
@@ -82,41 +96,19 @@ def too_old(request: Request, source: HostFacts, destination: HostFacts) -> list
                 ("QEMU", need.qemu, host.hypervisor_version),
             ):
                 if wanted is not None and parse(has) < wanted:
-                    found.append(
-                        Finding(
-                            need.code,
-                            Level.BLOCK,
-                            f"'{need.field}' needs {what} >= {text(wanted)} on the {side}, "
-                            f"which has {has or 'an unknown version'}.",
-                            f"Leave it out, or upgrade {what} on the {side}.",
-                            need.field,
-                            Code.UNSUPPORTED_BY_LIBVIRT,
-                        )
+                    detail = (
+                        f"'{need.kind.field}' needs {what} >= {text(wanted)} on the {side}, "
+                        f"which has {has or 'an unknown version'}."
                     )
+                    found.append(need.kind.found(detail, what=what, side=side))
     if _compresses_with("mt")(request):
-        for side, host in hosts:
-            if parse(host.hypervisor_version) >= MT_REMOVED:
-                found.append(
-                    Finding(
-                        "mt_removed",
-                        Level.BLOCK,
-                        f"QEMU {host.hypervisor_version} on the {side} has no compression 'mt' "
-                        "any more.",
-                        "Use xbzrle, or zstd with parallel connections.",
-                        "compression",
-                        Code.UNSUPPORTED_BY_LIBVIRT,
-                    )
-                )
-    if request.postcopy is not Postcopy.NEVER and (problem := cannot_recover(destination)):
-        found.append(
-            Finding(
-                "postcopy_cannot_recover",
-                Level.WARN,
-                f"Should post-copy break, it cannot be gone on with. {problem.detail}",
-                "Upgrade libvirt on the destination, or migrate without post-copy.",
-                "postcopy",
+        found += [
+            MT_REMOVED.found(
+                f"QEMU {host.hypervisor_version} on the {side} has no compression 'mt' any more."
             )
-        )
+            for side, host in hosts
+            if parse(host.hypervisor_version) >= MT_REMOVED_IN
+        ]
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from pmigd.daemon.figures import Figures, counts
 from pmigd.daemon.gate import Gate
 from pmigd.daemon.intake import Intake
 from pmigd.daemon.peering import Peering
+from pmigd.daemon.requests import targets
+from pmigd.daemon.versions import Versions
 from pmigd.wire import host as wire
 
 
@@ -38,6 +41,7 @@ class Answers:
     peering: Peering
     doors: Doors
     figures: Figures
+    versions: Versions
     utc_now: Callable[[], datetime]
 
     def __post_init__(self) -> None:
@@ -99,7 +103,10 @@ class Answers:
 
     async def peers(self) -> list[wire.Peer]:
         """The configured peers, and whether their pmigd answer now."""
-        daemons = await self.peering.asking.meet()
+        config = self.config()
+        daemons, versions = await asyncio.gather(
+            self.peering.asking.meet(), self.versions.of(targets(config).values())
+        )
         return [
             wire.Peer(
                 name=name,
@@ -109,8 +116,9 @@ class Answers:
                 queued=len(self.gate.queue.to(name)),
                 running=sum(m.destination == name for m in self.migrations.running()),
                 given=counts(x for x in self.peering.granting.book if x.source == name),
+                **self.versions.told(versions.get(name)),
             )
-            for name, peer in sorted(self.config().peers.items())
+            for name, peer in sorted(config.peers.items())
         ]
 
     async def domains(self) -> list[DomainFacts]:

@@ -52,6 +52,7 @@ from pmigd.daemon.spans import Spans
 from pmigd.daemon.stopping import Stack
 from pmigd.daemon.telling import Telling
 from pmigd.daemon.textfile import Textfile
+from pmigd.daemon.versions import Versions
 from pmigd.daemon.watcher import Watcher
 
 TICK_S: Final = 0.5
@@ -228,6 +229,7 @@ class App:
                 self.peering,
                 self.doors,
                 self.figures,
+                Versions(self.hypervisor, self._clock.monotonic),
                 self._clock.utc_now,
             ),
             counts=self.metrics,

@@ -21,6 +21,7 @@ from pmigd.core import events as ev
 from pmigd.core.autostart import Flags
 from pmigd.core.canonical import about
 from pmigd.core.commands import SETTINGS, Command, Kind
+from pmigd.core.defects import cannot_recover
 from pmigd.core.effects import Do, Effect, Look, Prepare, ReadSettings, Wake
 from pmigd.core.facts import Question
 from pmigd.core.finding import Level, blocking
@@ -38,7 +39,6 @@ from pmigd.core.plan import make_plan
 from pmigd.core.ports import Hypervisor, NotMade, Ticket
 from pmigd.core.problem import Code, Problem, Refused, refuse
 from pmigd.core.verdict import judge
-from pmigd.core.versions import cannot_recover
 from pmigd.daemon.preflight import examine
 from pmigd.wire.peer import Examination
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pmigd.core import autostart, checks
 from pmigd.core.autostart import Flags
 from pmigd.core.checks import Checked, Destination
+from pmigd.core.defects import hurting
 from pmigd.core.facts import DestinationFacts, GuestFacts, HostFacts, Question
 from pmigd.core.finding import Finding, anyway, from_problem
 from pmigd.core.model import Domain, Power, Request, Target
@@ -101,6 +102,7 @@ async def examine(
     found += checks.check_destination(request, target, guest, question, destination)
     found += _autostart(request, target, guest, there)
     found += too_old(request, source, there.host)
+    found += hurting(request, source, there.host)
     unknown = there.view.power is Power.ABSENT and not there.known_as
     return Examined(_judged(request, found), there.host, silent, unknown, autostart=there.autostart)
 

@@ -79,7 +79,7 @@ class Requests:
         request = parse_request(untrusted_body, config.defaults)
         check_role(request, role)
         allowed = config.security.allowed_patterns
-        target = find_target(request.destination, role, _targets(config), allowed)
+        target = find_target(request.destination, role, targets(config), allowed)
         await self._read_xml(request)
         return request, target
 
@@ -112,7 +112,8 @@ class Requests:
         return Problem(Code.SAME_HOST, f"{target.uri}: '{host}' is an address of this host.")
 
 
-def _targets(config: Config) -> dict[str, Target]:
+def targets(config: Config) -> dict[str, Target]:
+    """The configured peers as what migrations go to."""
     return {
         name: Target(
             name,

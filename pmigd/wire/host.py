@@ -42,11 +42,27 @@ class PeerDaemon(msgspec.Struct, frozen=True):
     clock_offset_s: float | None
 
 
+class KnownDefect(msgspec.Struct, frozen=True):
+    """A fault of libvirt or QEMU that is there for migrations from here to a peer.
+
+    It is a finding of every check that asks for what it can hurt; ``field`` is what that is about.
+    ``sides`` says whose version has it: ``source`` is this host, ``destination`` the peer.
+    """
+
+    code: str
+    level: Literal["block", "warn", "info"]
+    sides: tuple[Literal["source", "destination"], ...]
+    detail: str
+    remedy: str
+    field: str | None
+
+
 class Peer(msgspec.Struct, frozen=True):
     """A configured peer. ``uri`` is as this host's libvirt daemon sees it.
 
     ``pmigd`` is null where none is configured: then only this host's own limits are kept.
     ``queued`` and ``running`` are this host's migrations to it, ``given`` the leases it has here.
+    The versions are what its libvirt said within the last minutes, null where it does not answer.
     """
 
     name: str
@@ -56,6 +72,9 @@ class Peer(msgspec.Struct, frozen=True):
     queued: int
     running: int
     given: LeaseCounts
+    libvirt_version: str | None = None
+    hypervisor_version: str | None = None
+    defects: tuple[KnownDefect, ...] = ()
 
 
 class Peers(msgspec.Struct, frozen=True):

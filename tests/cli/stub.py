@@ -154,6 +154,9 @@ def peer(name: str, **changes: Any) -> dict[str, Any]:
         "queued": 0,
         "running": 0,
         "given": {"granted": 0, "waiting": 0},
+        "libvirt_version": "12.5.0",
+        "hypervisor_version": "11.0.0",
+        "defects": [],
     }
     return {**base, **changes}
 

@@ -177,11 +177,12 @@ class TestPeers:
         assert (code, err) == (0, "")
         header, hostb, hostc, hostd, advice = out.splitlines()
         assert header.split() == [
-            *("NAME", "PMIGD", "QUEUED", "RUNNING", "GIVEN", "CLOCK", "URI", "MIGRATE_URI"),
+            *("NAME", "PMIGD", "QUEUED", "RUNNING", "GIVEN", "CLOCK", "LIBVIRT", "QEMU", "URI"),
+            "MIGRATE_URI",
         ]
         assert re.split(" {2,}", hostb) == [
-            *("hostb", "up 0.1.0", "0", "1", "1 (+2 waiting)", "+0.00s", "qemu+tls://hostb/system"),
-            "-",
+            *("hostb", "up 0.1.0", "0", "1", "1 (+2 waiting)", "+0.00s", "12.5.0", "11.0.0"),
+            *("qemu+tls://hostb/system", "-"),
         ]
         assert re.split(" {2,}", hostc)[:6] == [
             *("hostc", "away: connection refused", "4", "0", "0", "-"),
@@ -207,6 +208,35 @@ class TestPeers:
         lines = out.splitlines()
         assert cell in re.split(" {2,}", lines[1])
         assert [line.startswith(f"hostb: {said}") for line in lines[2:]] == [True] * bool(said)
+
+    def test_known_defects_are_told_once_with_the_peers_they_are_there_for(
+        self, stub: Stub, run: Run
+    ) -> None:
+        tls = {
+            "code": "tls_long_transfer",
+            "level": "warn",
+            "sides": ["source"],
+            "detail": "It may crash.",
+            "remedy": "Send without 'tls'.",
+            "field": "tls",
+        }
+        there = {**tls, "code": "arriving_xml_hangs", "level": "info", "field": None}
+        unknown = {"libvirt_version": None, "hypervisor_version": None}
+        stub.peers = [
+            peer("hostb", defects=[tls]),
+            peer("hostc", defects=[tls, there]),
+            peer("hostd", **unknown),
+        ]
+        code, out, err = run("peers")
+        assert (code, err) == (0, "")
+        _, _, _, hostd, *told = out.splitlines()
+        assert re.split(" {2,}", hostd)[6:8] == ["-", "-"]
+        assert told == [
+            "to hostb, hostc: warn tls_long_transfer with --tls: It may crash.",
+            "  remedy: Send without --tls.",
+            "to hostc: info arriving_xml_hangs: It may crash.",
+            "  remedy: Send without --tls.",
+        ]
 
     def test_json_is_the_answer_itself(self, stub: Stub, run: Run) -> None:
         code, out, _ = run("peers", "--json")

@@ -135,6 +135,9 @@ VIRTIOFS = {
     f"<source dir='{IMAGES_DIR}'/><target dir='t'/></filesystem>",
 }
 
+RISKS_OF_POSTCOPY = {"postcopy_recovery_told_failed": "warn", "postcopy_first_moment": "warn"}
+"""What is known of this libvirt and QEMU."""
+
 CASES = {
     "nothing": Case({}),
     "snapshots": Case(
@@ -196,7 +199,7 @@ CASES = {
         },
     ),
     "post-copy of a paused guest": Case(
-        {"postcopy_paused_guest": "block"},
+        {"postcopy_paused_guest": "block", **RISKS_OF_POSTCOPY},
         "not supported with non-live or paused migration",
         after=lambda hosts, g: hosts.a.host.virsh("suspend", g.name),
         fields={"postcopy": "allowed"},
@@ -268,7 +271,7 @@ CASES = {
         {"destination_hostname": "warn"}, "Connection refused", after=leads_back
     ),
     "TLS": Case(
-        {"tls_not_set_up": "block"},
+        {"tls_not_set_up": "block", "tls_long_transfer": "warn"},
         "TLS|credentials",
         before=no_certificates,
         fields={"tls": True},
@@ -341,12 +344,28 @@ def test_one_that_blocks_alone_keeps_its_code(both: Hosts, guest) -> None:
 
 def test_what_was_not_looked_at_is_said_in_one_finding(both: Hosts, guest) -> None:
     answer = found(both, guest(), tls=False, postcopy="allowed")
-    (finding,) = answer["findings"]
-    assert (finding["code"], finding["level"]) == ("not_checked", "info")
+    assert codes(answer) == RISKS_OF_POSTCOPY
+    (finding,) = (f for f in answer["findings"] if f["code"] == "not_checked")
+    assert finding["level"] == "info"
     for word in ("ports", "userfaultfd", "clock", ".img"):
         assert word in finding["detail"]
     assert answer["ready"]
     assert answer["prediction"] is None
+
+
+def test_what_is_known_to_be_broken_is_shown_with_the_peers_versions(both: Hosts, guest) -> None:
+    (peer,) = both.a.call("GET", "/v1/peers")["items"]
+    there = both.b.host.virsh("version", "--daemon")
+    assert f"QEMU {peer['hypervisor_version']}" in there
+    assert f"daemon: {peer['libvirt_version']}" in there
+    defects = {defect["code"]: defect for defect in peer["defects"]}
+    said = found(both, guest(), postcopy="allowed")["findings"]
+    for told in (f for f in said if f["code"] in defects):
+        assert told["detail"] == defects[told["code"]]["detail"]
+    assert {"postcopy_first_moment", "shutdown_crashes_libvirt"} <= {f["code"] for f in said}
+    shown = both.a.ctl("peers").stdout
+    assert peer["libvirt_version"] in shown
+    assert "to hostb: warn tls_long_transfer with --tls: In a long transfer" in shown
 
 
 def test_with_a_limit_the_time_is_predicted(both: Hosts, guest) -> None:

@@ -83,7 +83,8 @@ def test_a_pmigd_on_another_host_than_its_libvirt_is_no_word_for_word(a, b, gues
     # The certificate of hosta is as good as any: only the hosts' own UUIDs tell them apart.
     a.reload({"peers": {"hostb": {"pmigd": f"https://{a.host.address}:9717"}}})
     levels = {finding["code"]: finding["level"] for finding in check(a)}
-    assert levels == {"pmigd_elsewhere": "block", "not_checked": "info"}
+    assert (levels["pmigd_elsewhere"], levels["not_checked"]) == ("block", "info")
+    assert list(levels.values()).count("block") == 1
     m = a.end(a.submit(g)["id"], "failed")
     assert m["problem"]["code"] in ("check_failed", "destination_has_domain")
     assert g.where() == [a.host]

@@ -5,6 +5,7 @@ Between hosts whose pmigd know each other: an address or a file only the destina
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from contrib.lab.deadlines import until
 from tests.lab.conftest import Pmig
 from tests.leases.test_examine import check, listener
 
@@ -19,6 +21,7 @@ pytestmark = pytest.mark.hypervisor
 
 HERE = "/var/lib/libvirt/only-here"
 SECRET = "0a81f5b2-8403-7b23-c8d6-21ccc2f80d6f"
+POOL = "/var/lib/libvirt/named"
 LUKS = "/run/lab/named-luks.img"
 TOP = "/run/lab/named-top.qcow2"
 NETWORK = "<network><name>inner</name><bridge name='vbinner'/></network>"
@@ -31,6 +34,7 @@ class Case:
     finding: str
     refusal: str
     devices_xml: str = ""
+    features_xml: str = ""
     before: Callable[[Hosts], object] = lambda hosts: None
 
 
@@ -47,7 +51,7 @@ class Hosts:
 
 
 def secret(hosts: Hosts) -> None:
-    make = "qemu-img create -q --object secret,id=s,data=abc -f luks -o key-secret=s"
+    make = "qemu-img create -q --object secret,id=s,data=abc -f luks -o key-secret=s,iter-time=10"
     hosts.a.host.run(["sh", "-ec", f"{make} {LUKS} 1M"])
     xml = f"<secret private='yes'><uuid>{SECRET}</uuid><usage type='volume'><volume>v</volume>"
     hosts.a.host.virsh("secret-define", "/dev/stdin", input=f"{xml}</usage></secret>")
@@ -77,10 +81,44 @@ def backing(hosts: Hosts) -> None:
 
 def volume(hosts: Hosts) -> None:
     for host in (hosts.a.host, hosts.b.host):
-        host.run(["mkdir", "-p", "/var/lib/libvirt/named"])
-        host.virsh("pool-create-as", "named", "dir", "--target", "/var/lib/libvirt/named")
+        host.run(["mkdir", "-p", POOL])
+        hosts.undo.callback(host.run, ["rm", "-rf", POOL])
+        host.virsh("pool-create-as", "named", "dir", "--target", POOL)
         hosts.undo.callback(host.virsh, "pool-destroy", "named")
     hosts.a.host.virsh("vol-create-as", "named", "v", "1M")
+
+
+def idle_network(hosts: Hosts) -> None:
+    network(hosts)
+    hosts.b.host.virsh("net-define", "/dev/stdin", input=NETWORK)
+    hosts.undo.callback(hosts.b.host.virsh, "net-undefine", "inner")
+
+
+def pool(hosts: Hosts) -> None:
+    hosts.a.host.run(["mkdir", "-p", POOL])
+    hosts.undo.callback(hosts.a.host.run, ["rm", "-rf", POOL])
+    hosts.a.host.virsh("pool-create-as", "named", "dir", "--target", POOL)
+    hosts.undo.callback(hosts.a.host.virsh, "pool-destroy", "named")
+    hosts.a.host.virsh("vol-create-as", "named", "v", "1M")
+
+
+def idle_pool(hosts: Hosts) -> None:
+    pool(hosts)
+    hosts.b.host.virsh("pool-define-as", "named", "dir", "--target", POOL)
+    hosts.undo.callback(hosts.b.host.virsh, "pool-undefine", "named")
+
+
+SERVE = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen()"
+
+
+def served(hosts: Hosts) -> None:
+    """Something at the source listens on a socket, and goes on."""
+    hosts.here("rm -f s")
+    program = [sys.executable, "-c", f"{SERVE}; input()", f"{HERE}/s"]
+    process = hosts.a.host.popen(program, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    hosts.undo.callback(process.communicate, "\n", timeout=5)
+    until(hosts.a.host.path(f"{HERE}/s").exists, "the socket", timeout=10)
+    hosts.a.host.run(["chmod", "0777", f"{HERE}/s"])
 
 
 def taken(hosts: Hosts) -> None:
@@ -101,20 +139,20 @@ CASES = {
             f"<source file='{LUKS}'><encryption format='luks'>"
             f"<secret type='passphrase' uuid='{SECRET}'/></encryption></source>",
         ),
-        secret,
+        before=secret,
     ),
     "network filter": Case(
         "filter_missing",
         "filter_missing",
         "<interface type='bridge'><source bridge='brboth'/><filterref filter='only-here'/>"
         "</interface>",
-        network_filter,
+        before=network_filter,
     ),
     "network": Case(
         "network_missing",
         "network_missing",
         "<interface type='network'><source network='inner'/></interface>",
-        network,
+        before=network,
     ),
     "address of the console": Case(
         "address_missing",
@@ -130,31 +168,73 @@ CASES = {
         "port_in_use",
         "migration_failed",
         "<graphics type='vnc' port='5977' autoport='no' listen='0.0.0.0'/>",
-        taken,
+        before=taken,
     ),
     "ROM": Case(
         "file_missing",
         "migration_failed",
         f"<interface type='user'><model type='virtio'/><rom file='{HERE}/rom'/></interface>",
-        lambda hosts: hosts.here("head -c 512 /dev/zero > rom"),
+        before=lambda hosts: hosts.here("head -c 512 /dev/zero > rom"),
     ),
     "folder of a log": Case(
         "directory_missing",
         "file_missing",
         f"<serial type='file'><source path='{HERE}/folder/log'/></serial>",
-        lambda hosts: hosts.here(":"),
+        before=lambda hosts: hosts.here(":"),
     ),
     "backing file": Case(
         "image_missing",
         "file_missing",
         DISK.format("file", "qcow2", f"<source file='{TOP}'/>"),
-        backing,
+        before=backing,
+    ),
+    "network that is not active": Case(
+        "network_inactive",
+        "network_missing",
+        "<interface type='network'><source network='inner'/></interface>",
+        before=idle_network,
+    ),
+    "pool": Case(
+        "pool_missing",
+        "pool_missing",
+        DISK.format("volume", "raw", "<source pool='named' volume='v'/>"),
+        before=pool,
+    ),
+    "pool that is not active": Case(
+        "pool_inactive",
+        "refused_by_libvirt",
+        DISK.format("volume", "raw", "<source pool='named' volume='v'/>"),
+        before=idle_pool,
+    ),
+    "folder of what a port wrote": Case(
+        "directory_missing",
+        "file_missing",
+        f"<serial type='pty'><log file='{HERE}/folder/log'/></serial>",
+        before=lambda hosts: hosts.here(":"),
+    ),
+    "shared directory": Case(
+        "directory_missing",
+        "migration_failed",
+        f"<filesystem type='mount'><source dir='{HERE}/folder'/><target dir='t'/></filesystem>",
+        before=lambda hosts: hosts.here(":"),
+    ),
+    "socket": Case(
+        "socket_missing",
+        "file_missing",
+        f"<serial type='unix'><source mode='connect' path='{HERE}/s'/></serial>",
+        before=served,
+    ),
+    "firmware configuration": Case(
+        "file_missing",
+        "file_missing",
+        features_xml=f"<sysinfo type='fwcfg'><entry name='opt/lab/x' file='{HERE}/x'/></sysinfo>",
+        before=lambda hosts: hosts.here("echo x > x"),
     ),
     "volume": Case(
         "volume_missing",
         "volume_missing",
         DISK.format("volume", "raw", "<source pool='named' volume='v'/>"),
-        volume,
+        before=volume,
     ),
 }
 
@@ -184,7 +264,7 @@ except libvirt.libvirtError as error:
 def test_it_is_found_and_libvirt_refuses_it(both: Hosts, guest, name: str) -> None:
     case = CASES[name]
     case.before(both)
-    g = guest(devices_xml=case.devices_xml)
+    g = guest(devices_xml=case.devices_xml, features_xml=case.features_xml)
     both.undo.callback(g.destroy)  # before what it uses is taken away
     found = {f["code"]: f for f in check(both.a)}
     assert {code for code, f in found.items() if f["level"] == "block"} == {case.finding}, found

@@ -17,8 +17,7 @@ SLACK_LINES = 20
 """By so much one may be shorter than it is listed, so that not every change has to say so."""
 
 LONG_MODULES = {
-    "pmigd/core/checks.py": 880,
-    "pmigd/core/problem.py": 725,  # a table
+    "pmigd/core/problem.py": 679,  # a table
     "pmigd/core/request.py": 671,  # a table
 }
 LONG_FUNCTIONS = {

@@ -47,11 +47,6 @@ def definition_of(xml: str) -> Definition:
         memory_limited=root.find("memtune/hard_limit") is not None,
         hugepages=_hugepages(root, memory),
         disks=tuple(_disk(disk) for disk in root.iterfind("devices/disk")),
-        networks=_all(root, "devices/interface[@type='network']/source", "network")
-        + _all(root, "devices/graphics/listen[@type='network']", "network"),
-        links=_all(root, "devices/interface[@type='bridge']/source", "bridge")
-        + _all(root, "devices/interface[@type='direct']/source", "dev")
-        + _all(root, "devices/interface[@type='ethernet']/target[@managed='no']", "dev"),
         host_devices=_host_devices(root),
         filesystems=tuple(_driver(element) for element in root.iterfind("devices/filesystem")),
         shared_memory=tuple(
@@ -69,11 +64,6 @@ def xml_fault(xml: str) -> str:
     except (etree.XMLSyntaxError, ValueError) as error:
         return printable(str(error), 300)
     return ""
-
-
-def _all(root: etree._Element, path: str, attribute: str) -> tuple[str, ...]:
-    found = (element.get(attribute, "") for element in root.iterfind(path))
-    return tuple(dict.fromkeys(name for name in found if name))
 
 
 def _bytes(element: etree._Element | None) -> int:

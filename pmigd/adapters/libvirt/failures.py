@@ -23,19 +23,51 @@ _BY_CODE: Final[dict[int, Code]] = {
     libvirt.VIR_ERR_NO_SUPPORT: Code.UNSUPPORTED_BY_LIBVIRT,
     libvirt.VIR_ERR_OPERATION_UNSUPPORTED: Code.UNSUPPORTED_BY_LIBVIRT,
     libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED: Code.UNSUPPORTED_BY_LIBVIRT,
-    libvirt.VIR_ERR_CONFIG_UNSUPPORTED: Code.UNSUPPORTED_BY_LIBVIRT,
+    # Of a guest's definition, and not for want of a version: "storage pool ... is not active".
+    libvirt.VIR_ERR_CONFIG_UNSUPPORTED: Code.REFUSED_BY_LIBVIRT,
     libvirt.VIR_ERR_OPERATION_INVALID: Code.REFUSED_BY_LIBVIRT,
     libvirt.VIR_ERR_INVALID_ARG: Code.REFUSED_BY_LIBVIRT,
+    libvirt.VIR_ERR_OVERFLOW: Code.REFUSED_BY_LIBVIRT,
+    libvirt.VIR_ERR_CHECKPOINT_INCONSISTENT: Code.REFUSED_BY_LIBVIRT,
+    libvirt.VIR_ERR_BLOCK_COPY_ACTIVE: Code.JOB_LOCK_TIMEOUT,
+    libvirt.VIR_ERR_HOOK_SCRIPT_FAILED: Code.REFUSED_BY_DESTINATION,
+    # XML that cannot be read or misses something stays so.
+    libvirt.VIR_ERR_XML_ERROR: Code.REFUSED_BY_LIBVIRT,
+    libvirt.VIR_ERR_XML_DETAIL: Code.REFUSED_BY_LIBVIRT,
+    libvirt.VIR_ERR_XML_INVALID_SCHEMA: Code.REFUSED_BY_LIBVIRT,
+    libvirt.VIR_ERR_PARSE_FAILED: Code.REFUSED_BY_LIBVIRT,
+    libvirt.VIR_ERR_INVALID_MAC: Code.REFUSED_BY_LIBVIRT,
+    libvirt.VIR_ERR_OS_TYPE: Code.REFUSED_BY_LIBVIRT,
+    libvirt.VIR_ERR_NO_OS: Code.REFUSED_BY_LIBVIRT,
+    libvirt.VIR_ERR_NO_KERNEL: Code.REFUSED_BY_LIBVIRT,
+    libvirt.VIR_ERR_NO_ROOT: Code.REFUSED_BY_LIBVIRT,
+    libvirt.VIR_ERR_NO_SOURCE: Code.REFUSED_BY_LIBVIRT,
+    libvirt.VIR_ERR_NO_TARGET: Code.REFUSED_BY_LIBVIRT,
+    libvirt.VIR_ERR_NO_NAME: Code.REFUSED_BY_LIBVIRT,
+    libvirt.VIR_ERR_NO_SECURITY_MODEL: Code.REFUSED_BY_LIBVIRT,
+    libvirt.VIR_ERR_STORAGE_VOL_EXIST: Code.REFUSED_BY_LIBVIRT,
     # What the guest's XML names, and the host that said this has not.
     libvirt.VIR_ERR_NO_SECRET: Code.SECRET_MISSING,
     libvirt.VIR_ERR_INVALID_SECRET: Code.SECRET_MISSING,
     libvirt.VIR_ERR_NO_NWFILTER: Code.FILTER_MISSING,
+    libvirt.VIR_ERR_INVALID_NWFILTER: Code.FILTER_MISSING,
+    libvirt.VIR_ERR_NO_NWFILTER_BINDING: Code.FILTER_MISSING,
+    libvirt.VIR_ERR_INVALID_NWFILTER_BINDING: Code.FILTER_MISSING,
     libvirt.VIR_ERR_NO_NETWORK: Code.NETWORK_MISSING,
+    libvirt.VIR_ERR_INVALID_NETWORK: Code.NETWORK_MISSING,
+    libvirt.VIR_ERR_NO_NETWORK_PORT: Code.NETWORK_MISSING,
+    libvirt.VIR_ERR_INVALID_NETWORK_PORT: Code.NETWORK_MISSING,
     libvirt.VIR_ERR_NO_INTERFACE: Code.NETWORK_MISSING,
+    libvirt.VIR_ERR_INVALID_INTERFACE: Code.NETWORK_MISSING,
+    libvirt.VIR_ERR_MULTIPLE_INTERFACES: Code.NETWORK_MISSING,
     libvirt.VIR_ERR_NO_STORAGE_POOL: Code.POOL_MISSING,
+    libvirt.VIR_ERR_INVALID_STORAGE_POOL: Code.POOL_MISSING,
     libvirt.VIR_ERR_NO_STORAGE_VOL: Code.VOLUME_MISSING,
+    libvirt.VIR_ERR_INVALID_STORAGE_VOL: Code.VOLUME_MISSING,
     libvirt.VIR_ERR_NO_NODE_DEVICE: Code.DEVICE_MISSING,
+    libvirt.VIR_ERR_INVALID_NODE_DEVICE: Code.DEVICE_MISSING,
     libvirt.VIR_ERR_NO_DEVICE: Code.DEVICE_MISSING,
+    libvirt.VIR_ERR_DEVICE_MISSING: Code.DEVICE_MISSING,
     libvirt.VIR_ERR_OPERATION_DENIED: Code.SOURCE_AUTH,
     libvirt.VIR_ERR_AUTH_FAILED: Code.SOURCE_AUTH,
     libvirt.VIR_ERR_AUTH_CANCELLED: Code.SOURCE_AUTH,
@@ -43,10 +75,13 @@ _BY_CODE: Final[dict[int, Code]] = {
     libvirt.VIR_ERR_ACCESS_DENIED: Code.SOURCE_AUTH,
 }
 
-_BY_DOMAIN: Final[dict[int, Code]] = {
+_BY_CODE_AND_DOMAIN: Final[dict[tuple[int, int], Code]] = {
     # "referenced filter 'x' is missing" is an internal error of the filters' driver.
-    libvirt.VIR_FROM_NWFILTER: Code.FILTER_MISSING,
-    libvirt.VIR_FROM_SECRET: Code.SECRET_MISSING,
+    (libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_FROM_NWFILTER): Code.FILTER_MISSING,
+    (libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_FROM_SECRET): Code.SECRET_MISSING,
+    # "network 'x' is not active", "storage pool 'x' is not active"
+    (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_FROM_NETWORK): Code.NETWORK_MISSING,
+    (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_FROM_STORAGE): Code.POOL_MISSING,
 }
 """For codes that say nothing, whose it is says enough."""
 
@@ -76,7 +111,8 @@ def connection_broke(error: libvirt.libvirtError) -> bool:
 
 def problem_of(error: libvirt.libvirtError) -> Problem:
     """What went wrong with a call on this host; libvirt's own words are the detail."""
-    code = _BY_CODE.get(error.get_error_code())
+    number = error.get_error_code()
+    code = _BY_CODE_AND_DOMAIN.get((number, error.get_error_domain())) or _BY_CODE.get(number)
     if code is None:
         code = Code.CONNECTION_BROKE if connection_broke(error) else Code.MIGRATION_FAILED
     return Problem(code, words_of(error))
@@ -99,8 +135,6 @@ def migrate_problem_of(error: libvirt.libvirtError, plan: Plan) -> Problem:
             return problem
         found = _ABSENT.get(error.get_int1())
         return problem if found is None else Problem(found, problem.detail)
-    if code == libvirt.VIR_ERR_INTERNAL_ERROR and domain in _BY_DOMAIN:
-        return Problem(_BY_DOMAIN[domain], problem.detail)
     if code == libvirt.VIR_ERR_OPERATION_FAILED and ports:
         # Where QEMU connects itself (TLS, parallel connections), only its words say that it could
         # not.

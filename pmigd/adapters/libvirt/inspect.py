@@ -7,7 +7,7 @@ is named in ``unknown`` and hides no other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, Final, TypeVar
@@ -21,14 +21,13 @@ from pmigd.adapters.libvirt.named import is_missing, models_lacking, to_look_up
 from pmigd.adapters.libvirt.translate import power_of
 from pmigd.core.facts import Definition, DestinationFacts, HostFacts, ImageFacts, Question
 from pmigd.core.model import Power, View
+from pmigd.core.named import Named
 
 T = TypeVar("T")
 
 _NOT_THERE: Final = frozenset(
     {
         libvirt.VIR_ERR_NO_DOMAIN,
-        libvirt.VIR_ERR_NO_NETWORK,
-        libvirt.VIR_ERR_NO_INTERFACE,
         libvirt.VIR_ERR_NO_STORAGE_POOL,
         libvirt.VIR_ERR_NO_STORAGE_VOL,
     }
@@ -36,7 +35,6 @@ _NOT_THERE: Final = frozenset(
 _ALL_CELLS: Final = -1
 _KIB: Final = 1024
 _NOTHING: Final[dict[str, Any]] = {}
-_FINE: Final[bool | None] = True
 
 
 def inspect(connection: libvirt.virConnect, question: Question) -> DestinationFacts:
@@ -53,14 +51,21 @@ def inspect(connection: libvirt.virConnect, question: Question) -> DestinationFa
     if wants is not None:
         found |= look("the machine type", lambda: _machine(connection, wants), _NOTHING)
         found |= look("memory", lambda: _memory(connection, wants), _NOTHING)
-        found |= _networks(connection, wants, look)
-        found |= _storage(connection, question, look)
+        images = (
+            look(f"image {path}", partial(_image, connection, path), None)
+            for path in question.images
+        )
+        found["images"] = tuple(image for image in images if image is not None)
         found["lacks"] = found.get("lacks", ()) + tuple(
             thing
             for thing in to_look_up(wants.named)
-            if look(f"{thing.kind} {thing.name}", partial(is_missing, connection, thing), False)
+            if look(_words(thing), partial(is_missing, connection, thing), False)
         )
     return DestinationFacts(host=host, unknown=tuple(look.failed), **found)
+
+
+def _words(thing: Named) -> str:
+    return f"{thing.kind.replace('_', ' ')} {thing.name}"
 
 
 def host_facts(connection: libvirt.virConnect) -> HostFacts:
@@ -150,62 +155,6 @@ def _memory(connection: libvirt.virConnect, wants: Definition) -> dict[str, Any]
         pages = connection.getFreePages(sizes, _ALL_CELLS, 1)[_ALL_CELLS]
         found["free_hugepages"] = tuple(sorted(pages.items()))
     return found
-
-
-def _networks(
-    connection: libvirt.virConnect, wants: Definition, look: _Looks
-) -> dict[str, tuple[str, ...]]:
-    active = {
-        name: look(f"network '{name}'", partial(_network_active, connection, name), _FINE)
-        for name in wants.networks
-    }
-    links = {
-        name: look(f"network device '{name}'", partial(_link_known, connection, name), _FINE)
-        for name in wants.links
-    }
-    return {
-        "networks_missing": _where(active, None),
-        "networks_inactive": _where(active, False),
-        "links_missing": _where(links, False),
-    }
-
-
-def _network_active(connection: libvirt.virConnect, name: str) -> bool | None:
-    """None: there is no such network."""
-    network = _lookup(lambda: connection.networkLookupByName(name))
-    return None if network is None else bool(network.isActive())
-
-
-def _link_known(connection: libvirt.virConnect, name: str) -> bool:
-    return _lookup(lambda: connection.interfaceLookupByName(name)) is not None
-
-
-def _where(states: Mapping[str, bool | None], state: bool | None) -> tuple[str, ...]:
-    return tuple(name for name, found in states.items() if found is state)
-
-
-def _storage(
-    connection: libvirt.virConnect, question: Question, look: _Looks
-) -> dict[str, tuple[Any, ...]]:
-    disks = question.wants.disks if question.wants is not None else ()
-    pools = {
-        name: look(f"storage pool '{name}'", partial(_pool_active, connection, name), _FINE)
-        for name in dict.fromkeys(disk.pool for disk in disks if disk.pool)
-    }
-    images = [
-        look(f"image {path}", partial(_image, connection, path), None) for path in question.images
-    ]
-    return {
-        "pools_missing": _where(pools, None),
-        "pools_inactive": _where(pools, False),
-        "images": tuple(image for image in images if image is not None),
-    }
-
-
-def _pool_active(connection: libvirt.virConnect, name: str) -> bool | None:
-    """None: there is no such pool."""
-    pool = _lookup(lambda: connection.storagePoolLookupByName(name))
-    return None if pool is None else bool(pool.isActive())
 
 
 def _image(connection: libvirt.virConnect, path: str) -> ImageFacts:

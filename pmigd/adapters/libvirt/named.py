@@ -1,43 +1,290 @@
 """What a domain's XML names that its next host must have, and libvirt's word on it.
 
-The first half reads XML (pure), the second looks things up in a daemon. What each kind means is in
+The first half reads XML (pure), by one table of what libvirt and QEMU will look up when the guest
+starts there. The second looks things up in a daemon. What each kind means is in
 :mod:`pmigd.core.named`.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Final
+from typing import Any, Final, cast
 
 import libvirt
 from lxml import etree
 
 from pmigd.core.named import Asked, Named, asked
 
-# Whatever a text or an attribute at the path names, if it is there: kind, path, attribute ("" is
-# the element's text), and what it is called. Nothing here may be made by libvirt when it starts the
-# guest: an nvram file is, of its template.
-_PATHS: Final = (
-    ("file", "os/kernel", "", "kernel"),
-    ("file", "os/initrd", "", "initrd"),
-    ("file", "os/dtb", "", "device tree"),
-    ("file", "os/loader", "", "firmware"),
-    ("file", "os/acpi/table", "", "ACPI table"),
-    ("file", "devices/*/rom[@file]", "file", "option ROM"),
-    ("file", "devices/rng/backend[@model='random']", "", "source of random numbers"),
-    ("file", "devices/tpm/backend/device", "path", "TPM"),
-    ("file", "devices/memory/source/path", "", "memory device"),
-    ("file", "devices/input/source", "dev", "input device"),
-    ("file", "devices/input/source", "evdev", "input device"),
-    ("directory", "devices/filesystem[@type='mount']/source", "dir", "shared directory"),
-    ("socket", "devices/filesystem/source", "socket", "shared directory"),
-    ("socket", "devices/disk[@type='vhostuser']/source", "path", "vhost-user disk"),
-    ("socket", "devices/shmem/server", "path", "shared memory"),
-)
-_CHARACTER_DEVICES: Final = ("serial", "parallel", "console", "channel", "smartcard", "redirdev")
 _MADE_BY_LIBVIRT: Final = ("/var/lib/libvirt/qemu/", "/run/libvirt/", "/var/run/libvirt/")
+"""What libvirt names itself it also makes."""
+_NODES: Final = re.compile(r"(\^?)(\d+)(?:-(\d+))?")
+_MOST_NODES: Final = 1024
+
+# How what an XPath leads to, an attribute, a text or an element, is read.
+
+
+def _as_written(value: str) -> Iterator[str]:
+    yield value.strip()
+
+
+def _path(value: str) -> Iterator[str]:
+    if value.strip().startswith("/"):
+        yield value.strip()
+
+
+def _foreign(value: str) -> Iterator[str]:
+    """A path that libvirt does not make itself."""
+    return (path for path in _path(value) if not path.startswith(_MADE_BY_LIBVIRT))
+
+
+def _folder(value: str) -> Iterator[str]:
+    """The directory of a file that is made when the guest starts."""
+    return (str(PurePosixPath(path).parent) for path in _foreign(value))
+
+
+def _secret(element: etree._Element) -> Iterator[str]:
+    """Its UUID, or its type and usage."""
+    usage = element.get("usage")
+    yield element.get("uuid") or (f"{element.get('type')}:{usage}" if usage else "")
+
+
+def _volume(source: etree._Element) -> Iterator[str]:
+    yield f"{source.get('pool')}/{source.get('volume')}"
+
+
+def _pci(address: etree._Element) -> Iterator[str]:
+    """Its place in /sys."""
+    domain, bus, slot, function = (
+        int(address.get(name, "0"), 16) for name in ("domain", "bus", "slot", "function")
+    )
+    yield f"/sys/bus/pci/devices/{domain:04x}:{bus:02x}:{slot:02x}.{function:x}"
+
+
+def _mdev(address: etree._Element) -> Iterator[str]:
+    yield f"/sys/bus/mdev/devices/{address.get('uuid', '')}"
+
+
+def _scsi(source: etree._Element) -> Iterator[str]:
+    adapter, address = source.find("adapter"), source.find("address")
+    name = "" if adapter is None else adapter.get("name", "")
+    if address is not None and name.startswith("scsi_host"):
+        place = ":".join(address.get(part, "0") for part in ("bus", "target", "unit"))
+        yield f"/sys/bus/scsi/devices/{name.removeprefix('scsi_host')}:{place}"
+
+
+def _usb(source: etree._Element) -> Iterator[str]:
+    """Vendor and product, if libvirt would not do without the device."""
+    vendor, product = source.find("vendor"), source.find("product")
+    if vendor is not None and product is not None and _mandatory(source):
+        yield f"{int(vendor.get('id', '0'), 16):04x}:{int(product.get('id', '0'), 16):04x}"
+
+
+def _usb_place(source: etree._Element) -> Iterator[str]:
+    """Where it is plugged in, if that alone says which it is."""
+    address = source.find("address")
+    if address is not None and source.find("vendor") is None and _mandatory(source):
+        numbers = (address.get(name, "0") for name in ("bus", "device"))
+        bus, device = (int(n, 16 if n.startswith("0x") else 10) for n in numbers)
+        yield f"/dev/bus/usb/{bus:03}/{device:03}"
+
+
+def _mandatory(source: etree._Element) -> bool:
+    return source.get("startupPolicy", "mandatory") == "mandatory"
+
+
+def _nodes(value: str) -> Iterator[str]:
+    """NUMA nodes as libvirt lists them: "0-2,4,^1"."""
+    kept: set[int] = set()
+    for part in value.split(","):
+        match = _NODES.fullmatch(part.strip())
+        if match is None:
+            return
+        first, last = int(match[2]), int(match[3] or match[2])
+        nodes = range(first, min(last, _MOST_NODES) + 1)
+        kept = kept - set(nodes) if match[1] else kept | set(nodes)
+    yield from (f"/sys/devices/system/node/node{node}" for node in sorted(kept))
+
+
+def _vsock(_element: etree._Element) -> Iterator[str]:
+    yield "/dev/vhost-vsock"
+
+
+def _address(host: str) -> Iterator[str]:
+    """An address to listen on. Names are looked up there anew."""
+    for address in _addresses(host):
+        if not address.is_unspecified:
+            yield str(address)
+
+
+def _listener(source: etree._Element) -> Iterator[str]:
+    """Where a TCP port is listened on."""
+    host = source.get("host", source.get("address", ""))
+    yield from _ports(host, [source.get("service", source.get("port", ""))])
+
+
+def _console(graphics: etree._Element) -> Iterator[str]:
+    """The ports of VNC and SPICE. One that libvirt chooses is chosen anew there."""
+    hosts = [graphics.get("listen", "")]
+    hosts += [listen.get("address", "") for listen in graphics.iterfind("listen")]
+    fixed = graphics.get("autoport") != "yes"
+    ports = [graphics.get(name, "") for name in ("port", "tlsPort") if fixed]
+    ports.append(graphics.get("websocket", ""))
+    for host in filter(None, hosts):
+        yield from _ports(host, ports)
+
+
+def _ports(host: str, ports: Iterable[str]) -> Iterator[str]:
+    for address in _addresses(host):
+        shown = f"[{address}]" if address.version == 6 else str(address)
+        yield from (f"{shown}:{port}" for port in ports if port.isdigit() and int(port))
+
+
+def _addresses(host: str) -> Iterator[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    try:
+        yield ipaddress.ip_address(host)
+    except ValueError:
+        return
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Where an XML names things of a kind: an XPath, and how what it leads to is read.
+
+    `called`: what it is to people; without it, the device that it stands in.
+    """
+
+    kind: str
+    xpath: str
+    read: Callable[[Any], Iterator[str]] = _path
+    called: str = ""
+
+
+_CHARACTER: Final = (
+    "(devices/*[self::serial or self::parallel or self::console or self::channel"
+    " or self::smartcard or self::redirdev] | devices/rng/backend[@model='egd'])"
+)
+"""Serial ports and their like."""
+_HOSTDEV: Final = "devices/hostdev[@mode='subsystem'][not(teaming/@type='transient')]"
+"""One with a stand-in is unplugged for the migration."""
+_CARD: Final = "devices/interface[not(teaming/@type='transient')]"
+_NETWORKS: Final = (
+    "devices/interface[@type='network']/source/@network"
+    " | devices/graphics/listen[@type='network']/@network"
+)
+_POOLS: Final = "devices/disk/source/@pool"
+_LINKS: Final = (
+    "devices/interface[@type='bridge']/source/@bridge"
+    " | devices/interface[@type='direct']/source/@dev"
+    " | devices/interface[@type='ethernet']/target[@managed='no']/@dev"
+)
+
+TABLE: Final = (
+    # What the daemon itself keeps
+    _Row("secret", "devices/disk//secret", _secret),
+    _Row("secret", "devices/hostdev/source/auth/secret", _secret, "iSCSI device"),
+    _Row("secret", "devices/tpm/backend/encryption/@secret", _as_written, "TPM"),
+    _Row("filter", "devices/interface/filterref/@filter", _as_written, "network card"),
+    _Row("network", _NETWORKS, _as_written, "network card"),
+    _Row("active_network", _NETWORKS, _as_written, "network card"),
+    _Row("pool", _POOLS, _as_written),
+    _Row("active_pool", _POOLS, _as_written),
+    _Row("volume", "devices/disk[@type='volume']/source", _volume),
+    # Firmware and what is started with the guest. An nvram file is made by libvirt, of its
+    # template; the directories of what is made are there already.
+    _Row("file", "os/kernel/text()", called="kernel"),
+    _Row("file", "os/initrd/text()", called="initrd"),
+    _Row("file", "os/dtb/text()", called="device tree"),
+    _Row("file", "os/shim/text()", called="shim"),
+    _Row("file", "os/loader/text()", called="firmware"),
+    _Row("file", "os/acpi/table/text()", called="ACPI table"),
+    _Row("file", "os/nvram/source/@dev", called="NVRAM"),
+    _Row("template", "os/nvram/@template", called="NVRAM"),
+    _Row("state", "os/nvram/text() | os/nvram/source/@file", _folder, "NVRAM"),
+    _Row("file", "sysinfo/entry/@file", called="firmware configuration"),
+    _Row("file", "devices/*/rom/@file", called="option ROM"),
+    _Row("state", "devices/pstore/path/text()", _folder, "pstore"),
+    # Memory
+    _Row("file", "devices/memory/source/path/text()", called="memory device"),
+    _Row("node", "numatune/*/@nodeset", _nodes, "memory"),
+    _Row("node", "devices/memory/source/nodemask/text()", _nodes, "memory device"),
+    _Row("socket", "devices/shmem/server/@path", called="shared memory"),
+    # Disks; their images are in DiskFacts
+    _Row("socket", "devices/disk[@type='vhostuser']/source/@path"),
+    _Row("device", "devices/disk[@type='vhostvdpa']/source/@dev"),
+    _Row("device", "devices/disk[@type='nvme']/source/address", _pci),
+    _Row("socket", "devices/disk/source/host[@transport='unix']/@socket"),
+    _Row("socket", "devices/disk//reservations[@managed='no']/source/@path"),
+    _Row("file", "devices/disk/source/config/@file"),
+    _Row("file", "devices/disk/source/identity/@keyfile"),
+    _Row("file", "blkiotune/device/path/text()", called="disk with a weight or a limit"),
+    # Directories
+    _Row("directory", "devices/filesystem[@type='mount']/source/@dir", called="shared directory"),
+    _Row("socket", "devices/filesystem/source/@socket", called="shared directory"),
+    _Row("file", "devices/filesystem/binary/@path", called="virtiofsd"),
+    # Network
+    _Row("link", _LINKS, _as_written, "network card"),
+    _Row("file", "devices/interface[@type='ethernet']/script/@path", called="network script"),
+    _Row("device", "devices/interface/backend/@tap", called="network card"),
+    _Row("device", "devices/interface/backend/@vhost", called="network card"),
+    _Row("directory", "devices/interface/backend/@logFile", _folder, "network card"),
+    _Row("device", f"{_CARD}[@type='vdpa']/source/@dev", called="vDPA device"),
+    _Row("device", f"{_CARD}[@type='hostdev']/source/address[@type='pci']", _pci, "PCI device"),
+    _Row(
+        "socket",
+        "devices/interface[@type='vhostuser']/source[@mode='client']/@path",
+        called="network card",
+    ),
+    _Row(
+        "directory",
+        "devices/interface[@type='vhostuser']/source[@mode!='client']/@path",
+        _folder,
+        "network card",
+    ),
+    _Row("address", "devices/interface[@type='server']/source/@address", _address, "network card"),
+    _Row("listener", "devices/interface[@type='server']/source", _listener, "network card"),
+    # Serial ports and their like
+    _Row("file", f"{_CHARACTER}[@type='dev' or @type='pipe']/source/@path", _foreign),
+    _Row("directory", f"{_CHARACTER}[@type='file']/source/@path", _folder),
+    _Row("directory", f"{_CHARACTER}[@type='unix']/source[@mode='bind']/@path", _folder),
+    _Row("socket", f"{_CHARACTER}[@type='unix']/source[not(@mode='bind')]/@path", _foreign),
+    _Row("directory", "devices/*/log/@file", _folder),
+    _Row("directory", "devices/smartcard/database/text()"),
+    _Row(
+        "address",
+        f"{_CHARACTER}[@type='tcp' or @type='udp']/source[@mode='bind']/@host",
+        _address,
+    ),
+    _Row("listener", f"{_CHARACTER}[@type='tcp']/source[@mode='bind']", _listener),
+    # Consoles for people
+    _Row("address", "devices/graphics/@listen | devices/graphics/listen/@address", _address),
+    _Row("listener", "devices/graphics", _console),
+    _Row("directory", "devices/graphics/listen[@type='socket']/@socket", _folder),
+    _Row("file", "devices/graphics/gl/@rendernode", called="graphics card"),
+    _Row("file", "devices/video/model/acceleration/@rendernode", called="graphics card"),
+    _Row("file", "devices/input/source/@dev", called="input device"),
+    _Row("file", "devices/input/source/@evdev", called="input device"),
+    # TPM, random numbers, vsock
+    _Row("file", "devices/tpm/backend/device/@path", called="TPM"),
+    _Row("state", "devices/tpm/backend[@type='emulator']/source/@path", _folder, "TPM"),
+    _Row("socket", "devices/tpm/backend[@type='external']/source/@path", called="TPM"),
+    _Row("file", "devices/rng/backend[@model='random']/text()", called="source of random numbers"),
+    _Row("device", "devices/vsock", _vsock, "device for vsock"),
+    # Devices of the host, by what its kernel shows of them
+    _Row("device", f"{_HOSTDEV}[@type='pci']/source/address", _pci, "PCI device"),
+    _Row("device", f"{_HOSTDEV}[@type='mdev']/source/address", _mdev, "mediated device"),
+    _Row("device", f"{_HOSTDEV}[@type='scsi']/source", _scsi, "SCSI device"),
+    _Row("usb", f"{_HOSTDEV}[@type='usb']/source", _usb, "USB device"),
+    _Row("device", f"{_HOSTDEV}[@type='usb']/source", _usb_place, "USB device"),
+)
+"""Where a domain's XML names what libvirt or QEMU will look up on its next host.
+
+Nothing that libvirt makes when it starts the guest is in it.
+"""
+
 _ENUMS: Final = (
     # What of the guest must be among what the host's capabilities list there, and its name.
     ("devices/video/model", "type", "devices/video/enum[@name='modelType']", "video card"),
@@ -46,179 +293,74 @@ _ENUMS: Final = (
     ("devices/tpm/backend", "type", "devices/tpm/enum[@name='backendModel']", "kind of TPM"),
     ("devices/rng/backend", "model", "devices/rng/enum[@name='backendModel']", "kind of RNG"),
 )
+_ROWS: Final = tuple(
+    (row, etree.XPath(row.xpath))
+    for row in (
+        *TABLE,
+        *(
+            _Row("model", f"{path}/@{attribute}", _as_written, called)
+            for path, attribute, _enum, called in _ENUMS
+        ),
+    )
+)
+
+
+def named_of(root: etree._Element) -> tuple[Named, ...]:
+    """Everything that a domain's XML names and :data:`TABLE` knows. Raises ValueError."""
+    found = (
+        Named(row.kind, name, row.called or _device_of(led_to))
+        for row, leads in _ROWS
+        for led_to in cast("list[Any]", leads(root))
+        for name in row.read(led_to)
+        if name
+    )
+    return tuple(dict.fromkeys(found))
+
+
+def _device_of(led_to: Any) -> str:
+    """What people call the device that this stands in."""
+    element = led_to if etree.iselement(led_to) else led_to.getparent()
+    while (above := element.getparent()) is not None and above.tag != "devices":
+        element = above
+    if element.tag == "disk":
+        target = element.find("target")
+        return f"disk {'' if target is None else target.get('dev', '')}"
+    if element.tag == "graphics":
+        return f"{element.get('type')} console"
+    return str(element.tag)
+
+
+def backing_of(root: etree._Element) -> tuple[Named, ...]:
+    """The files below the images of a running guest's disks: the destination follows them anew."""
+    found = []
+    for source in root.iterfind("devices/disk//backingStore/source"):
+        path = source.get("file") or source.get("dev") or ""
+        if path.startswith("/"):
+            found.append(Named("backing", path, _device_of(source)))
+    return tuple(found)
+
+
+# libvirt's word
+
+
+@dataclass(frozen=True, slots=True)
+class _Lookup:
+    """`find` gives what there is, or False. `absent`: the code with which the daemon says no.
+
+    `elsewhere`: the code for which another kind has a finding.
+    """
+
+    find: Callable[[libvirt.virConnect, str], object]
+    absent: int | None
+    elsewhere: tuple[int, ...] = ()
+
+
 _SECRET_TYPES: Final = {
     "ceph": libvirt.VIR_SECRET_USAGE_TYPE_CEPH,
     "iscsi": libvirt.VIR_SECRET_USAGE_TYPE_ISCSI,
     "passphrase": libvirt.VIR_SECRET_USAGE_TYPE_VOLUME,
     "volume": libvirt.VIR_SECRET_USAGE_TYPE_VOLUME,
 }
-
-
-def named_of(root: etree._Element) -> tuple[Named, ...]:
-    """Everything that a domain's XML names and :data:`pmigd.core.named.KINDS` knows."""
-    found = [
-        *_paths(root),
-        *_of_disks(root),
-        *_of_character_devices(root),
-        *_of_interfaces(root),
-        *_of_graphics(root),
-        *_host_devices(root),
-        *(
-            Named("model", element.get(attribute, ""), called)
-            for path, attribute, _enum, called in _ENUMS
-            for element in root.iterfind(path)
-        ),
-    ]
-    return tuple(dict.fromkeys(thing for thing in found if thing.name))
-
-
-def _paths(root: etree._Element) -> Iterator[Named]:
-    for kind, path, attribute, called in _PATHS:
-        for element in root.iterfind(path):
-            text = element.get(attribute, "") if attribute else (element.text or "").strip()
-            if text.startswith("/"):
-                yield Named(kind, text, called)
-
-
-def _of_disks(root: etree._Element) -> Iterator[Named]:
-    for disk in root.iterfind("devices/disk"):
-        target, source = disk.find("target"), disk.find("source")
-        called = f"disk {'' if target is None else target.get('dev', '')}"
-        for secret in disk.iterfind(".//secret"):
-            yield Named("secret", _secret(secret), called)
-        if disk.get("type") == "volume" and source is not None:
-            yield Named("volume", f"{source.get('pool')}/{source.get('volume')}", called)
-    for secret in root.iterfind("devices/hostdev/source/auth/secret"):
-        yield Named("secret", _secret(secret), "iSCSI device")
-    for encryption in root.iterfind("devices/tpm/backend/encryption"):
-        yield Named("secret", encryption.get("secret", ""), "TPM")
-
-
-def backing_of(root: etree._Element) -> tuple[Named, ...]:
-    """The files below the images of a running guest's disks: the destination follows them anew."""
-    found = []
-    for disk in root.iterfind("devices/disk"):
-        target = disk.find("target")
-        for backing in disk.iterfind(".//backingStore/source"):
-            path = backing.get("file") or backing.get("dev") or ""
-            if path.startswith("/"):
-                called = f"disk {'' if target is None else target.get('dev', '')}"
-                found.append(Named("backing", path, called))
-    return tuple(found)
-
-
-def _secret(element: etree._Element) -> str:
-    """Its UUID, or its type and usage."""
-    usage = element.get("usage")
-    return element.get("uuid") or (f"{element.get('type')}:{usage}" if usage else "")
-
-
-def _of_character_devices(root: etree._Element) -> Iterator[Named]:
-    """Serial ports and their like; what libvirt names itself it also makes."""
-    for tag in _CHARACTER_DEVICES:
-        for device in root.iterfind(f"devices/{tag}"):
-            yield from _character_device(device, device.get("type", ""), tag)
-    for backend in root.iterfind("devices/rng/backend[@model='egd']"):
-        yield from _character_device(backend, backend.get("type", ""), "rng")
-
-
-def _character_device(device: etree._Element, kind: str, called: str) -> Iterator[Named]:
-    for source in device.iterfind("source"):
-        path = source.get("path", "")
-        binds = source.get("mode") == "bind"
-        if kind in ("tcp", "udp") and binds:
-            yield from _listens(source.get("host", ""), source.get("service", ""), called, kind)
-        if not path.startswith("/") or path.startswith(_MADE_BY_LIBVIRT):
-            continue
-        if kind in ("dev", "pipe"):
-            yield Named("file", path, called)
-        elif kind == "file" or (kind == "unix" and binds):
-            yield Named("directory", str(PurePosixPath(path).parent), called)
-        elif kind == "unix":
-            yield Named("socket", path, called)
-
-
-def _of_interfaces(root: etree._Element) -> Iterator[Named]:
-    for card in root.iterfind("devices/interface"):
-        called = "network card"
-        for filterref in card.iterfind("filterref"):
-            yield Named("filter", filterref.get("filter", ""), called)
-        source = card.find("source")
-        if card.get("type") == "vhostuser" and source is not None:
-            path = source.get("path", "")
-            if source.get("mode") == "client":
-                yield Named("socket", path, called)
-            elif path.startswith("/") and not path.startswith(_MADE_BY_LIBVIRT):
-                yield Named("directory", str(PurePosixPath(path).parent), called)
-
-
-def _of_graphics(root: etree._Element) -> Iterator[Named]:
-    """Listeners of VNC and SPICE. A port that libvirt chooses is chosen anew there."""
-    for graphics in root.iterfind("devices/graphics"):
-        called = f"{graphics.get('type')} console"
-        hosts = [graphics.get("listen", "")]
-        hosts += [listen.get("address", "") for listen in graphics.iterfind("listen")]
-        fixed = graphics.get("autoport") != "yes"
-        ports = [graphics.get(name, "") for name in ("port", "tlsPort") if fixed]
-        ports.append(graphics.get("websocket", ""))
-        for host in dict.fromkeys(filter(None, hosts)):
-            for port in ports:
-                yield from _listens(host, port, called, "tcp")
-
-
-def _listens(host: str, port: str, called: str, protocol: str) -> Iterator[Named]:
-    """An address to listen on and, for TCP, the port there. Names are looked up there anew."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return
-    if not address.is_unspecified:
-        yield Named("address", str(address), called)
-    if protocol == "tcp" and port.isdigit() and int(port):
-        shown = f"[{address}]" if address.version == 6 else str(address)
-        yield Named("listener", f"{shown}:{port}", called)
-
-
-def _host_devices(root: etree._Element) -> Iterator[Named]:
-    """Devices of the host that the destination's kernel must show, by their place in /sys."""
-    for device in root.iterfind("devices/hostdev[@mode='subsystem']"):
-        if device.find("teaming[@type='transient']") is not None:
-            continue  # unplugged for the migration
-        address = device.find("source/address")
-        match device.get("type"):
-            case "pci" if address is not None:
-                yield Named("device", f"/sys/bus/pci/devices/{_pci(address)}", "PCI device")
-            case "mdev" if address is not None:
-                path = f"/sys/bus/mdev/devices/{address.get('uuid', '')}"
-                yield Named("device", path, "mediated device")
-            case "usb":
-                yield Named("usb", _usb(device), "USB device")
-            case _:
-                pass
-
-
-def _pci(address: etree._Element) -> str:
-    domain, bus, slot, function = (
-        int(address.get(name, "0"), 16) for name in ("domain", "bus", "slot", "function")
-    )
-    return f"{domain:04x}:{bus:02x}:{slot:02x}.{function:x}"
-
-
-def _usb(device: etree._Element) -> str:
-    """Vendor and product; empty where libvirt would do without the device."""
-    source = device.find("source")
-    vendor, product = device.find("source/vendor"), device.find("source/product")
-    if source is None or vendor is None or product is None:
-        return ""
-    if source.get("startupPolicy", "mandatory") != "mandatory":
-        return ""
-    return f"{int(vendor.get('id', '0'), 16):04x}:{int(product.get('id', '0'), 16):04x}"
-
-
-# libvirt's word
-
-
-Lookup = Callable[[libvirt.virConnect, str], object]
 
 
 def _secret_there(connection: libvirt.virConnect, name: str) -> object:
@@ -230,36 +372,46 @@ def _secret_there(connection: libvirt.virConnect, name: str) -> object:
 
 def _volume_there(connection: libvirt.virConnect, name: str) -> object:
     pool, _, volume = name.partition("/")
-    return connection.storagePoolLookupByName(pool).storageVolLookupByName(volume)
+    found = connection.storagePoolLookupByName(pool)
+    return found.storageVolLookupByName(volume) if found.isActive() else found
 
 
-LOOKUPS: Final[dict[str, Lookup]] = {
-    "secret": _secret_there,
-    "filter": lambda connection, name: connection.nwfilterLookupByName(name),
-    "volume": _volume_there,
-}
-NOT_THERE: Final = {
-    "secret": libvirt.VIR_ERR_NO_SECRET,
-    "filter": libvirt.VIR_ERR_NO_NWFILTER,
-    # Of a pool that is not there, or not active, another finding tells.
-    "volume": libvirt.VIR_ERR_NO_STORAGE_VOL,
+_NO_NETWORK: Final = libvirt.VIR_ERR_NO_NETWORK
+_NO_POOL: Final = libvirt.VIR_ERR_NO_STORAGE_POOL
+
+LOOKUPS: Final[dict[str, _Lookup]] = {
+    "secret": _Lookup(_secret_there, libvirt.VIR_ERR_NO_SECRET),
+    "filter": _Lookup(lambda c, name: c.nwfilterLookupByName(name), libvirt.VIR_ERR_NO_NWFILTER),
+    "network": _Lookup(lambda c, name: c.networkLookupByName(name), _NO_NETWORK),
+    "active_network": _Lookup(
+        lambda c, name: bool(c.networkLookupByName(name).isActive()), None, (_NO_NETWORK,)
+    ),
+    "link": _Lookup(lambda c, name: c.interfaceLookupByName(name), libvirt.VIR_ERR_NO_INTERFACE),
+    "pool": _Lookup(lambda c, name: c.storagePoolLookupByName(name), _NO_POOL),
+    "active_pool": _Lookup(
+        lambda c, name: bool(c.storagePoolLookupByName(name).isActive()), None, (_NO_POOL,)
+    ),
+    "volume": _Lookup(_volume_there, libvirt.VIR_ERR_NO_STORAGE_VOL, (_NO_POOL,)),
 }
 
 
 def is_missing(connection: libvirt.virConnect, thing: Named) -> bool:
     """Whether the daemon says that it has no such thing. Raises libvirtError for another answer."""
+    lookup = LOOKUPS[thing.kind]
     try:
-        LOOKUPS[thing.kind](connection, thing.name)
+        return lookup.find(connection, thing.name) is False
     except libvirt.libvirtError as error:
-        if error.get_error_code() == NOT_THERE[thing.kind]:
+        code = error.get_error_code()
+        if code == lookup.absent:
             return True
+        if code in lookup.elsewhere:
+            return False
         raise
-    return False
 
 
 def to_look_up(named: tuple[Named, ...]) -> Iterator[Named]:
     """Those that :func:`is_missing` is for."""
-    return (thing for thing in asked(named, Asked.LIBVIRT) if thing.kind in LOOKUPS)
+    return (t for t in asked(named, Asked.LIBVIRT, Asked.EITHER) if t.kind in LOOKUPS)
 
 
 def models_lacking(named: tuple[Named, ...], capabilities: etree._Element) -> Iterator[Named]:

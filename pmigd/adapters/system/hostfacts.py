@@ -75,7 +75,6 @@ def look(
     unseen = {path: sight for path, sight in paths.items() if sight.state is State.UNSEEN}
     unknown += [f"{path} ({sight.why})" for path, sight in unseen.items()]
     wants = question.wants
-    links = wants.links if wants is not None else ()
     return LocalFacts(
         utc=utc_now,
         qemu_user=_text(conf, "user") or QEMU_USER,
@@ -90,7 +89,6 @@ def look(
         tls_server=attempt("TLS files", lambda: _tls_files(view, directory, "server"), TlsFiles()),
         userfaultfd=attempt("userfaultfd", lambda: _userfaultfd(view), Userfaultfd.EVERYBODY),
         memory_limit_bytes=attempt("memory", _memory_limit, None),
-        links_missing=tuple(name for name in links if not Path("/sys/class/net", name).exists()),
         paths_missing=tuple(path for path in paths if paths[path].state is State.MISSING),
         paths_unseen=tuple(unseen),
         hooks=attempt("hooks", lambda: _hooks(view, hook), ()) if arriving else (),

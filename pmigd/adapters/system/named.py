@@ -1,4 +1,4 @@
-"""What a guest's XML names, looked for on this host: addresses, listeners, USB devices.
+"""What a guest's XML names, looked for on this host: addresses, listeners, links, USB devices.
 
 Reads only, and never connects to anything.
 """
@@ -30,9 +30,8 @@ def lacking(named: Iterable[Named], *, arriving: bool) -> tuple[Named, ...]:
     Of the host that the guest is on (not `arriving`), its own listeners are there, of course.
     Raises OSError.
     """
-    wanted = tuple(asked(named, Asked.HOST))
     found = []
-    for thing in wanted:
+    for thing in asked(named, Asked.HOST, Asked.EITHER):
         if thing.kind == "listener" and not arriving:
             continue
         there = _LOOKS.get(thing.kind)
@@ -76,6 +75,10 @@ def _address(digits: str) -> Address:
     return ipaddress.ip_address(packed)
 
 
+def _is_link(name: str) -> bool:
+    return Path("/sys/class/net", name).exists()
+
+
 def _plugged_in(name: str) -> bool:
     vendor, _, product = name.partition(":")
     return any(
@@ -93,6 +96,7 @@ def _word(file: Path) -> str:
 
 _LOOKS: Final[dict[str, Callable[[str], bool]]] = {
     "address": _ours,
+    "link": _is_link,
     "listener": _free,
     "usb": _plugged_in,
 }

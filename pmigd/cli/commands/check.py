@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pmigd.cli import exits, options
 from pmigd.cli.command import Command
 from pmigd.cli.output import groups, one_line
+from pmigd.cli.words import in_options
 
 if TYPE_CHECKING:
     import argparse
@@ -62,13 +63,14 @@ def _show(output: Output, findings: list[JsonObject]) -> None:
     """The findings, the gravest first: one line each, and below it what can be done."""
     for finding in sorted(findings, key=_gravity):
         level = one_line(finding.get("level") or "?")
-        text = f"{one_line(finding.get('code') or '?')}: {one_line(finding.get('detail') or '')}"
+        detail = in_options(one_line(finding.get("detail") or ""))
+        text = f"{one_line(finding.get('code') or '?')}: {detail}"
         output.headed(level, text, width=len(_INDENT))
         flags = options.flags_of(str(finding.get("field")), options.CHECK)
         if flags:
             output.line(f"{_INDENT}option: {', '.join(flags)}")
         if finding.get("remedy"):
-            output.line(f"{_INDENT}remedy: {one_line(finding['remedy'])}")
+            output.line(f"{_INDENT}remedy: {in_options(one_line(finding['remedy']))}")
 
 
 def _gravity(finding: JsonObject) -> int:

@@ -1,7 +1,8 @@
 """Show the hosts that guests can be sent to, and how their pmigd and this host's get on.
 
 QUEUED and RUNNING are migrations from here to there, GIVEN the leases that the peer has here. CLOCK
-is the peer's time less this host's.
+is the peer's time less this host's. Below the table are the faults that these versions of libvirt
+and QEMU are known to have, with the options that they matter for; docs/findings.md has them all.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ _COLUMNS: Final = (
     Column("RUNNING", right=True),
     Column("GIVEN", drop=1),
     Column("CLOCK", drop=2),
-    Column("URI", drop=3),
-    Column("MIGRATE_URI", drop=4),
+    Column("LIBVIRT", drop=3),
+    Column("QEMU", drop=4),
+    Column("URI", drop=5),
+    Column("MIGRATE_URI", drop=6),
 )
 
 
@@ -49,6 +52,8 @@ def run(_args: argparse.Namespace, client: Client, output: Output) -> int:
     for peer in peers:
         for text in _advice(peer):
             output.line(f"{_cell(peer.get('name'))}: {text}")
+    for text in _known_defects(peers):
+        output.line(text)
     return exits.SUCCEEDED
 
 
@@ -62,6 +67,8 @@ def _row(peer: JsonObject) -> list[AnyCell]:
         _cell(peer.get("running")),
         resources.leases(peer.get("given")),
         f"{clock} (!)" if _apart(offset_s) else clock,
+        _cell(peer.get("libvirt_version")),
+        _cell(peer.get("hypervisor_version")),
         _cell(peer.get("uri")),
         _cell(peer.get("migrate_uri")),
     ]
@@ -89,6 +96,27 @@ def _advice(peer: JsonObject) -> list[str]:
             f"its clock is {abs(offset_s):.1f} s {word} this host's, and libvirt's downtime_ms"
             " is off by as much. Let both hosts keep time by NTP."
         )
+    return lines
+
+
+def _known_defects(peers: list[JsonObject]) -> list[str]:
+    """Each once, with the peers that guests cannot be sent to without it, and what to do."""
+    from pmigd.cli.words import in_options
+
+    told: dict[tuple[str, str], list[str]] = {}
+    for peer in peers:
+        defects = peer.get("defects")
+        for defect in defects if isinstance(defects, list) else []:
+            option = in_options(f"'{defect.get('field')}'")
+            asked = f" with {option}" if option.startswith("--") else ""
+            level, code = one_line(defect.get("level") or "?"), one_line(defect.get("code") or "?")
+            detail = in_options(one_line(defect.get("detail") or ""))
+            text = f"{level} {code}{asked}: {detail}"
+            remedy = in_options(one_line(defect.get("remedy") or ""))
+            told.setdefault((text, remedy), []).append(_cell(peer.get("name")))
+    lines = []
+    for (text, remedy), names in told.items():
+        lines += [f"to {', '.join(names)}: {text}", f"  remedy: {remedy}"]
     return lines
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pmigd.core import checks
 from pmigd.core.checks import (
     Destination,
     ask,
@@ -32,6 +33,7 @@ from pmigd.core.facts import (
     Userfaultfd,
 )
 from pmigd.core.finding import Finding, Level, anyway, blocking
+from pmigd.core.findings import FINDINGS
 from pmigd.core.model import (
     Because,
     Compression,
@@ -242,6 +244,9 @@ ALL_PORTS = tuple(range(49152, 49216))
 POSTCOPY = {"postcopy": Postcopy.ALLOWED}
 INC = {"copy_storage": CopyStorage.INC}
 UNSEEN = local(paths_unseen=(IMAGE,))
+BRIDGE = Named("link", "br0", "network card")
+BRIDGED = {"definition": replace(PLAIN, named=(BRIDGE,))}
+NO_BRIDGE = answer(lacks=(BRIDGE,))
 THERE: list[tuple[str, Level | None, dict[str, Any]]] = [
     ("same_host", BLOCK, {"facts": answer(host=replace(HOSTB, host_uuid="uuid-a"))}),
     ("same_host", BLOCK, {"facts": answer(host=replace(HOSTB, hostname="hosta"))}),
@@ -290,18 +295,11 @@ THERE: list[tuple[str, Level | None, dict[str, Any]]] = [
             "own": local(memory_limit_bytes=GIB - 1),
         },
     ),
-    ("network_missing", BLOCK, {"facts": answer(networks_missing=("n",))}),
-    ("network_inactive", BLOCK, {"facts": answer(networks_inactive=("n",))}),
-    ("bridge_missing", BLOCK, {"facts": answer(links_missing=("br0",)), "control": answer()}),
-    (
-        "bridge_missing",
-        WARN,
-        {"facts": answer(links_missing=("br0",)), "control": answer(links_missing=("br0",))},
-    ),
-    ("bridge_missing", BLOCK, {"own": local(links_missing=("br0",))}),
-    ("bridge_missing", None, {"facts": answer(links_missing=("br0",)), "own": local()}),
-    ("pool_missing", BLOCK, {"facts": answer(pools_missing=("p",))}),
-    ("pool_inactive", BLOCK, {"facts": answer(pools_inactive=("p",))}),
+    ("bridge_missing", BLOCK, {**BRIDGED, "facts": NO_BRIDGE, "control": answer()}),
+    ("bridge_missing", WARN, {**BRIDGED, "facts": NO_BRIDGE, "control": NO_BRIDGE}),
+    ("bridge_missing", WARN, {**BRIDGED, "facts": NO_BRIDGE}),
+    ("bridge_missing", BLOCK, {**BRIDGED, "own": local(lacks=(BRIDGE,))}),
+    ("bridge_missing", None, {**BRIDGED, "facts": NO_BRIDGE, "own": local()}),
     ("image_missing", WARN, {"definition": ON_DISK, "facts": image(pool="p")}),
     ("image_missing", None, {"definition": ON_DISK, "facts": image(pool="p", known=True)}),
     ("image_missing", None, {"definition": ON_DISK, "facts": image()}),
@@ -478,8 +476,8 @@ def test_what_nobody_could_look_at_is_one_finding() -> None:
 
 
 def test_of_a_destination_that_is_this_host_nothing_more_is_said() -> None:
-    facts = answer(host=HOSTA, networks_missing=("n",), view=View(Power.RUNNING))
-    assert at_destination(facts=facts) == {"same_host": BLOCK}
+    facts = answer(host=HOSTA, lacks=(BRIDGE,), view=View(Power.RUNNING))
+    assert at_destination(replace(PLAIN, named=(BRIDGE,)), facts) == {"same_host": BLOCK}
 
 
 def test_without_a_guest_the_destination_is_still_looked_at() -> None:
@@ -565,16 +563,15 @@ class TestTheProblem:
 # What a hook mends, and what an administrator starts in spite of
 
 HOOKED = {"hooks": ("/etc/libvirt/hooks/qemu",)}
-MENDED = ("machine_unknown", "network_", "bridge_", "pool_missing", "pool_inactive", "_missing")
 
 
 @pytest.mark.parametrize(("code", "level", "situation"), [row for row in THERE if row[1] is BLOCK])
 def test_what_a_hook_of_the_destination_may_mend_is_a_warning(code, level, situation) -> None:
     own = replace(situation.get("own") or local(), **HOOKED)
     if code == "bridge_missing":
-        own = replace(own, links_missing=("br0",))
+        own = replace(own, lacks=(BRIDGE,))
     found = {f.code: f for f in found_at_destination(**{**situation, "own": own})}[code]
-    mendable = code == "no_pool_for_copy" or any(part in code for part in MENDED)
+    mendable = code in ("no_pool_for_copy", "machine_unknown") or code.endswith("_missing")
     assert found.level is (WARN if mendable else BLOCK)
     assert ("/etc/libvirt/hooks/qemu" in found.detail) is mendable
 
@@ -609,13 +606,45 @@ def test_start_anyway_never_lets_a_conflict_or_the_wrong_host_through() -> None:
         assert anyway(found) == found
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
-def test_what_the_xml_names_is_pmigds_own_look_and_most_of_it_a_hook_may_mend(kind: str) -> None:
+def lacking(kind: str, **facts: Any) -> Finding:
+    """What is said of a thing of `kind` that is named and not there."""
     thing = Named(kind, "/x", "console")
+    own = local(lacks=(thing,), paths_missing=("/x",), **facts)
     wants = replace(PLAIN, named=(thing,))
-    code = KINDS[kind].code
-    for hooks, level in (((), BLOCK), (("/hook",), WARN if KINDS[kind].mended else BLOCK)):
-        own = local(lacks=(thing,), paths_missing=("/x",), hooks=hooks)
-        found = found_at_destination(wants, answer(), own=own)
-        assert levels(found)[code] is level
-        assert levels(anyway(found))[code] is WARN
+    (found,) = found_at_destination(wants, answer(lacks=(thing,)), own=own)
+    return found
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_what_the_xml_names_is_pmigds_own_look_and_a_hook_may_mend_it(kind: str) -> None:
+    row = KINDS[kind]
+    level = BLOCK if row.sure and row.finding.level is BLOCK else WARN
+    alone, hooked = lacking(kind), lacking(kind, hooks=("/hook",))
+    assert (alone.code, alone.level) == (row.finding.code, level)
+    assert hooked.level is (BLOCK if kind == "model" else WARN)
+    assert ("/hook" in hooked.detail) is (level is BLOCK and kind != "model")
+    assert anyway([alone])[0].level is WARN
+
+
+def test_a_port_for_the_migration_itself_no_hook_frees() -> None:
+    own = local(busy_ports=(4999,), **HOOKED)
+    assert at_destination(own=own, migrate_uri="tcp://hostb:4999") == {"port_in_use": BLOCK}
+
+
+DEVICES = (HostDevice("pci"), HostDevice("usb"))
+
+
+def test_no_finding_is_made_at_a_level_that_its_row_does_not_have() -> None:
+    found = [
+        *(f for row in SOURCE for f in check_guest(request(**row[4]), row[2], HOSTA, row[3])),
+        *(f for row in THERE for f in found_at_destination(**row[2])),
+        *map(lacking, KINDS),
+        *check_guest(request(), has(host_devices=DEVICES), HOSTA, None),
+    ]
+    for finding in found:
+        kind = FINDINGS[finding.code]
+        assert finding.kind == kind
+        assert finding.level is kind.level or (finding.level is WARN and kind.unsure), kind.code
+        assert "{" not in finding.remedy
+    made = {finding.code for finding in found}
+    assert {kind.code for kind in checks.KINDS} - made == {"pmigd_elsewhere"}

@@ -9,9 +9,15 @@ import pytest
 from pmigd.core.facts import Definition, DiskFacts, Question
 from pmigd.core.finding import Finding, Level, blocking
 from pmigd.core.model import CopyStorage, Domain
-from pmigd.core.named import KINDS, Asked, Named, asked, lacking, paths
+from pmigd.core.named import KINDS, Asked, Named, asked, paths
 from pmigd.core.problem import Code
-from tests.unit.core.test_checks import PLAIN, answer, at_destination, local
+from tests.unit.core.test_checks import (
+    PLAIN,
+    answer,
+    at_destination,
+    found_at_destination,
+    local,
+)
 
 SECRET = Named("secret", "u-1", "disk vda")
 KERNEL = Named("file", "/boot/k", "kernel")
@@ -20,20 +26,28 @@ LISTEN = Named("address", "10.0.0.1", "vnc console")
 FUTURE = Named("hologram", "x", "a later version")
 
 
+def missing(*things: Named) -> list[Finding]:
+    """What is said where the destination has none of these."""
+    own = local(lacks=things, paths_missing=paths(things))
+    return found_at_destination(replace(PLAIN, named=things), answer(lacks=things), own=own)
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_that_is_missing_blocks_and_says_what_and_whose(kind: str) -> None:
-    thing = Named(kind, "/a/name", "whose")
-    (found,) = lacking([thing], [thing], ["/a/name"], ())
-    assert (found.code, found.level, found.field) == (KINDS[kind].code, Level.BLOCK, "destination")
+def test_each_kind_that_is_missing_says_what_and_whose(kind: str) -> None:
+    row = KINDS[kind]
+    (found,) = missing(Named(kind, "/a/name", "whose"))
+    assert (found.code, found.field) == (row.finding.code, "destination")
+    assert found.level is (Level.BLOCK if row.sure else Level.WARN) or kind == "node"
     assert "/a/name" in found.detail
     assert found.detail.endswith(".")
     assert found.remedy.endswith(".")
-    assert "{" not in found.detail
+    assert "{" not in found.detail + found.remedy
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_there_is_no_finding(kind: str) -> None:
-    assert list(lacking([Named(kind, "/a/name", "whose")], [], [], ())) == []
+    wants = replace(PLAIN, named=(Named(kind, "/a/name", "whose"),))
+    assert at_destination(wants, own=local()) == {}
 
 
 def test_what_is_asked_of_whom() -> None:
@@ -47,15 +61,22 @@ def test_what_is_asked_of_whom() -> None:
 
 
 def test_a_kind_of_a_later_version_is_passed_over() -> None:
-    assert list(lacking([FUTURE], [FUTURE], ["x"], ())) == []
+    assert missing(FUTURE) == []
 
 
 def test_alone_it_fails_the_start_with_its_own_code() -> None:
-    found: list[Finding] = list(lacking([SECRET], [SECRET], (), ()))
-    problem = blocking(found)
-    assert problem is not None
-    assert problem.code is Code.SECRET_MISSING
-    assert not problem.retryable
+    for thing, code in (
+        (SECRET, Code.SECRET_MISSING),
+        (Named("network", "n"), Code.NETWORK_MISSING),
+        (Named("pool", "p"), Code.POOL_MISSING),
+        (Named("active_pool", "p"), Code.CHECK_FAILED),
+        (Named("link", "br0"), Code.CHECK_FAILED),
+        (Named("listener", "0.0.0.0:5900", "vnc console"), Code.PORT_IN_USE),
+    ):
+        problem = blocking(missing(thing))
+        assert problem is not None
+        assert problem.code is code
+        assert not problem.retryable
 
 
 def test_both_of_the_destinations_answers_count() -> None:

@@ -78,8 +78,6 @@ def test_all_that_is_looked_for_is_found() -> None:
             DiskFacts("sda", device="cdrom", read_only=True),
             DiskFacts("sdb", device="cdrom", path="/i/cd.iso", read_only=True, optional=True),
         ),
-        networks=("lan",),
-        links=("br0", "eth1"),
         host_devices=(
             HostDevice("pci"),
             HostDevice("capabilities"),
@@ -88,7 +86,16 @@ def test_all_that_is_looked_for_is_found() -> None:
         ),
         filesystems=("virtiofs", "path"),
         shared_memory=(("s", "master"), ("t", "peer")),
-        named=(Named("volume", "p/d", "disk vdd"),),
+        named=(
+            Named("network", "lan", "network card"),
+            Named("active_network", "lan", "network card"),
+            Named("pool", "p", "disk vdd"),
+            Named("active_pool", "p", "disk vdd"),
+            Named("volume", "p/d", "disk vdd"),
+            Named("link", "br0", "network card"),
+            Named("link", "eth1", "network card"),
+            Named("device", "/dev/vhost-vdpa-0", "vDPA device"),
+        ),
     )
 
 

@@ -46,6 +46,19 @@ NO_FILE = "unable to stat: /x: No such file or directory"
         ((libvirt.VIR_ERR_NO_STORAGE_POOL, STORAGE, "no"), "pool_missing"),
         ((libvirt.VIR_ERR_NO_STORAGE_VOL, STORAGE, "no"), "volume_missing"),
         ((libvirt.VIR_ERR_NO_NODE_DEVICE, libvirt.VIR_FROM_NODEDEV, "no"), "device_missing"),
+        ((libvirt.VIR_ERR_DEVICE_MISSING, QEMU, "no"), "device_missing"),
+        (
+            (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_FROM_NETWORK, "network is not active"),
+            "network_missing",
+        ),
+        ((libvirt.VIR_ERR_OPERATION_INVALID, STORAGE, "pool is not active"), "pool_missing"),
+        (
+            (libvirt.VIR_ERR_CONFIG_UNSUPPORTED, libvirt.VIR_FROM_DOMAIN, "pool is not active"),
+            "refused_by_libvirt",
+        ),
+        ((libvirt.VIR_ERR_OPERATION_INVALID, QEMU, "blocked"), "refused_by_libvirt"),
+        ((libvirt.VIR_ERR_HOOK_SCRIPT_FAILED, QEMU, "no"), "refused_by_destination"),
+        ((libvirt.VIR_ERR_XML_ERROR, QEMU, "no"), "refused_by_libvirt"),
         ((SYSTEM, SECURITY, NO_FILE, errno.ENOENT), "file_missing"),
         ((SYSTEM, STORAGE, "Cannot access backing file", errno.ENOENT), "file_missing"),
         ((SYSTEM, QEMU, "Unable to bind", errno.EADDRINUSE), "port_in_use"),
@@ -58,6 +71,25 @@ def test_what_is_missing_is_named_and_not_tried_again(error, code: str) -> None:
     found = problem(*error)
     assert found.code == code
     assert found.detail.startswith(error[2])
+    assert not found.retryable
+
+
+OF_NO_GUEST = ("XEN", "DOMAIN", "CONNECT", "MEMORY", "SUPPORT", "CLIENT", "SERVER", "HOSTNAME")
+"""What a guest's XML does not name."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        name
+        for name in vars(libvirt)
+        if name.startswith(("VIR_ERR_NO_", "VIR_ERR_INVALID_"))
+        and not name.split("_", 3)[3].startswith((*OF_NO_GUEST, "CONN", "STREAM", "ARG"))
+    ),
+)
+def test_every_code_that_names_something_is_a_problem_that_no_retry_helps(name: str) -> None:
+    found = problem(getattr(libvirt, name), QEMU, "no such thing")
+    assert found.code is not Code.MIGRATION_FAILED
     assert not found.retryable
 
 

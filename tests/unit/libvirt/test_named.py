@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from lxml import etree
 
-from pmigd.adapters.libvirt.named import backing_of, models_lacking, named_of
-from pmigd.core.named import KINDS, Named
+from pmigd.adapters.libvirt.named import LOOKUPS, TABLE, backing_of, models_lacking, named_of
+from pmigd.core.named import KINDS, Asked, Named
 
 UUID = "0a81f5b2-8403-7b23-c8d6-21ccc2f80d6f"
 MODELS = etree.fromstring("""<domainCapabilities><devices>
@@ -123,6 +123,143 @@ def of_devices(xml: str) -> set[tuple[str, str]]:
             "usb",
             "1234:beef",
         ),
+        (
+            (
+                "<hostdev mode='subsystem' type='usb'><source><address bus='1' device='14'/>"
+                "</source></hostdev>"
+            ),
+            "device",
+            "/dev/bus/usb/001/014",
+        ),
+        (
+            (
+                "<hostdev mode='subsystem' type='scsi'><source><adapter name='scsi_host2'/>"
+                "<address bus='0' target='1' unit='3'/></source></hostdev>"
+            ),
+            "device",
+            "/sys/bus/scsi/devices/2:0:1:3",
+        ),
+        ("<interface type='network'><source network='n'/></interface>", "network", "n"),
+        ("<interface type='network'><source network='n'/></interface>", "active_network", "n"),
+        (
+            "<graphics type='vnc'><listen type='network' network='n'/></graphics>",
+            "network",
+            "n",
+        ),
+        ("<interface type='bridge'><source bridge='br0'/></interface>", "link", "br0"),
+        ("<interface type='direct'><source dev='eth0'/></interface>", "link", "eth0"),
+        (
+            "<interface type='ethernet'><target dev='tap7' managed='no'/></interface>",
+            "link",
+            "tap7",
+        ),
+        ("<disk type='volume'><source pool='p' volume='v'/></disk>", "pool", "p"),
+        ("<disk type='volume'><source pool='p' volume='v'/></disk>", "active_pool", "p"),
+        (
+            f"<disk type='nvme'><source type='pci' namespace='1'>{ADDRESS}</source></disk>",
+            "device",
+            "/sys/bus/pci/devices/0000:01:1f.7",
+        ),
+        (
+            (
+                "<interface type='hostdev' managed='yes'><source>"
+                "<address type='pci' domain='0' bus='0x01' slot='0x1f' function='0x7'/>"
+                "</source></interface>"
+            ),
+            "device",
+            "/sys/bus/pci/devices/0000:01:1f.7",
+        ),
+        (
+            "<interface type='vdpa'><source dev='/dev/vhost-vdpa-0'/></interface>",
+            "device",
+            "/dev/vhost-vdpa-0",
+        ),
+        (
+            "<disk type='vhostvdpa'><source dev='/dev/vhost-vdpa-1'/></disk>",
+            "device",
+            "/dev/vhost-vdpa-1",
+        ),
+        (
+            "<interface type='bridge'><backend tap='/dev/net/tun2'/></interface>",
+            "device",
+            "/dev/net/tun2",
+        ),
+        ("<vsock model='virtio'><cid auto='yes'/></vsock>", "device", "/dev/vhost-vsock"),
+        ("<interface type='ethernet'><script path='/s/up'/></interface>", "file", "/s/up"),
+        (
+            "<interface type='user'><backend type='passt' logFile='/l/p.log'/></interface>",
+            "directory",
+            "/l",
+        ),
+        (
+            "<interface type='server'><source address='10.0.0.1' port='5558'/></interface>",
+            "listener",
+            "10.0.0.1:5558",
+        ),
+        (
+            (
+                "<disk type='network'><source protocol='nbd'>"
+                "<host transport='unix' socket='/s/n'/></source></disk>"
+            ),
+            "socket",
+            "/s/n",
+        ),
+        (
+            "<disk type='network'><source protocol='rbd'><config file='/c'/></source></disk>",
+            "file",
+            "/c",
+        ),
+        (
+            (
+                "<disk type='block'><source dev='/dev/x'><reservations managed='no'>"
+                "<source type='unix' path='/s/pr' mode='client'/></reservations></source></disk>"
+            ),
+            "socket",
+            "/s/pr",
+        ),
+        (
+            "<filesystem type='mount'><binary path='/usr/libexec/virtiofsd'/></filesystem>",
+            "file",
+            "/usr/libexec/virtiofsd",
+        ),
+        ("<filesystem type='mount'><source socket='/s/f'/></filesystem>", "socket", "/s/f"),
+        ("<serial type='pty'><log file='/log/y'/></serial>", "directory", "/log"),
+        (
+            "<smartcard mode='host-certificates'><database>/nss</database></smartcard>",
+            "directory",
+            "/nss",
+        ),
+        (
+            "<graphics type='spice'><listen type='socket' socket='/s/spice'/></graphics>",
+            "directory",
+            "/s",
+        ),
+        (
+            "<graphics type='egl-headless'><gl rendernode='/dev/dri/r'/></graphics>",
+            "file",
+            "/dev/dri/r",
+        ),
+        (
+            "<video><model type='virtio'><acceleration rendernode='/dev/dri/r'/></model></video>",
+            "file",
+            "/dev/dri/r",
+        ),
+        (
+            "<tpm><backend type='emulator'><source type='dir' path='/t/s'/></backend></tpm>",
+            "state",
+            "/t",
+        ),
+        (
+            "<tpm><backend type='external'><source type='unix' path='/s/t'/></backend></tpm>",
+            "socket",
+            "/s/t",
+        ),
+        ("<pstore backend='acpi-erst'><path>/p/s</path></pstore>", "state", "/p"),
+        (
+            "<memory><source><nodemask>1</nodemask></source></memory>",
+            "node",
+            "/sys/devices/system/node/node1",
+        ),
     ],
 )
 def test_it_is_found(xml: str, kind: str, name: str) -> None:
@@ -163,7 +300,37 @@ def test_the_files_a_guest_boots_from_are_named_but_not_those_libvirt_makes() ->
     <loader readonly='yes' type='pflash'>/fw</loader><nvram template='/t'>/n</nvram>
     <acpi><table type='slic'>/slic</table></acpi></os></domain>"""
     found = named_of(etree.fromstring(xml))
-    assert [thing.name for thing in found] == ["/k", "/i", "/d", "/fw", "/slic"]
+    assert [(thing.kind, thing.name) for thing in found] == [
+        *(("file", name) for name in ("/k", "/i", "/d", "/fw", "/slic")),
+        ("template", "/t"),
+        ("state", "/"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("nodeset", "nodes"),
+    [("0", [0]), ("0-2,5", [0, 1, 2, 5]), ("0-3,^1", [0, 2, 3]), ("what", []), ("", [])],
+)
+def test_numa_nodes_are_read_as_libvirt_lists_them(nodeset: str, nodes: list[int]) -> None:
+    xml = f"<domain><numatune><memory mode='strict' nodeset='{nodeset}'/></numatune></domain>"
+    found = [thing.name for thing in named_of(etree.fromstring(xml))]
+    assert found == [f"/sys/devices/system/node/node{node}" for node in nodes]
+
+
+def test_what_else_than_devices_names_files() -> None:
+    xml = """<domain><blkiotune><device><path>/dev/w</path></device></blkiotune>
+    <sysinfo type='fwcfg'><entry name='opt/x' file='/cfg'/></sysinfo></domain>"""
+    found = [(thing.kind, thing.name) for thing in named_of(etree.fromstring(xml))]
+    assert sorted(found) == [("file", "/cfg"), ("file", "/dev/w")]
+
+
+def test_every_row_is_of_a_kind_that_there_is_and_every_kind_has_a_row() -> None:
+    assert {row.kind for row in TABLE} | {"model", "backing"} == set(KINDS)
+
+
+def test_what_libvirt_keeps_it_can_be_asked_for() -> None:
+    of_libvirt = {kind for kind, row in KINDS.items() if row.asked is Asked.LIBVIRT} - {"model"}
+    assert of_libvirt | {"link"} == set(LOOKUPS)
 
 
 def test_the_files_below_an_image_are_found() -> None:

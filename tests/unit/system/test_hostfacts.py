@@ -14,14 +14,15 @@ from pmigd.adapters.system.hostfacts import certificates_end, look, where_leads
 from pmigd.adapters.x509 import expires
 from pmigd.core.facts import Definition, DiskFacts, Leads, LocalFacts, Question, Userfaultfd
 from pmigd.core.model import Domain
+from pmigd.core.named import Named
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 DOMAIN = Domain("web", "5e0e9b1a-0000-4000-8000-000000000001")
 
 
-def asking(*paths: str, ports: tuple[int, ...] = (), links: tuple[str, ...] = ()) -> Question:
+def asking(*paths: str, ports: tuple[int, ...] = (), named: tuple[Named, ...] = ()) -> Question:
     disks = tuple(DiskFacts(f"vd{n}", path=path) for n, path in enumerate(paths))
-    return Question(DOMAIN, "web", Definition(disks=disks, links=links), ports)
+    return Question(DOMAIN, "web", Definition(disks=disks, named=named), ports)
 
 
 def seen(question: Question, conf: Path) -> LocalFacts:
@@ -100,9 +101,10 @@ def test_nothing_arrives_at_a_source_so_its_ports_are_left_alone(conf: Path) -> 
 def test_files_devices_and_mounts(conf: Path, tmp_path: Path) -> None:
     image = tmp_path / "image"
     image.touch()
-    found = seen(asking(str(image), "/nowhere/x", links=("lo", "br-none")), conf)
+    links = (Named("link", "lo"), Named("link", "br-none"))
+    found = seen(asking(str(image), "/nowhere/x", named=links), conf)
     assert found.paths_missing == ("/nowhere/x",)
-    assert found.links_missing == ("br-none",)
+    assert found.lacks == (Named("link", "br-none"),)
     said = subprocess.run(
         ["findmnt", "-n", "-o", "FSTYPE", "-T", image], check=True, capture_output=True, text=True
     )
