@@ -154,6 +154,7 @@ class Exporter:
             waiting_oldest=None,
             head_waits=None,
             queued=0,
+            left_behind=0,
             limits=dict.fromkeys(Direction, 1),
             daemons=(self._daemon(),),
             held={},

@@ -35,7 +35,7 @@ class Measurement:
 
 
 MEASUREMENTS = (
-    Measurement("list", "start-up of a command", listing.run),
+    Measurement("list", "start-up of commands", listing.run),
     Measurement("tiny", "migration of a tiny idle guest: the fixed costs", migration.tiny),
     Measurement("idle", "migration of an idle guest full of data", migration.idle),
     Measurement("writing", "migration of a guest that writes", migration.writing),

@@ -48,8 +48,16 @@ def row(figure: Figure) -> tuple[str, ...]:
         _spread(summary(figure.theirs)),
         _ratio(summary(figure.ratios)),
         str(len(figure.ours)),
-        figure.note,
+        ", ".join(text for text in (_aim(figure), figure.note) if text),
     )
+
+
+def _aim(figure: Figure) -> str:
+    if figure.missed is None:
+        return ""
+    aims = [f"{figure.aim:g} {figure.unit}"] if figure.aim is not None else []
+    aims += [f"ratio {figure.ratio_aim:g}"] if figure.ratio_aim is not None else []
+    return f"{'MISSED' if figure.missed else 'kept'}: at most {' and '.join(aims)}"
 
 
 def table(figures: Iterable[Figure]) -> str:
@@ -91,6 +99,7 @@ def document(
                 "pmigd": _json_summary(figure.ours),
                 "virsh": _json_summary(figure.theirs),
                 "ratio": _json_summary(figure.ratios),
+                "missed": figure.missed,
                 "note": figure.note,
             }
             for figure in figures

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contrib.lab import Lab
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from contrib.lab import Host, LabGuest
 
 MAX_OUTGOING = 8
-PMIGCTL = (sys.executable, "-m", "pmigd.cli")
+PMIGCTL = (str(Path(sys.executable).with_name("pmigctl")),)
+"""As it is installed: `python -m pmigd.cli` loads more."""
 VIRSH = ("virsh",)
 
 

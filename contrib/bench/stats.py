@@ -53,7 +53,8 @@ class Figure:
     """One line of the report. Samples of a pair have the same place in both lists.
 
     `theirs` is empty where virsh has nothing to compare with; `paired` says that
-    a ratio of pairs means something.
+    a ratio of pairs means something. `aim` is what the median, and `ratio_aim` what
+    that of the ratios shall not exceed.
     """
 
     name: str
@@ -62,6 +63,18 @@ class Figure:
     theirs: Sequence[float] = ()
     paired: bool = True
     note: str = ""
+    aim: float | None = None
+    ratio_aim: float | None = None
+
+    @property
+    def missed(self) -> bool | None:
+        """Whether an aim is exceeded; None where there is none, or nothing to judge."""
+        judged = [
+            statistics.median(samples) > aim
+            for samples, aim in ((self.ours, self.aim), (self.ratios, self.ratio_aim))
+            if aim is not None and samples
+        ]
+        return any(judged) if judged else None
 
     @classmethod
     def left_out(cls, name: str, unit: str) -> Figure:

@@ -12,6 +12,7 @@ import msgspec
 from contrib.docs import (
     catalog,
     commands,
+    examples,
     findings,
     parity,
     problems,
@@ -46,6 +47,7 @@ FILES: Final[dict[str, Callable[[], str]]] = {
 
 PARTS: Final[dict[str, tuple[str, Callable[[], str]]]] = {
     "docs/architecture.md": ("state diagram", states.diagram),
+    "docs/client.md": ("examples", examples.text),
     "docs/guide.md": ("states", states.table),
     "docs/measuring.md": ("series", series.table),
 }

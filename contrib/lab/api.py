@@ -3,41 +3,39 @@
 from __future__ import annotations
 
 import json
-import time
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from contrib.lab.problems import LabError
-from pmigd.core.states import State
+from pmigd.client import ClientError, RefusedError
+from pmigd.client.migration import TERMINAL_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from contrib.lab.hosts import Host
 
-TERMINAL = tuple(state.value for state in State if state.terminal)
-_WAIT_S = 20
-
 
 def call(host: Host, method: str, path: str, body: object = None) -> Any:
     """The answer to one request."""
-    status, answer = host.pmigd.request(method, path, body, timeout=_WAIT_S + 20)
+    status, answer = host.pmigd.request(method, path, body)
     if status >= 400:
         raise LabError(f"{method} {path} on {host.name}: {status} {answer}")
     return answer
 
 
-def submit(host: Host, guest: str, destination: str, **fields: object) -> str:
+def submit(host: Host, guest: str, destination: str, **fields: Any) -> str:
     """Submit a migration; its id."""
-    body = {"domain": guest, "destination": destination, **fields}
-    return str(call(host, "POST", "/v1/migrations", body)["id"])
+    with _told(host):
+        return host.pmigd.client().submit(guest, destination, **fields).id
 
 
 def migration(host: Host, iden: str) -> dict[str, Any]:
     """One migration as it is now."""
-    found: dict[str, Any] = call(host, "GET", f"/v1/migrations/{iden}")
-    return found
+    with _told(host):
+        return host.pmigd.client().migration(iden).raw
 
 
 def end(host: Host, iden: str, *states: str, timeout: float = 60.0) -> dict[str, Any]:
@@ -45,27 +43,34 @@ def end(host: Host, iden: str, *states: str, timeout: float = 60.0) -> dict[str,
 
     `timeout` is in seconds; without `states` any end will do.
     """
-    deadline = time.monotonic() + timeout
-    while True:
-        left = max(1, min(_WAIT_S, round(deadline - time.monotonic())))
-        found: dict[str, Any] = call(host, "GET", f"/v1/migrations/{iden}?wait={left}")
-        if found["state"] in (states or TERMINAL):
-            return found
-        if found["state"] in TERMINAL:
-            raise LabError(f"not {'/'.join(states)}: {found}\n{host.pmigd.log_tail()}")
-        if time.monotonic() > deadline:
-            raise LabError(f"no end within {timeout:g} s: {found}\n{host.pmigd.log_tail()}")
+    with _told(host):
+        found = host.pmigd.client().wait(iden, states=states or TERMINAL_STATES, timeout_s=timeout)
+    if states and found.state not in states:
+        raise LabError(f"not {'/'.join(states)}: {found.raw}\n{host.pmigd.log_tail()}")
+    return found.raw
 
 
 def abort(host: Host, iden: str) -> dict[str, Any]:
     """Ask for an abort; the answer comes before the end."""
-    found: dict[str, Any] = call(host, "POST", f"/v1/migrations/{iden}/abort")
-    return found
+    with _told(host):
+        return host.pmigd.client().abort(iden).raw
 
 
 def in_state(host: Host, state: str) -> list[dict[str, Any]]:
     """The migrations of a host that are in one state, newest first."""
-    return list(call(host, "GET", f"/v1/migrations?state={state}&limit=200")["items"])
+    with _told(host):
+        return [m.raw for m in host.pmigd.client().migrations([state])]
+
+
+@contextmanager
+def _told(host: Host) -> Iterator[None]:
+    """What a client was told instead of an answer, as a LabError."""
+    try:
+        yield
+    except RefusedError as error:
+        raise LabError(f"pmigd on {host.name}: {error.problem}") from error
+    except ClientError as error:
+        raise LabError(f"pmigd on {host.name}: {error}\n{host.pmigd.log_tail()}") from error
 
 
 def moment(text: str) -> float:

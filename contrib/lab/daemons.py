@@ -6,11 +6,9 @@ It must never signal a process it did not start.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from contrib.lab.deadlines import tail, until
 from contrib.lab.problems import LabError
 from contrib.lab.unit import shipped
+from pmigd.client import Client, UnreachableError
+from pmigd.client.link import ANSWER_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -155,19 +155,6 @@ class Libvirtd(Daemon):
         self.start(timeout=timeout)
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a UNIX socket."""
-
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
 class Pmigd(Daemon):
     """pmigd of a host, as pmigd.service runs it; not started with the lab unless asked for."""
 
@@ -186,6 +173,10 @@ class Pmigd(Daemon):
     def socket(self) -> str:
         """Path of the API socket, usable from outside the host and short."""
         return str(self._host.path("/run/pmigd/pmigd.sock"))
+
+    def client(self, answer_s: float = ANSWER_S) -> Client:
+        """A client of its API; `answer_s` seconds for each answer."""
+        return Client(self.socket, answer_s=answer_s)
 
     def start(
         self,
@@ -231,7 +222,7 @@ class Pmigd(Daemon):
             raise LabError(f"{self.name} ended with {self.returncode}\n{self.log_tail()}")
         try:
             return self.request("GET", "/readyz", timeout=2)[0] == 200
-        except (OSError, http.client.HTTPException):
+        except UnreachableError:
             return False
 
     def request(
@@ -241,22 +232,15 @@ class Pmigd(Daemon):
         body: object = None,
         *,
         headers: Mapping[str, str] | None = None,
-        timeout: float = 30.0,
+        timeout: float = ANSWER_S,
     ) -> tuple[int, Any]:
-        """One request to its API; (status, parsed JSON, or text if it is none)."""
-        connection = _UnixConnection(self.socket, timeout)
+        """One request to its API; (status, parsed JSON, or text if it is none).
+
+        Raises UnreachableError.
+        """
+        content = None if body is None else json.dumps(body).encode()
+        reply = self.client(timeout).ask(method, path, content, headers=headers)
         try:
-            sent = dict(headers or {})
-            data = None
-            if body is not None:
-                data = json.dumps(body).encode()
-                sent.setdefault("Content-Type", "application/json")
-            connection.request(method, path, body=data, headers=sent)
-            response = connection.getresponse()
-            raw = response.read()
-        finally:
-            connection.close()
-        try:
-            return response.status, json.loads(raw)
+            return reply.status, json.loads(reply.content)
         except ValueError:
-            return response.status, raw.decode(errors="replace")
+            return reply.status, reply.content.decode(errors="replace")

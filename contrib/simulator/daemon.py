@@ -101,7 +101,7 @@ class Pmigd:
             self.journal,
             self.gate,
             now=self._now,
-            new_id=lambda: str(ids.next(round(world.now * 1000), world.random.randbytes(10))),
+            new_id=lambda: str(ids.next(self._unix_ms(), world.random.randbytes(10))),
             on_change=self._changed,
             begin_trace=lambda caller: caller,
         )
@@ -170,7 +170,10 @@ class Pmigd:
         self.life.begin(work)
 
     def _now(self) -> Now:
-        return Now(self.world.now + 1000.0, self.world.utc())
+        return Now(self.world.now + 1000.0, self.world.utc(self.name))
+
+    def _unix_ms(self) -> int:
+        return round(self.world.utc(self.name).timestamp() * 1000)
 
     def _owner_of(self, uuid: str) -> str:
         migration = self.migrations.of_domain(uuid)

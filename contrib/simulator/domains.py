@@ -7,6 +7,7 @@ code does under the guest's lock.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -51,10 +52,9 @@ async def view(daemon: Libvirtd, copy: Copy) -> View:
     """State and job. The job of a guest whose QEMU hangs is not known."""
     found = _state(copy)
     if found.gone or copy.incoming:
-        return View(found.power, found.because, job_of(copy), persistent=copy.defined)
+        return replace(found, job=job_of(copy))
     async with daemon.monitor(copy):
-        found = _state(copy)
-        return View(found.power, found.because, job_of(copy), persistent=copy.defined)
+        return replace(_state(copy), job=job_of(copy))
 
 
 async def look(
@@ -255,4 +255,4 @@ async def _locked() -> None:
 
 def _state(copy: Copy) -> View:
     power, because = translate.power_of(copy.state, copy.reason)
-    return View(power, because, persistent=copy.defined)
+    return View(power, because, persistent=copy.defined, run=copy.run if copy.active else 0)

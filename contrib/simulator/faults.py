@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from contrib.simulator.run import Run
 
 
+HOUR_S = 3600.0
+
+
 async def befall(run: Run, fault: Fault) -> None:
     """Let it happen, wait as long as it lasts, and end it."""
     run.world.note(f"FAULT: {_words(run, fault)}")
@@ -180,6 +183,7 @@ def _start_again(run: Run, f: Fault) -> _Heal:
         guest.ended = ""
         guest.life += 1
         copy.life = guest.life
+        run.world.begin_run(copy)
         run.world.start(copy, libvirt.VIR_DOMAIN_RUNNING_BOOTED, "somebody")
         daemon.lifecycle(copy, libvirt.VIR_DOMAIN_EVENT_STARTED, 0)
     return None
@@ -203,6 +207,26 @@ def _disk_hangs(run: Run, f: Fault) -> _Heal:
         disk.hangs = False
 
     return go_on
+
+
+def _disk_slow(run: Run, f: Fault) -> _Heal:
+    disk = run.disks[run.names[f.host]]
+    disk.slow = f.strength
+
+    def fast() -> None:
+        disk.slow = 1.0
+
+    return fast
+
+
+def _clock(run: Run, f: Fault) -> _Heal:
+    machine = run.world.machines[run.names[f.host]]
+    machine.clock_s = HOUR_S if f.strength > 2 else -HOUR_S
+
+    def right() -> None:
+        machine.clock_s = 0.0
+
+    return right
 
 
 def _messages(run: Run, f: Fault) -> _Heal:
@@ -268,6 +292,8 @@ _BEGIN: dict[Kind, Callable[[Run, Fault], _Heal]] = {
     Kind.START_AGAIN: _start_again,
     Kind.DISK_FULL: _full,
     Kind.DISK_HANGS: _disk_hangs,
+    Kind.DISK_SLOW: _disk_slow,
+    Kind.CLOCK: _clock,
     Kind.MESSAGES: _messages,
     Kind.VIRSH_ABORT: _virsh_abort,
     Kind.VIRSH_MIGRATE: _virsh_migrate,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from functools import partial
 from typing import Final, TypeVar
 
@@ -50,13 +51,13 @@ BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 class SimulatedHost:
     """The machine beside its libvirt: it has everything that a guest can want."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, utc: Callable[[], datetime]) -> None:
+        self._utc = utc
 
     async def look(self, question: Question, *, arriving: bool = False) -> LocalFacts | None:
         """What only the host itself can see."""
         del question, arriving
-        return LocalFacts(self._world.utc())
+        return LocalFacts(self._utc())
 
     async def where_leads(self, host: str) -> Leads | None:
         """Every name leads to where it says."""
@@ -77,7 +78,8 @@ class SimulatedHypervisor:
         connection_changed: Callable[[bool], None],
         owner_of: Callable[[str], str],
     ) -> None:
-        self.own_host = SimulatedHost(world)
+        self._utc = partial(world.utc, daemon.name)
+        self.own_host = SimulatedHost(self._utc)
         self.last_error = "not connected yet"
         self.world = world
         self._daemon = daemon
@@ -100,6 +102,11 @@ class SimulatedHypervisor:
     def facts(self) -> HostFacts:
         """What the daemon says of itself."""
         return facts_of(self._daemon)
+
+    @property
+    def hung(self) -> dict[str, int]:
+        """Looks that are overdue, by guest."""
+        return dict.fromkeys(self._overdue, 1)
 
     @property
     def threads(self) -> int:
@@ -163,7 +170,7 @@ class SimulatedHypervisor:
                 notice = Notice(domain, began, Direction.OUTGOING)
             case _:
                 assert isinstance(event, dict)
-                sample = translate.sample_of(event, self.world.utc())
+                sample = translate.sample_of(event, self._utc())
                 notice = Notice(domain, ev.Completed(sample))
         if notice is not None:
             self._life.call_soon(self._notify, notice)
@@ -211,7 +218,7 @@ class SimulatedHypervisor:
 
     async def sample(self, domain: Domain) -> tuple[Job, Sample | None]:
         """Statistics of the domain's running job."""
-        at = self.world.utc()
+        at = self._utc()
         return await self._look(
             "stats", domain.uuid, lambda: domains.stats(self._daemon, domain.uuid, at)
         )
@@ -226,7 +233,7 @@ class SimulatedHypervisor:
         self, domain: Domain, *, completed: Direction | None
     ) -> tuple[View, Sample | None]:
         """This host's copy. Never raises."""
-        at = self.world.utc()
+        at = self._utc()
         try:
             return await self._look(
                 "view",
@@ -273,7 +280,7 @@ class SimulatedHypervisor:
         self, target: Target, domain: Domain, *, completed: Direction | None
     ) -> tuple[View, Sample | None]:
         """The destination's copy. Never raises."""
-        at = self.world.utc()
+        at = self._utc()
         try:
             return await self._ask_peer(
                 target, lambda peer: domains.look(peer, domain.uuid, completed, at)
@@ -284,7 +291,7 @@ class SimulatedHypervisor:
     async def examine_peer(self, target: Target, domain: Domain) -> tuple[HostFacts, View]:
         """Who the destination is, and what it has of the domain."""
         view, _ = await self._ask_peer(
-            target, lambda peer: domains.look(peer, domain.uuid, None, self.world.utc())
+            target, lambda peer: domains.look(peer, domain.uuid, None, self._utc())
         )
         return facts_of(self.world.daemons[target.name]), view
 
@@ -343,7 +350,7 @@ class SimulatedHypervisor:
 
     async def _seen(self, domain: Domain, connection: Connection) -> View:
         view, _ = await self._daemon.call(
-            lambda: domains.look(self._daemon, domain.uuid, None, self.world.utc()), connection
+            lambda: domains.look(self._daemon, domain.uuid, None, self._utc()), connection
         )
         if view.power is Power.ABSENT:
             raise no_domain(domain.uuid)

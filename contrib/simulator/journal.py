@@ -43,6 +43,8 @@ class Disk:
         self.leases: dict[str, bytes] = {}
         self.error: int | None = None
         """What the system says to everybody who writes (ENOSPC, EROFS); None: it writes."""
+        self.slow = 1.0
+        """A factor on what a write takes."""
         self.hangs = False
         """Nothing comes back from it, for now."""
 
@@ -150,7 +152,7 @@ class DiskWorker:
         if job is not None:
             self._waiting.append(job)
             if self._timer is None:
-                delay_s = SYNC_S * self._disk.random.uniform(0.5, 3)
+                delay_s = SYNC_S * self._disk.slow * self._disk.random.uniform(0.5, 3)
                 self._timer = asyncio.get_running_loop().call_later(delay_s, self._go_on)
 
     def kill(self) -> None:

@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections import Counter
 
 from contrib.simulator.job import Stage
-from contrib.simulator.world import EPOCH, PAUSED, World
+from contrib.simulator.world import PAUSED, World
+from pmigd.core.commands import Kind
 from pmigd.core.holdings import held_of
 from pmigd.core.leases import Book, key_of
 from pmigd.core.model import Direction, Migration, MigrationId, State
 from pmigd.core.problem import Code
 from pmigd.daemon.controller import Controller
 from pmigd.daemon.gate import Gate
+
+_ELSEWHERE = (Code.POSTCOPY_LOST, Code.ANOTHER_RUN)
+"""Where the guest is, and whose flag it has, is then not for pmigd to say."""
 
 
 class Judge:
@@ -31,6 +35,7 @@ class Judge:
         self.aborts: set[MigrationId] = set()
         self.resolved: set[MigrationId] = set()
         self.seen: set[State] = set()
+        self._began: dict[MigrationId, float] = {}
         self.unsure = False
         """Something was unresolved: what that holds, nobody counts."""
 
@@ -47,6 +52,7 @@ class Judge:
         if before is not None and before.state is after.state:
             return
         self.unsure |= after.state is State.UNRESOLVED
+        self._began.setdefault(after.id, self.world.now)
         if not after.external:
             self.seen.add(after.state)
             self._boots(host, after)
@@ -134,15 +140,17 @@ class Judge:
         there = job.destination if job is not None else None
         if copy.autostart and there is not None and there.executes:
             self.world.fault(f"two copies at a boot: {about} has autostart on at its source")
-        lost = m.problem is not None and m.problem.code is Code.POSTCOPY_LOST
-        over = m.state in (State.FAILED, State.CANCELLED) and not lost
+        # Whoever moves a guest by hand does not carry the flag along.
+        taken = any(c.kind is Kind.AUTOSTART_OFF and c.made for c in m.commands)
+        elsewhere = m.problem is not None and m.problem.code in _ELSEWHERE
+        over = m.state in (State.FAILED, State.CANCELLED) and not elsewhere
         stayed = copy.active and not copy.incoming and over
-        if stayed and not copy.autostart:
+        if taken and stayed and not copy.autostart:
             self.world.fault(f"no copy at a boot: {about} stayed, and its autostart is off")
 
     def _came(self, m: Migration) -> bool:
         """Somebody else may have brought the guest where this one was to bring it."""
-        began = 0.0 if m.started_at is None else (m.started_at - EPOCH).total_seconds()
+        began = self._began.get(m.id, 0.0)
         here = (m.domain.uuid, m.destination)
         return any((uuid, to) == here and at >= began for at, uuid, to in self.world.arrivals)
 

@@ -314,6 +314,7 @@ async def prepare(daemon: Libvirtd, job: Job) -> Copy:
         )
     copy = there or Copy(guest, daemon.name)
     machine.copies[guest.domain.uuid] = copy
+    daemon.world.begin_run(copy)
     copy.state, copy.reason = PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP
     copy.incoming, copy.job, copy.life = True, job, guest.life
     copy.speed_mib_s, copy.downtime_limit_ms = 0, 300

@@ -157,7 +157,7 @@ class Run:
             {other: self._channel(name, other) for other in self.names if other != name},
             limits=limits_of(self.scenario),
             ids=self._uuids[name],
-            first_seq=round(self.world.now * 1000) << 20,
+            first_seq=round(self.world.utc(name).timestamp() * 1000) << 20,
             on_step=self._stepped,
         )
         self.pmigds[name] = pmigd

@@ -37,6 +37,8 @@ class Kind(StrEnum):
     START_AGAIN = "the guest is started again where it ended"
     DISK_FULL = "the journal's disk is full or read-only"
     DISK_HANGS = "the journal's disk hangs"
+    DISK_SLOW = "the journal's disk is slow"
+    CLOCK = "the clock is set an hour on or back"
     MESSAGES = "messages between pmigd get lost, doubled and late"
     VIRSH_ABORT = "somebody aborts libvirt's job"
     VIRSH_MIGRATE = "somebody migrates the guest by hand"

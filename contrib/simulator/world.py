@@ -68,6 +68,8 @@ class Copy:
     defined: bool = False
     autostart: bool = False
     life: int = 0
+    run: int = 0
+    """libvirt's id of its QEMU: each that is started on a host has a higher one."""
     job: Job | None = None
     """The migration that takes it away, or brings it."""
     incoming: bool = False
@@ -107,6 +109,8 @@ class Machine:
     name: str
     link_bytes_per_second: int = 100 * MIB
     copies: dict[str, Copy] = field(default_factory=dict)
+    clock_s: float = 0.0
+    """How far its time of day is ahead of the true one."""
     streams: set[object] = field(default_factory=set)
 
     @property
@@ -161,6 +165,7 @@ class World:
         self.daemons: dict[str, Libvirtd] = {}
         self.guests: dict[str, Guest] = {}
         self.network = Network(self)
+        self.runs = 0
         self.qemu = Life("QEMU")
         """What goes on whether any daemon lives or not."""
         self.timeline: list[tuple[float, str]] = []
@@ -176,9 +181,9 @@ class World:
         """Seconds since the beginning."""
         return self.loop.time()
 
-    def utc(self) -> datetime:
-        """The time of day."""
-        return EPOCH + timedelta(seconds=self.now)
+    def utc(self, host: str) -> datetime:
+        """The time of day as `host` has it."""
+        return EPOCH + timedelta(seconds=self.now + self.machines[host].clock_s)
 
     def note(self, text: str) -> None:
         """Remember for the story what happened."""
@@ -194,6 +199,7 @@ class World:
         self.guests[guest.domain.uuid] = guest
         copy = Copy(guest, host, RUNNING, libvirt.VIR_DOMAIN_RUNNING_BOOTED, guest.persistent)
         copy.autostart = guest.autostart and guest.persistent
+        self.begin_run(copy)
         self.machines[host].copies[guest.domain.uuid] = copy
         return copy
 
@@ -209,6 +215,11 @@ class World:
     def alive(self, guest: Guest) -> list[Copy]:
         """The copies that run, or that somebody paused and that can run on."""
         return [c for c in self.copies_of(guest) if c.active and not c.incoming]
+
+    def begin_run(self, copy: Copy) -> None:
+        """A QEMU is started for it."""
+        self.runs += 1
+        copy.run = self.runs
 
     def start(self, copy: Copy, reason: int, by: str) -> None:
         """Let the CPUs of a copy run; `by` answers for it."""

@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import threading
 import traceback
+from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from time import monotonic
@@ -147,9 +148,13 @@ class CallPool:
     @property
     def overdue(self) -> int:
         """Threads inside calls that should have come back by now."""
+        return self.overdue_by_key().total()
+
+    def overdue_by_key(self) -> Counter[Hashable | None]:
+        """The same, by what they are about."""
         now = monotonic()
         with self._changed:
-            return sum(call.due < now for call in self._running)
+            return Counter(call.key for call in self._running if call.due < now)
 
     @property
     def waiting(self) -> int:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from pmigd.cli import exits, ids
-from pmigd.cli.client import migration_path
+from pmigd.cli import exits
 from pmigd.cli.migration import Migration
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from pmigd.cli.client import Client
-    from pmigd.cli.errors import JsonObject
     from pmigd.cli.output import Output
+    from pmigd.client import Migration as Told
 
 
 def add_id(parser: argparse.ArgumentParser) -> None:
@@ -21,20 +18,12 @@ def add_id(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", metavar="ID", help="the migration")
 
 
-def post(
-    args: argparse.Namespace, client: Client, output: Output, *, action: str, asked: str
-) -> int:
-    """Ask for ``action``. Raises CliError; a state in which it makes no sense is a refusal."""
-    migration_id = ids.resolve(client, args.id)
-    return tell(output, client.post(migration_path(migration_id, action)), asked=asked)
-
-
-def tell(output: Output, answer: JsonObject, *, asked: str) -> int:
+def tell(output: Output, answer: Told, *, asked: str) -> int:
     """Show the daemon's answer, the migration: what was asked for, unless it is over already."""
     if output.json:
-        output.object(answer)
+        output.object(answer.raw)
         return exits.SUCCEEDED
-    migration = Migration(answer)
+    migration = Migration(answer.raw)
     output.line(
         f"{migration.domain}: {migration.state}"
         if migration.terminal

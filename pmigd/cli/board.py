@@ -7,21 +7,22 @@ what is in trouble, then what runs, then what waits in its turn; what has ended 
 from __future__ import annotations
 
 from collections import Counter, deque
-from typing import TYPE_CHECKING, Any, Final
 
 from pmigd.cli import figures, listing, resources, tables
 from pmigd.cli.cells import Cell
 from pmigd.cli.output import one_line
 from pmigd.core.states import STUCK, State
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
+    from typing import Any, Final
 
     from pmigd.cli.cells import Glyphs
-    from pmigd.cli.errors import JsonObject
     from pmigd.cli.migration import Migration
     from pmigd.cli.tables import Line
+    from pmigd.client import JsonObject
 
 _KEPT: Final = 100
 """How many that have ended are kept to be shown; all are counted."""
@@ -40,11 +41,6 @@ class Board:
         self.status: JsonObject = {}
         self.away = ""
         """Why the daemon is away, and for how long; empty while it is there."""
-
-    @property
-    def open_ids(self) -> set[str]:
-        """The IDs of those that have not ended yet, as far as is known."""
-        return set(self._open)
 
     def put(self, migration: Migration) -> None:
         """A migration's state. What has ended stays ended: older news may come later."""

@@ -7,33 +7,31 @@ away.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from pmigd.cli import exits
-from pmigd.cli.client import Client
-from pmigd.cli.errors import CliError
-from pmigd.cli.ids import OPEN_QUERY
 from pmigd.cli.output import Output
+from pmigd.client import Client, ClientError
+from pmigd.client.migration import OPEN_STATES
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _ANSWER_S = 2.0
 
 
-def run(argv: list[str], socket: str) -> int:
+def run(argv: list[str]) -> int:
     """Print the candidates of the kind named after ``_complete``."""
     at = argv.index("_complete")
     kind = argv[at + 1] if at + 1 < len(argv) else ""
-    if "--socket" in argv[:at]:
-        socket = argv[argv.index("--socket") + 1]
+    socket = argv[argv.index("--socket") + 1] if "--socket" in argv[:at] else None
     source = _SOURCES.get(kind)
     if source is None:
         return exits.USAGE
     output = Output(json_wanted=False)
     try:
         names = source(Client(socket, answer_s=_ANSWER_S))
-    except CliError:
+    except ClientError:
         return exits.SUCCEEDED
     for name in names:
         # A name with control characters cannot be offered without risk to the terminal.
@@ -43,20 +41,18 @@ def run(argv: list[str], socket: str) -> int:
 
 
 def _domains(client: Client) -> list[str]:
-    return [str(d.get("name", "")) for d in client.items("/v1/domains")]
+    return [str(d.get("name", "")) for d in client.domains()]
 
 
 def _peers(client: Client) -> list[str]:
-    return [str(p.get("name", "")) for p in client.items("/v1/peers")]
+    return [str(p.get("name", "")) for p in client.peers()]
 
 
 def _ids(client: Client) -> list[str]:
     """Open migrations by ID, and by guest where that is enough to name one."""
-    running = list(client.items("/v1/migrations", OPEN_QUERY))
-    ids = [str(m.get("id", "")) for m in running]
-    domains = [m["domain"] for m in running if isinstance(m.get("domain"), dict)]
-    named = Counter(str(d.get("name", "")) for d in domains)
-    return ids + [name for name, count in named.items() if count == 1]
+    running = list(client.migrations(OPEN_STATES))
+    named = Counter(m.domain for m in running)
+    return [m.id for m in running] + [name for name, count in named.items() if count == 1]
 
 
 _SOURCES: dict[str, Callable[[Client], list[str]]] = {

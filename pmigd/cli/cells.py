@@ -5,10 +5,10 @@ Knows no colour and no library: a role is a name, ``output.ROLES`` says how it l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Final
 
 
 class Glyphs:

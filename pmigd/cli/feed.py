@@ -1,77 +1,64 @@
-"""An event stream that outlives the daemon.
+"""The client's events in line with everything else that happens while something is followed.
 
-The migration goes on while pmigd restarts, so a broken stream is no verdict: this reconnects for a
-bounded time, says once that it does, and then gives up without having decided anything. A thread
-reads, so that Ctrl-C and the clock are served while the daemon is silent; everything reaches the
-caller through one queue, in order, interrupts included.
+A thread reads them, so that Ctrl-C and the clock are served while the daemon is silent; everything
+reaches the caller through one queue, in order, interrupts and answers to other questions included.
 """
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
-import time
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Self
+from contextlib import suppress
 
-from pmigd.cli.client import migration_path
-from pmigd.cli.errors import CliError, JsonObject, RefusedError, UnreachableError
 from pmigd.cli.migration import Migration
+from pmigd.client.calls import PATIENCE_S
+from pmigd.client.errors import ClientError
+from pmigd.client.events import Connected, Outage
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
+    from typing import Self
 
-    from pmigd.cli.client import Client, Stream
-
-PATIENCE_S = 60.0
-"""How long the daemon may be away; a restart takes a few seconds."""
-POLL_S = 5
-_FIRST_PAUSE_S = 0.1
-_LONGEST_PAUSE_S = 2.0
-_STEADY_S = 5.0
+    from pmigd.client import Client, JsonObject
+    from pmigd.client import Event as Told
 
 
-@dataclass(frozen=True, slots=True)
 class Event:
-    """A line of the stream (or the answer to a poll) about one migration."""
+    """Something new about one migration; ``caught_up`` as the client has it."""
 
-    migration: Migration
-    raw: JsonObject
+    __slots__ = ("at", "caught_up", "migration", "raw")
 
-
-@dataclass(frozen=True, slots=True)
-class Connected:
-    """The stream is open (again): whatever happened before may have been missed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outage:
-    """The daemon is away; said once each time, until it can be read again."""
-
-    reason: str
+    def __init__(self, told: Told) -> None:
+        self.migration = Migration(told.migration.raw)
+        self.raw = told.raw
+        self.at = told.at
+        self.caught_up = told.caught_up
 
 
-@dataclass(frozen=True, slots=True)
 class Answer:
     """What one of the questions beside the stream brought."""
 
-    raw: JsonObject
+    __slots__ = ("raw",)
+
+    def __init__(self, raw: JsonObject) -> None:
+        self.raw = raw
 
 
-@dataclass(frozen=True, slots=True)
 class Interrupt:
     """Ctrl-C was pressed."""
 
 
-@dataclass(frozen=True, slots=True)
 class _Ended:
-    error: BaseException | None
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
 
 
-Item = Event | Connected | Outage | Interrupt | Answer
+if TYPE_CHECKING:
+    Item = Event | Connected | Outage | Interrupt | Answer
 
 
 class Feed:
@@ -80,20 +67,13 @@ class Feed:
     def __init__(
         self, client: Client, migration_id: str | None = None, *, patience_s: float | None = None
     ) -> None:
-        self._client = client
-        self._id = migration_id
         self.patience_s = PATIENCE_S if patience_s is None else patience_s
         self._queue: queue.SimpleQueue[Item | _Ended] = queue.SimpleQueue()
         self._stopped = threading.Event()
-        self._stream: Stream | None = None
-        self._received = 0
-        self._last: JsonObject | None = None
-        self._over = False
-        self._announced = False
-        self._thread = threading.Thread(target=self._run, name="event-stream", daemon=True)
+        self._events = client.events(migration_id, patience_s=self.patience_s, told=self._queue.put)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        threading.Thread(target=self._read, name="event-stream", daemon=True).start()
         return self
 
     def __exit__(
@@ -103,9 +83,7 @@ class Feed:
         trace: TracebackType | None,
     ) -> None:
         self._stopped.set()
-        stream = self._stream
-        if stream is not None:
-            stream.close()
+        self._events.close()
 
     def interrupt(self) -> None:
         """Put an Interrupt in line. Safe in a signal handler (SimpleQueue.put is reentrant)."""
@@ -120,7 +98,7 @@ class Feed:
         def run() -> None:
             try:
                 while not self._stopped.is_set():
-                    with contextlib.suppress(CliError):
+                    with suppress(ClientError):
                         self._queue.put(Answer(question()))
                     self._stopped.wait(every_s)
             except BaseException as error:  # noqa: BLE001 - else nobody hears of it
@@ -146,105 +124,11 @@ class Feed:
                 return
             yield item
 
-    def _run(self) -> None:
+    def _read(self) -> None:
         try:
-            self._pump()
+            for event in self._events:
+                self._queue.put(Event(event))
         except BaseException as error:  # noqa: BLE001 - else the reader waits
             self._queue.put(_Ended(error))
         else:
             self._queue.put(_Ended(None))
-
-    def _pump(self) -> None:
-        pause_s = _FIRST_PAUSE_S
-        away_since: float | None = None
-        while not self._stopped.is_set():
-            began, received = time.monotonic(), self._received
-            reason = self._attempt()
-            if self._over:
-                return
-            now = time.monotonic()
-            if self._received != received:
-                away_since = None
-                self._announced = False
-                if now - began >= _STEADY_S:
-                    pause_s = _FIRST_PAUSE_S
-            else:
-                away_since = began if away_since is None else away_since
-                if now - away_since >= self.patience_s:
-                    raise self._gave_up(reason)
-                if not self._announced:
-                    self._announced = True
-                    self._queue.put(Outage(str(reason)))
-            self._stopped.wait(pause_s)
-            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-
-    def _gave_up(self, reason: CliError) -> UnreachableError:
-        """A daemon that answers but cannot tell is, for who follows, as far away as a dead one."""
-        if isinstance(reason, UnreachableError):
-            return reason
-        return UnreachableError(
-            self._client.path, f"it only answers: {reason}", str(reason.problem.get("remedy") or "")
-        )
-
-    def _attempt(self) -> CliError:
-        """One connection, to its end. Returns why it ended; raises what no repeat can mend."""
-        try:
-            self._read()
-        except RefusedError as error:
-            if error.status < 500:
-                raise
-            return self._poll(error)
-        except UnreachableError as error:
-            return error
-        return UnreachableError(
-            self._client.path, "the daemon closed the stream", "systemctl status pmigd"
-        )
-
-    def _read(self) -> None:
-        path = "/v1/events" if self._id is None else migration_path(self._id, "events")
-        stream = self._client.stream(path)
-        self._stream = stream
-        with contextlib.closing(stream):
-            self._queue.put(Connected())
-            for untrusted in stream.objects():
-                if self._stopped.is_set():
-                    return
-                self._received += 1
-                if untrusted is None:
-                    continue
-                self._take(untrusted)
-                if self._over:
-                    return
-
-    def _poll(self, refusal: RefusedError) -> CliError:
-        """The slower way to the truth while streams are refused."""
-        if self._id is None:
-            return refusal
-        try:
-            answer = self._client.get(
-                migration_path(self._id), [("wait", str(POLL_S))], extra_s=POLL_S
-            )
-        except RefusedError as error:
-            if error.status < 500:
-                raise
-            return error
-        except UnreachableError as error:
-            return error
-        self._received += 1
-        at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        self._take({"event": "state", "at": at, "migration": answer})
-        return refusal
-
-    def _take(self, untrusted: JsonObject) -> None:
-        raw = untrusted.get("migration")
-        if not isinstance(raw, dict):
-            return
-        migration = Migration(raw)
-        if self._id is not None:
-            # Every connection begins with the state as it is; after a reconnect that is often the
-            # one already told.
-            if raw == self._last:
-                return
-            self._last = raw
-            self._over = migration.terminal
-        self._queue.put(Event(migration, untrusted))

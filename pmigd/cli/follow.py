@@ -8,42 +8,43 @@ from __future__ import annotations
 import select
 import sys
 import time
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
 
 from pmigd.cli import exits
-from pmigd.cli.client import migration_path
-from pmigd.cli.errors import CliError, RefusedError, UnreachableError
-from pmigd.cli.feed import Event, Feed, Interrupt, Outage
+from pmigd.cli.feed import Event, Feed, Interrupt
 from pmigd.cli.migration import Migration, action, left_undone, sample, summary
+from pmigd.client.errors import ClientError, RefusedError, UnreachableError
+from pmigd.client.events import Outage
 from pmigd.core.states import State
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pmigd.cli.client import Client
+    from typing import Protocol
+
     from pmigd.cli.output import Output
     from pmigd.cli.progress import Bar
+    from pmigd.client import Client
+
+    class View(Protocol):
+        """How the events of one migration are shown."""
+
+        def show(self, event: Event) -> None:
+            """Show a new state, sample or action."""
+
+        def tick(self) -> None:
+            """A second passed."""
+
+        def pause(self) -> None:
+            """Make room for other text; the next event may draw again."""
+
+        def end(self, migration: Migration) -> None:
+            """Show how it ended."""
+
 
 _PAST_ABORT = frozenset(state for state in State if state.about.in_postcopy)
 _ADVICE = {state.value: state.about.advice for state in State if state.about.advice}
 
 PLAIN_EVERY_S = 5.0
 """At most one progress line in this time, in a pipe."""
-
-
-class View(Protocol):
-    """How the events of one migration are shown."""
-
-    def show(self, event: Event) -> None:
-        """Show a new state, sample or action."""
-
-    def tick(self) -> None:
-        """A second passed."""
-
-    def pause(self) -> None:
-        """Make room for other text; the next event may draw again."""
-
-    def end(self, migration: Migration) -> None:
-        """Show how it ended."""
 
 
 class JsonView:
@@ -148,6 +149,8 @@ class TerminalView:
 
     def tick(self) -> None:
         """Redraw with the clock moved on, unless there is nothing left to draw."""
+        from datetime import UTC, datetime
+
         if self._migration is not None and self._migration.state not in exits.BY_STATE:
             self._bar.draw(self._migration, datetime.now(UTC))
 
@@ -295,8 +298,8 @@ class Follower:
 
     def _abort(self, migration_id: str) -> None:
         try:
-            self._client.post(migration_path(migration_id, "abort"))
-        except CliError as error:
+            self._client.abort(migration_id)
+        except ClientError as error:
             # It may be over by now, or the daemon away: the stream will tell, so go on watching.
             self._output.problem(error.problem)
         else:

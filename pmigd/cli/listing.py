@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from pmigd.cli import figures
 from pmigd.cli.cells import Cell, Column, Gauge
 from pmigd.cli.migration import Migration, outcome, short_ids
@@ -11,9 +9,11 @@ from pmigd.cli.output import one_line, role
 from pmigd.core.figures import SHOWN
 from pmigd.core.states import STUCK, State
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+    from typing import Final
 
     from pmigd.cli.cells import AnyCell
 

@@ -8,13 +8,10 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from pmigd.cli import exits
-from pmigd.cli.client import DEFAULT_SOCKET, Client
-from pmigd.cli.errors import CliError
-from pmigd.cli.output import Output
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -67,23 +64,22 @@ def _run(argv: list[str]) -> int:
     if "_complete" in argv:
         from pmigd.cli import candidates
 
-        return candidates.run(argv, default_socket())
+        return candidates.run(argv)
     from pmigd.cli import parser
 
-    args = parser.build(wanted=argv).parse_args(argv)
+    args = parser.build().parse_args(argv)
+
+    from pmigd.cli.output import Output
+    from pmigd.client.blocking import Client
+    from pmigd.client.errors import ClientError, UnreachableError
+
     output = Output(json_wanted=args.json)
-    client = Client(args.socket or default_socket())
     try:
-        code: int = args.run(args, client, output)
-    except CliError as error:
+        code: int = args.run(args, Client(args.socket), output)
+    except ClientError as error:
         output.problem(error.problem)
-        return error.code
+        return exits.UNREACHABLE if isinstance(error, UnreachableError) else exits.REFUSED
     return code
-
-
-def default_socket() -> str:
-    """The socket when none is given on the command line."""
-    return os.environ.get("PMIGD_SOCKET") or DEFAULT_SOCKET
 
 
 def _prepare_streams() -> None:

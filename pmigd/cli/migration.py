@@ -8,21 +8,19 @@ in :mod:`pmigd.core.states`.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
 
 from pmigd.cli import figures, resources
+from pmigd.client.migration import TERMINAL_STATES
 from pmigd.core.figures import SHOWN
 from pmigd.core.states import State
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import datetime
+    from typing import Final
 
-    from pmigd.cli.errors import JsonObject
+    from pmigd.client import JsonObject
     from pmigd.core.figures import Figure
-
-OPEN_STATES: Final = tuple(state.value for state in State if not state.terminal)
-TERMINAL_STATES: Final = tuple(state.value for state in State if state.terminal)
-STATES: Final = (*OPEN_STATES, *TERMINAL_STATES)
 
 _BEFORE_THE_PAUSE: Final = frozenset(
     state for state in State if state.holds_slot and not state.about.in_postcopy

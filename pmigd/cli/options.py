@@ -17,7 +17,7 @@ from pmigd.core.fields import Group, Option, Row, Unit
 from pmigd.core.request import CHANGES, ROWS
 
 if TYPE_CHECKING:
-    from pmigd.cli.errors import JsonObject
+    from pmigd.client import JsonObject
 
 FILE_MAX_BYTES: Final = 1024**2
 """The daemon takes no larger request."""

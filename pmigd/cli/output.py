@@ -9,18 +9,18 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from pmigd.cli import cells, figures
 from pmigd.core.states import State
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from rich.console import Console
 
     from pmigd.cli.cells import AnyCell, Column, Glyphs
-    from pmigd.cli.errors import JsonObject
+    from pmigd.client import JsonObject
 
 ROLES = {
     **{state.value: state.about.style for state in State},

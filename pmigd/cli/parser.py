@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+import os
 
 from pmigd import __version__
 from pmigd.cli import commands
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from typing import Any
+
+    from pmigd.cli.command import Command
 
 _EPILOG = """\
 An ID may be shortened as long as it is unique, or be a guest's name when exactly one open migration
@@ -35,16 +38,13 @@ environment:
 """
 
 
-def build(wanted: Container[str] | None = None) -> argparse.ArgumentParser:
-    """The whole parser, or with the arguments of the ``wanted`` commands alone, which is quicker.
-
-    Unambiguous beginnings of options are refused: they may not stay so.
-    """
+def build() -> argparse.ArgumentParser:
+    """The whole parser. Unambiguous beginnings of options are refused: they may not stay so."""
     parser = argparse.ArgumentParser(
         prog="pmigctl",
         description="Live migration of this host's guests, by way of pmigd.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
         allow_abbrev=False,
         add_help=False,
     )
@@ -56,27 +56,69 @@ def build(wanted: Container[str] | None = None) -> argparse.ArgumentParser:
         help="print the version and stop",
     )
     subparsers = parser.add_subparsers(
-        title="commands", metavar="COMMAND", dest="command", required=True
+        title="commands",
+        metavar="COMMAND",
+        dest="command",
+        required=True,
+        parser_class=_CommandParser,
     )
-    for command in commands.COMMANDS:
-        sub = subparsers.add_parser(
-            command.name,
-            help=command.help,
+    for name, words in commands.HELP.items():
+        subparsers.add_parser(name, help=words)
+    return parser
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """As wide as argparse would make it.
+
+    argparse asks shutil, and for every argument that is declared; it takes a tenth of a short run.
+    """
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
+def _columns() -> int:
+    named = os.environ.get("COLUMNS", "")
+    if named.isdecimal() and int(named) > 0:
+        return int(named)
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:
+        return 80
+
+
+class _CommandParser(argparse.ArgumentParser):
+    """The parser of one command, made when anything is asked of it.
+
+    A run uses one of them, and all of them together take longer than most commands.
+    """
+
+    def __init__(self, *, prog: str) -> None:
+        self.__dict__["_prog"] = prog
+
+    def __getattr__(self, name: str) -> Any:
+        """Called for what is not there, so whatever is asked first makes the parser."""
+        prog: str | None = self.__dict__.pop("_prog", None)
+        if prog is None:
+            raise AttributeError(name)
+        self._make(prog, commands.load(prog.rpartition(" ")[2]))
+        return getattr(self, name)
+
+    def _make(self, prog: str, command: Command) -> None:
+        super().__init__(
+            prog=prog,
             description=command.description,
             epilog=command.epilog,
-            usage=None if command.usage is None else f"pmigctl {command.name} {command.usage}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            usage=None if command.usage is None else f"{prog} {command.usage}",
+            formatter_class=_Help,
             allow_abbrev=False,
             add_help=False,
         )
-        if wanted is not None and command.name not in wanted:
-            continue
-        command.add_arguments(sub)
+        command.add_arguments(self)
         # Accepted after the command as well. SUPPRESS, because a default here would overwrite what
         # was given before the command.
-        _add_global(sub, socket=argparse.SUPPRESS, as_json=argparse.SUPPRESS)
-        sub.set_defaults(run=command.run)
-    return parser
+        _add_global(self, socket=argparse.SUPPRESS, as_json=argparse.SUPPRESS)
+        self.set_defaults(run=command.run)
 
 
 def _add_global(

@@ -7,8 +7,6 @@ now and promises nothing. Whatever the width, it stays one line.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rich.live import Live
 from rich.text import Text
 
@@ -17,6 +15,7 @@ from pmigd.cli.cells import Cell, Gauge
 from pmigd.cli.output import role
 from pmigd.core.figures import SHOWN
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import datetime
 

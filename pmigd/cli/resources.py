@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from pmigd.cli import figures
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import datetime
+    from typing import Final
 
-    from pmigd.cli.errors import JsonObject
+    from pmigd.client import JsonObject
 
 COUNTED: Final = {
     "outgoing_slot": "an outgoing slot",

@@ -9,15 +9,16 @@ from __future__ import annotations
 import contextlib
 import curses
 import os
-from typing import TYPE_CHECKING, Self
 
 from rich.style import Style
 
 from pmigd.cli.output import ROLES
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
+    from typing import Self
 
     from pmigd.cli.tables import Line
 

@@ -5,12 +5,11 @@ Pure: the width is passed in, and a line is made of pieces with roles instead of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rich.cells import cell_len, set_cell_size
 
 from pmigd.cli.cells import Cell, Gauge
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 

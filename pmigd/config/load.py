@@ -172,6 +172,8 @@ def _parse(untrusted: bytes, file: str) -> dict[str, Any] | Finding:
         return Finding(file, "", "", "", f"is not valid TOML: {reason}", line)
     except RecursionError:
         return _about_file(Path(file), "is nested too deeply")
+    except ValueError:  # of Python's own: of so many digits it makes no number
+        return _about_file(Path(file), "has a number of thousands of digits")
     return document if _is_shallow(document) else _about_file(Path(file), "is nested too deeply")
 
 

@@ -209,9 +209,15 @@ def why_waiting(
         limit=shortage.limit,
         position=position,
         since=since,
-        detail=door.detail,
+        detail=door.detail or _by_whom(shortage, s),
         eta_s=_eta(shortage, s, position, etas),
     )
+
+
+def _by_whom(shortage: Shortage, s: Situation) -> str:
+    """Who holds workers of this host that no migration accounts for."""
+    ours = shortage.host == s.host and shortage.resource == Resource.WORKER
+    return s.limits.hung_words if ours else ""
 
 
 def _eta(shortage: Shortage, s: Situation, position: int, etas: Sequence[float]) -> float | None:

@@ -86,8 +86,9 @@ class Command:
     the proof that there was none. `problem` says why it was refused.
 
     The rest is of this life of pmigd only: `calling` is set while a call is out, which has no
-    deadline, `tried_at` is when that began, `waits` why it is not tried just now, and `again_mono`
-    when it will be (monotonic seconds).
+    deadline; `call_mono` is when the last one began, or has ended; `waits` is why it is not tried
+    just now, and `again_mono` when it will be. Both are monotonic seconds: a clock that is set must
+    not make libvirt look silent.
     """
 
     id: int
@@ -102,7 +103,7 @@ class Command:
     ended_at: datetime | None = None
     attempts: int = 0
     calling: bool = False
-    tried_at: datetime | None = None
+    call_mono: float = 0.0
     waits: str = ""
     again_mono: float = 0.0
 

@@ -3,8 +3,8 @@
 Whatever has to know the fields goes through :func:`rows`: the schema of the socket and its parsing,
 libvirt's flags and parameters, the versions they need, roles, the configured defaults, pmigctl's
 options and their completion, OpenAPI and the pages. Nothing here knows a field by its name. This is
-imported whenever pmigctl parses a request: it stays small, and its
-classes are of the kind that is made the fastest.
+imported whenever pmigctl parses a request: it stays small, and its classes are of the kind that is
+made the fastest.
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ OLDEST_QEMU: Final[Version] = (7, 2, 0)
 """What pmigd is for: that something needs no more than these is not worth a word to people."""
 
 
+MOST_DIGITS: Final = 40
+"""Of a number that somebody writes; no field takes as large a one."""
+
+
 class Unit(NamedTuple):
     """What a number counts.
 
@@ -59,8 +63,9 @@ class Unit(NamedTuple):
         unit = number.lstrip("+-0123456789.")
         each = self.scale.get(unit.strip()) if unit else self.one
         before, _, behind = number.removesuffix(unit).strip().partition(".")
+        digits = (before[1:] if before[:1] in ("+", "-") else before) + behind
         kind = "a whole number" if whole else "a number"
-        if each is None or not (before.lstrip("+-") + behind).isdecimal():
+        if each is None or not digits.isdecimal() or len(digits) > MOST_DIGITS:
             of = f" of {self.words}" if self.words else ""
             others = f", nor one with its unit: {self.others}" if self.others else ""
             raise ValueError(f"{text!r} is not {kind}{of}{others}")

@@ -2,7 +2,7 @@
 
 A sample, the wire's ``progress``, the metrics, the dashboards and what pmigctl shows are made of
 these rows, in their order. A new figure is a row here and its field in
-:class:`pmigd.core.model.Sample`, which gives it its type. The end of a name is the unit.
+:class:`pmigd.core.sample.Sample`, which gives it its type. The end of a name is the unit.
 
 pmigctl imports this whenever it shows a migration: no dataclass, nothing that takes time to import.
 """

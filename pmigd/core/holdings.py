@@ -102,13 +102,24 @@ class Limits:
 
     `others`: in use by somebody else, which leaves less. `workers` is libvirtd's whole number:
     what is usable for a start is less, so that what has started always finds one to finish with.
-    `busy` are the workers that nobody here accounts for at this moment.
+    `busy` are the workers that nobody here accounts for at this moment; `hung` those inside overdue
+    calls of pmigd's own, by the guest that does not answer.
     """
 
     usable: Mapping[Resource, int] = field(default_factory=dict)
     others: Mapping[Resource, int] = field(default_factory=dict)
     workers: int = 20
     busy: int = 0
+    hung: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def hung_words(self) -> str:
+        """What those workers are held by, in plain words, or ""."""
+        if not self.hung:
+            return ""
+        guests = ", ".join(sorted(filter(None, self.hung)))
+        whose = f" about guests that do not answer: {guests}" if guests else ""
+        return f"{sum(self.hung.values())} held by overdue calls{whose}"
 
 
 @dataclass(frozen=True, slots=True)

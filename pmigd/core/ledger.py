@@ -216,7 +216,7 @@ def settle(m: Migration, answer: Answered, now: Now) -> tuple[Migration, float |
     rule = RULES[command.kind]
     attempts = command.attempts if answer.made else max(0, command.attempts - 1)
     tried = command.attempts
-    command = replace(command, attempts=attempts, calling=False)
+    command = replace(command, attempts=attempts, calling=False, call_mono=now.mono)
     if not command.pending:
         return _put(m, command), None
     if answer.problem is None and answer.found:
@@ -260,7 +260,7 @@ def drive(m: Migration, now: Now) -> tuple[Migration, tuple[Command, ...]]:
                 m = _put(m, replace(command, waits=why))
             continue
         command = replace(
-            command, calling=True, tried_at=now.utc, waits="", attempts=command.attempts + 1
+            command, calling=True, call_mono=now.mono, waits="", attempts=command.attempts + 1
         )
         m = _put(m, command)
         called.append(command)
@@ -315,8 +315,8 @@ def reopen_abort(m: Migration, now: Now) -> Migration:
     abort = m.abort
     if abort is None or abort.ended_at is None or abort.pending or _postcopy_began(m):
         return m
-    # A clock that was set back says nothing; telling libvirt once more is harmless.
-    if 0 <= (now.utc - abort.ended_at).total_seconds() < ACCEPTED_S:
+    # What another life of pmigd has told libvirt is told once more: that is harmless.
+    if abort.call_mono and now.mono - abort.call_mono < ACCEPTED_S:
         return m
     return _put(m, replace(abort, outcome=Outcome.PENDING, ended_at=None))
 
@@ -348,7 +348,7 @@ def durable(command: Command) -> Command:
         command,
         attempts=min(command.attempts, 1) if command.pending else command.attempts,
         calling=False,
-        tried_at=None,
+        call_mono=0.0,
         waits="" if command.pending else command.waits,
         again_mono=0.0,
     )
@@ -360,9 +360,7 @@ def owed(m: Migration) -> tuple[Command, ...]:
 
 
 def _is_slow(command: Command, now: Now) -> bool:
-    if command.kind in CALLS or command.tried_at is None:
-        return False
-    return (now.utc - command.tried_at).total_seconds() > SLOW_S
+    return command.kind not in CALLS and now.mono - command.call_mono > SLOW_S
 
 
 def _overtaken(command: Command, why: str, now: Now) -> Command:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 from pmigd.core.holdings import Account, Limits, Resource
@@ -205,12 +206,17 @@ class Allowance:
 
 
 def admission_limits(
-    host: HostLimits, allowance: Allowance, account: Account, before: Limits | None = None
+    host: HostLimits,
+    allowance: Allowance,
+    account: Account,
+    before: Limits | None = None,
+    hung: Mapping[str, int] = MappingProxyType({}),
 ) -> Limits:
     """What admission goes by: the configuration's slots, the daemons' limits, and others' use.
 
     Whatever a daemon has in use beyond what migrations hold by `account` is others'. A worker is
-    others' only if it was so at the reading `before` as well: most calls are over at once.
+    others' only if it was so at the reading `before` as well: most calls are over at once. Those in
+    `hung` calls are known to be gone, whether the daemon is asked for its use or not.
     """
     found = bounds(
         host, reserve_workers=allowance.reserve_workers, reserve_clients=allowance.reserve_clients
@@ -229,12 +235,13 @@ def admission_limits(
     return Limits(
         usable=usable_of,
         others={
-            Resource.WORKER: max(0, min(busy, busy_before)),
+            Resource.WORKER: max(0, min(busy, busy_before), sum(hung.values())),
             Resource.CLIENT: max(0, clients),
             Resource.ANONYMOUS_CLIENT: max(0, strangers - account.used(Resource.ANONYMOUS_CLIENT)),
         },
         workers=found[Resource.WORKER].limit,
         busy=max(0, busy),
+        hung=hung,
     )
 
 

@@ -6,7 +6,7 @@ raise :class:`~pmigd.core.problem.Refused` with the problem that explains it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import Protocol
 
 from pmigd.core.facts import (
@@ -81,6 +81,11 @@ class Hypervisor(Protocol):
     @property
     def own_host(self) -> OwnHost:
         """The machine that the daemon runs on."""
+
+    @property
+    def hung(self) -> Mapping[str, int]:
+        """Calls that should have come back by now, by the guest that does not answer; "" is of
+        those about no single guest. Each holds a worker of the daemon."""
 
     async def lookup(self, name_or_uuid: str) -> DomainFacts:
         """Find a domain. Refused: domain_not_found, libvirt_unavailable."""

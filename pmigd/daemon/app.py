@@ -160,7 +160,12 @@ class App:
             self.journal, self.migrations, self.peering.granting, self._journal_read
         )
         self.limiting = Limiting(
-            self.mirror, self.gate, self.migrations, self.intake, self.peering.granting
+            self.mirror,
+            self.gate,
+            self.migrations,
+            self.intake,
+            self.peering.granting,
+            self.hypervisor,
         )
 
     def _make_faces(self, config: Config) -> None:
@@ -205,6 +210,7 @@ class App:
             self.migrations,
             self.peering.granting,
             self.limiting,
+            self.watcher,
             (*self.hypervisor.pools, *pools),
             self._clock.monotonic,
         )

@@ -234,7 +234,8 @@ class _Session:
         self.changed = asyncio.Event()
         self._asking = asking
         self._gate = asking.gate
-        self._shut_since: float | None = None
+        self._in_vain: dict[MigrationId, float] = {}
+        """Since when (monotonic) each queued one has waited for a pmigd that does not answer."""
         self._remembered_until = 0.0
         self._tasks = Tasks(f"session with {peer}")
         self.task = self._tasks.begun(f"session-{peer}", self._run)
@@ -408,14 +409,13 @@ class _Session:
     def _open(self) -> None:
         if self._gate.door(self.peer).shut is not None:
             log.info("peer answers again", peer=self.peer)
-        self._shut_since = None
+        self._in_vain.clear()
         if self.peer in self._gate.doors:
             self._gate.doors[self.peer] = Door(leases=True)
         self._asking.migrations.pump()
 
     def _shut(self, detail: str) -> None:
-        if self._shut_since is None:
-            self._shut_since = self._asking.now().mono
+        if self._gate.door(self.peer).shut is None:
             log.warning("peer does not answer", peer=self.peer, detail=detail)
         # What it granted may be over by the time it answers again.
         for iden in [x for x, lease in self._gate.leases.items() if self._may_be_over(x, lease)]:
@@ -435,23 +435,19 @@ class _Session:
 
     def _give_up_on_the_patient(self) -> None:
         """What has waited too long for a pmigd that does not answer fails."""
-        if self._shut_since is None:
+        if self._gate.door(self.peer).shut is None:
             return
-        now, patience_s = self._asking.now(), self._asking.patience_s
-        if now.mono - self._shut_since < patience_s:
-            return
+        now, patience_s = self._asking.now().mono, self._asking.patience_s
+        queued = self._gate.queue.to(self.peer)
+        self._in_vain = {entry.id: self._in_vain.get(entry.id, now) for entry in queued}
         detail = self._gate.door(self.peer).detail
         problem = Problem(
             Code.PEER_UNAVAILABLE,
             f"pmigd of {self.peer} did not answer for {patience_s:g} s: {detail}",
         )
-        for entry in self._gate.queue.to(self.peer):
-            migration = self._asking.migrations.get(entry.id)
-            if (
-                migration is not None
-                and (now.utc - migration.created_at).total_seconds() > patience_s
-            ):
-                self._asking.migrations.post(entry.id, ev.NotAdmitted(problem))
+        for iden, since in self._in_vain.items():
+            if now - since >= patience_s:
+                self._asking.migrations.post(iden, ev.NotAdmitted(problem))
 
 
 def _refusal(peer: str, answer: LeaseAnswer) -> Problem:

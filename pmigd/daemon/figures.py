@@ -25,6 +25,7 @@ from pmigd.daemon.controller import Controller
 from pmigd.daemon.gate import Gate
 from pmigd.daemon.granting import Granting
 from pmigd.daemon.limiting import Limiting
+from pmigd.daemon.watcher import Watcher
 from pmigd.wire.host import DaemonUse, LeaseCounts, Limits, ResourceLimit
 
 _FIGURE_OF: Mapping[Resource, str] = {
@@ -50,6 +51,7 @@ class Figures:
     migrations: Controller
     granting: Granting
     limiting: Limiting
+    watcher: Watcher
     threads: Sequence[CallPool]
     mono: Callable[[], float]
     lags: deque[float] = field(
@@ -103,6 +105,7 @@ class Figures:
             waiting_oldest=head.created_at if head else None,
             head_waits=waits.resource if waits else None,
             queued=len(gate.queue),
+            left_behind=self.watcher.left_behind,
             limits={
                 Direction.OUTGOING: limits.max_outgoing,
                 Direction.INCOMING: limits.max_incoming,
@@ -172,7 +175,7 @@ def limits_view(
                 source=bound.source.value,
                 daemon=bound.daemon,
                 age_s=_age(figure, now_mono),
-                note=bound.note,
+                note=" ".join(filter(None, (bound.note, _hung(resource, in_force)))),
             )
         )
     return Limits(
@@ -183,6 +186,11 @@ def limits_view(
         given=counts(leases),
         problems=read.problems,
     )
+
+
+def _hung(resource: Resource, in_force: InForce) -> str:
+    words = in_force.hung_words if resource is Resource.WORKER else ""
+    return f"{words}." if words else ""
 
 
 def counts(leases: Iterable[Lease]) -> LeaseCounts:

@@ -116,9 +116,7 @@ class Granting:
         )
         await self._given_back(given_back)
         told = (self.book.get(lease.id) for lease in leases)
-        self._changed(
-            [x.domain.uuid for x in told if x and x.granted and x.phase != known.get(x.id)]
-        )
+        self._guests_of([x for x in told if x and x.granted and x.phase != known.get(x.id)])
         await self._grant()
         answers = {lease.id: self._told.get(lease.id, _GONE) for lease in leases}
         return LeaseAnswers(leases=answers | refusals)
@@ -183,7 +181,7 @@ class Granting:
                 await self._journal.forget_leases(*waiting)
             return
         self._durable.update(lease.id for lease in fresh)
-        self._changed([lease.domain.uuid for lease in fresh])
+        self._guests_of(fresh)
         await self._given_back([x for x in fresh if self.book.get(x.id) is None])
 
     async def _given_back(self, leases: list[Lease]) -> None:
@@ -192,9 +190,13 @@ class Granting:
         for lease in leases:
             self._durable.discard(lease.id)
             self._told.pop(lease.id, None)
-        self._changed([lease.domain.uuid for lease in leases])
+        self._guests_of(leases)
         with contextlib.suppress(JournalError):  # the next probe does it
             await self._journal.forget_leases(*(lease.id for lease in leases))
+
+    def _guests_of(self, leases: list[Lease]) -> None:
+        """Have it seen, once for each guest, what has become of it by what befell these."""
+        self._changed(dict.fromkeys(lease.domain.uuid for lease in leases))
 
     def _answers(self) -> dict[str, LeaseAnswer]:
         why = self.book.why_waiting(self._limits(), self._host)

@@ -9,6 +9,7 @@ from pmigd.adapters.limits import Limits, LimitSource
 from pmigd.config.schema import Config
 from pmigd.core.holdings import Limits as InForce
 from pmigd.core.limits import Allowance, admission_limits
+from pmigd.core.ports import Hypervisor
 from pmigd.daemon.controller import Controller
 from pmigd.daemon.gate import Gate
 from pmigd.daemon.granting import Granting
@@ -24,6 +25,7 @@ class Limiting:
     migrations: Controller
     intake: Intake
     granting: Granting
+    hypervisor: Hypervisor
     allowance: Allowance = field(default_factory=Allowance)
     _before_reading: InForce | None = None
 
@@ -54,7 +56,11 @@ class Limiting:
         """Go by what was last read, and by the configuration."""
         gate = self.gate
         gate.limits = admission_limits(
-            self.mirror.current, self.allowance, gate.account, self._before_reading
+            self.mirror.current,
+            self.allowance,
+            gate.account,
+            self._before_reading,
+            self.hypervisor.hung,
         )
         self.migrations.pump()
         self.granting.pump()

@@ -23,6 +23,13 @@ WRITTEN_AT_ONCE: Final = 500
 """Migrations in one write of what could not be written: it has a deadline."""
 
 
+_MAY_LAND: Final = (
+    "It is not begun, and is forgotten when the disk answers. Only if pmigd ends before that, it"
+    " may be in the queue when pmigd starts again: 'pmigctl list' tells, and a repeat with the same"
+    " idempotency key finds it."
+)
+
+
 class Records:
     """Writes to `journal`. `get` finds the migration as it is now."""
 
@@ -42,7 +49,8 @@ class Records:
             # It is refused, and must not be found there after a restart if the disk wakes up.
             with contextlib.suppress(JournalError):
                 await self._journal.forget(migration.id)
-            raise refuse(Code.JOURNAL_UNAVAILABLE, str(error)) from error
+            detail = f"{error}. {_MAY_LAND}" if error.may_land else str(error)
+            raise refuse(Code.JOURNAL_UNAVAILABLE, detail) from error
 
     async def started(
         self, before: Migration, event: ev.Event, step: engine.Step, now: Now

@@ -36,6 +36,9 @@ SCAN_EVERY_S: Final = 10.0
 SETTINGS_EVERY_S: Final = 5.0
 LOOKS_AT_ONCE: Final = 8
 """Of a scan: domains that do not answer must not hold up the others for long."""
+HUNG_MOST: Final = 8
+"""With so many calls that do not come back, a scan asks no further guest: where all hang, as with
+storage that is away, it would take libvirtd's last worker. Events tell what begins meanwhile."""
 LATE_EVENTS_S: Final = 1.0
 """Passes that are told of so soon after an end were its own; a scan finds what began anew."""
 
@@ -51,6 +54,8 @@ class Watcher:
         self._tasks = Tasks("watcher")
         self._sampling: set[MigrationId] = set()
         self._settings_at: dict[MigrationId, float] = {}
+        self.left_behind = 0
+        """Copies here that migrations which are over have left, as of the last scan."""
         self._due = asyncio.Event()
         self._due.set()
 
@@ -137,12 +142,16 @@ class Watcher:
         async def listing() -> None:
             found.extend(await self._hypervisor.domains())
 
-        await _safely("scan", listing)
+        if not await _safely("scan", listing):
+            return
+        left = (self._controller.is_left_behind(f.domain.uuid, f.view.run) for f in found)
+        self.left_behind = sum(left)
         at_once = asyncio.Semaphore(LOOKS_AT_ONCE)
 
         async def look(work: Work, whose: dict[str, object]) -> None:
             async with at_once:
-                await _safely("scan", work, **whose)
+                if sum(self._hypervisor.hung.values()) < HUNG_MOST:
+                    await _safely("scan", work, **whose)
 
         unknown = (
             look(partial(self._look_at, facts), {"domain": facts.domain.name})
@@ -157,13 +166,14 @@ class Watcher:
         await asyncio.gather(*unknown, *external)
 
     def _is_unknown(self, facts: DomainFacts) -> bool:
-        running = facts.view.power is not Power.SHUTOFF
-        return running and self._controller.of_domain(facts.domain.uuid) is None
+        if facts.view.power is Power.SHUTOFF:
+            return False
+        uuid, run = facts.domain.uuid, facts.view.run
+        known = self._controller.of_domain(uuid) is not None
+        return not (known or self._controller.is_left_behind(uuid, run))
 
     async def _look_at(self, listed: DomainFacts) -> None:
         facts = await self._hypervisor.lookup(listed.domain.uuid)
-        if self._controller.is_left_behind(facts.domain.uuid, facts.view.run):
-            return
         if facts.view.job is Job.OUTGOING:
             direction = Direction.OUTGOING
         elif facts.view.job is Job.INCOMING or listed.view.because is Because.MIGRATION:
@@ -187,11 +197,13 @@ def _has_statistics(migration: Migration) -> bool:
     return migration.external or migration.call is not Call.NOT_MADE
 
 
-async def _safely(what: str, work: Work, **whose: object) -> None:
-    """One look that fails is told, and takes nothing else with it."""
+async def _safely(what: str, work: Work, **whose: object) -> bool:
+    """One look that fails is told, and takes nothing else with it; False then."""
     try:
         await work()
+        return True
     except Refused as refused:
         log.debug("not answered", look=what, **whose, detail=refused.problem.detail)
     except Exception:
         log.exception("look failed", look=what, **whose)
+    return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, Literal, get_type_hints
+from typing import Final, Literal, get_type_hints
 
 import msgspec
 
@@ -63,9 +63,6 @@ class WaitingFor(msgspec.Struct, frozen=True):
     eta_s: float | None
 
 
-_SAMPLED: Final = {figure.wire: figure.name for figure in FIGURES if figure.wire}
-
-
 def _type_of(name: str) -> object:
     """The type of a sample's field or property."""
     found = getattr(model.Sample, name)
@@ -73,24 +70,19 @@ def _type_of(name: str) -> object:
     return types.get(name, types.get("return"))
 
 
-# Its fields are rows of the table, so it is made when this is imported; for mypy it is a struct.
-if TYPE_CHECKING:
-    Progress = msgspec.Struct
-else:
-    Progress = msgspec.defstruct(
-        "Progress",
-        [*((key, _type_of(name)) for key, name in _SAMPLED.items()), ("outpaced", bool)],
-        namespace={
-            "__doc__": """The latest sample. Null where libvirt gives no figure.
+@made_of(
+    [
+        *((figure.wire, _type_of(figure.name)) for figure in FIGURES if figure.wire),
+        ("outpaced", bool),
+    ]
+)
+class Progress(msgspec.Struct, frozen=True):
+    """The latest sample. Null where libvirt gives no figure.
 
     Disks are copied first: until they are, the figures of memory are 0 and ``eta_s`` is the disks'.
     ``bytes_per_second`` is memory and disks together. ``outpaced``: the guest writes its memory as
     fast as it is sent, so that no end is in sight; ``eta_s`` is null then.
     """
-        },
-        module=__name__,
-        frozen=True,
-    )
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -311,8 +303,8 @@ def _waiting_view(w: model.Waiting) -> WaitingFor:
 
 
 def _progress_view(m: model.Migration, s: model.Sample) -> Progress:
-    sampled = {key: getattr(s, name) for key, name in _SAMPLED.items()}
-    return Progress(**sampled, outpaced=m.outpaced)
+    sampled = {figure.wire: getattr(s, figure.name) for figure in FIGURES if figure.wire}
+    return Progress(**sampled | {"outpaced": m.outpaced})
 
 
 def _result_view(r: model.Result) -> Result:

@@ -22,7 +22,7 @@ UNKNOWN_ID: Final = "01990000-0000-7000-8000-000000000000"
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer, and how long it took."""
+    """One answer, and how long it took. Names of headers are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -32,15 +32,6 @@ class Answer:
     @property
     def json(self) -> Any:
         return json.loads(self.raw)
-
-
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = open_socket(self._path, self.timeout or 30.0)
 
 
 def open_socket(path: str, timeout: float = 30.0) -> socket.socket:
@@ -68,21 +59,20 @@ class Api:
         self,
         method: str,
         path: str,
-        body: object = None,
+        body: Any = None,
         *,
         headers: Mapping[str, str] | None = None,
         timeout: float = 30.0,
     ) -> Answer:
         """One request. A body of bytes, or an iterable of them (chunked), is sent as it is."""
-        connection = _Connection(self.host.pmigd.socket, timeout)
-        if body is not None and not isinstance(body, bytes | Iterable):
-            raise TypeError(type(body))
         if isinstance(body, dict | list | str):
             body = json.dumps(body).encode()
-        with closing(connection):
-            began = time.monotonic()
-            connection.request(method, path, body=body, headers=dict(headers or {}))
-            return _read(connection.getresponse(), began)
+        given = dict(headers or {})
+        if body is not None and not isinstance(body, bytes):
+            return self.say(_chunked(method, path, given, body), timeout=timeout)
+        began = time.monotonic()
+        reply = self.host.pmigd.client(timeout).ask(method, path, body, headers=given)
+        return Answer(reply.status, reply.headers, reply.content, time.monotonic() - began)
 
     def say(self, raw: bytes, *, timeout: float = 30.0) -> Answer:
         """Send bytes, whatever they are, and read one answer."""
@@ -120,7 +110,7 @@ class Api:
 
     def is_problem(self, answer: Answer, code: Code) -> dict[str, Any]:
         """The answer is this problem, with everything that belongs to one."""
-        assert answer.headers.get("Content-Type") == "application/problem+json", answer
+        assert answer.headers.get("content-type") == "application/problem+json", answer
         problem: dict[str, Any] = answer.json
         assert problem["code"] == code, problem
         assert answer.status == problem["status"] == code.kind.status
@@ -147,7 +137,7 @@ class Api:
         answer = self.ask("POST", "/v1/migrations", body)
         assert answer.status == 202, answer
         migration: dict[str, Any] = answer.json
-        assert answer.headers["Location"] == f"/v1/migrations/{migration['id']}"
+        assert answer.headers["location"] == f"/v1/migrations/{migration['id']}"
         return migration
 
     def migration(self, iden: str) -> dict[str, Any]:
@@ -193,7 +183,15 @@ def read_answer(sock: socket.socket, began: float | None = None) -> Answer:
 
 def _read(response: http.client.HTTPResponse, began: float) -> Answer:
     raw = response.read()
-    return Answer(response.status, response.headers, raw, time.monotonic() - began)  # type: ignore[arg-type]
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Answer(response.status, headers, raw, time.monotonic() - began)
+
+
+def _chunked(method: str, path: str, headers: Mapping[str, str], body: Iterable[bytes]) -> bytes:
+    fields = {"Host": "localhost", "Transfer-Encoding": "chunked", **headers}
+    lines = [f"{method} {path} HTTP/1.1", *(f"{k}: {v}" for k, v in fields.items()), "", ""]
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in (*body, b""))
+    return "\r\n".join(lines).encode() + chunks
 
 
 def fields_of(problem: Mapping[str, Any]) -> list[str]:

@@ -65,7 +65,7 @@ def test_a_method_that_a_resource_has_not_is_refused_and_the_others_named(
 ) -> None:
     api.refused(Code.METHOD_NOT_ALLOWED, method, path)
     answer = api.ask(method, path)
-    assert answer.headers["Allow"] == allowed
+    assert answer.headers["allow"] == allowed
 
 
 @pytest.mark.parametrize(

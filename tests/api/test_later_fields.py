@@ -9,6 +9,7 @@ import pytest
 
 from contrib.lab import LabGuest
 from pmigd.core.problem import Code
+from pmigd.core.request import FIELDS
 from pmigd.wire.request import LATER_FIELDS
 from tests.api.client import Api, fields_of
 
@@ -65,6 +66,11 @@ NOTHING: dict[str, Any] = {
 
 def test_every_later_field_is_known_here() -> None:
     assert SOMETHING.keys() == LATER_FIELDS.keys()
+
+
+def test_every_field_is_known_here() -> None:
+    names = {row.name for row in FIELDS if not row.required}
+    assert NOTHING.keys() == names | LATER_FIELDS.keys()
 
 
 @pytest.mark.parametrize(("field", "value"), SOMETHING.items())

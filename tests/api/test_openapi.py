@@ -66,7 +66,7 @@ def matches(method: str, path: str, status: int, content_type: str, value: objec
 
 
 def _answer_matches(method: str, path: str, answer: Answer) -> None:
-    content_type = answer.headers["Content-Type"].partition(";")[0]
+    content_type = answer.headers["content-type"].partition(";")[0]
     value = answer.raw.decode() if content_type == "text/plain" else answer.json
     matches(method, path, answer.status, content_type, value)
 

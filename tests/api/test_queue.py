@@ -80,7 +80,7 @@ def test_a_repeat_with_the_same_key_gives_the_first_migration_again(
     first = _submit(api, "repeat-1", **body)
     again = _submit(api, "repeat-1", **body)
     assert first.status == again.status == 202
-    assert first.headers["Location"] == again.headers["Location"]
+    assert first.headers["location"] == again.headers["location"]
     assert first.json["id"] == again.json["id"]
     assert len(api.open()) == 2
     # The order of fields and defaults spelled out are no other request.

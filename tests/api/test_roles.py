@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,29 +17,22 @@ from tests.api.conftest import PMIGD_GID, USERS
 pytestmark = pytest.mark.hypervisor
 
 CLIENT = """
-import http.client, json, socket, sys
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from pmigd.client import Client, UnreachableError
 
-class Connection(http.client.HTTPConnection):
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(20)
-        self.sock.connect("/run/pmigd/pmigd.sock")
-
+client = Client("/run/pmigd/pmigd.sock", answer_s=20)
 answers = []
 for method, path, body in json.load(sys.stdin):
-    connection = Connection("localhost")
     try:
-        connection.request(method, path, body=json.dumps(body) if body is not None else None)
-        response = connection.getresponse()
-        raw = response.read()
-        try:
-            answers.append([response.status, json.loads(raw)])
-        except ValueError:
-            answers.append([response.status, None])
-    except OSError as error:
-        answers.append([0, type(error).__name__])
+        reply = client.ask(method, path, body)
+        is_json = "json" in reply.headers["content-type"]
+        answers.append([reply.status, json.loads(reply.content) if is_json else None])
+    except UnreachableError as error:
+        answers.append([0, type(error.__cause__).__name__])
 print(json.dumps(answers))
 """
+ROOT = Path(__file__).parents[2]
 READS = ("/v1/status", "/v1/limits", "/v1/peers", "/v1/domains", "/v1/migrations", "/metrics")
 
 
@@ -48,7 +42,9 @@ def ask_as(
     """What a user of the host is answered; status 0 and the error when it cannot connect."""
     uid = USERS[user] if isinstance(user, str) else user
     become = ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "--"]
-    done = host.run([*become, sys.executable, "-ISc", CLIENT], input=json.dumps(requests))
+    done = host.run(
+        [*become, sys.executable, "-ISc", CLIENT, str(ROOT)], input=json.dumps(requests)
+    )
     return [(status, answer) for status, answer in json.loads(done.stdout)]
 
 

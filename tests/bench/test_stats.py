@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -50,6 +52,26 @@ def test_a_figure_without_a_counterpart_has_no_ratios() -> None:
 @pytest.mark.parametrize(("gap", "expected"), [(0.31, 0.3), (0.01, 0.0), (0.002, 0.0)])
 def test_a_pause_is_what_exceeds_the_time_between_ticks(gap: float, expected: float) -> None:
     assert stats.pause(gap, 100) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("aims", "missed"),
+    [
+        ({}, None),
+        ({"aim": 4.0, "ratio_aim": 1.25}, False),
+        ({"aim": 3.9}, True),
+        ({"aim": 4.0, "ratio_aim": 1.2}, True),
+    ],
+)
+def test_an_aim_is_kept_or_missed_by_the_median(aims: dict[str, Any], missed: bool | None) -> None:
+    samples: dict[str, Any] = {"ours": [4.0, 9.0, 1.0], "theirs": [2.0, 7.2, 1.0]}
+    assert Figure(name="f", unit="ms", **samples, **aims).missed is missed
+
+
+def test_the_table_says_which_aims_are_missed() -> None:
+    figure = Figure(name="f", unit="ms", ours=[4.0], theirs=[2.0], aim=60, ratio_aim=1.03, note="n")
+    assert report.row(figure)[-1] == "MISSED: at most 60 ms and ratio 1.03, n"
+    assert report.row(replace(figure, ratio_aim=None))[-1] == "kept: at most 60 ms, n"
 
 
 def test_an_amount_is_scaled_to_a_minute() -> None:

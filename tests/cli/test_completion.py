@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pmigd.cli import options, parser, shells
-from pmigd.cli.commands import COMMANDS
+from pmigd.cli import commands, options, parser, shells
 from tests.cli.conftest import ROOT, environment
 from tests.cli.stub import Stub, migration
 from tests.support.installed import needs
@@ -140,8 +139,8 @@ def test_bash_offers_files_for_the_socket_and_for_xml(tab: Tab, tmp_path: Path) 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_every_option_and_command_is_offered(shell: str) -> None:
     script = shells.script(shell, parser.build())
-    for command in COMMANDS:
-        assert re.search(rf"['=: ]{command.name}['=: ]", script), command.name
+    for name in commands.HELP:
+        assert re.search(rf"['=: ]{name}['=: ]", script), name
     for _, rows in (*options.MIGRATE, *options.SET):
         for flag in (flag for option in rows for flag in option.flags):
             assert flag in script

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from pmigd.cli import feed
-from pmigd.cli.commands import migrate
 from pmigd.cli.main import main
+from pmigd.client import calls
 from tests.cli.conftest import Running
 from tests.cli.stub import CUT, PROBLEM, RESULT, Stub, event, migration, problem, progress, waits
 
@@ -325,7 +325,7 @@ def test_a_lost_answer_is_asked_for_again_with_the_same_key(stub: Stub, run: Run
 def test_an_answer_that_stays_lost_names_the_key(
     stub: Stub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(migrate, "RETRY_S", 0.2)
+    monkeypatch.setattr(calls, "RETRY_S", 0.2)
     stub.break_next = 100
     code = main(["--socket", str(stub.socket), "migrate", "web1", "hostb"])
     assert code == 6

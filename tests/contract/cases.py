@@ -361,6 +361,24 @@ async def final_figures_are_kept_here_of_a_guest_that_stays_defined(pair: Pair) 
     assert figures.downtime_ms is not None
 
 
+async def each_run_of_a_guest_has_a_number_that_stays(pair: Pair) -> None:
+    domain = await pair.hands.guest(persistent=True)
+    run = (await pair.here(domain)).run
+    assert run > 0
+    assert (await pair.source.lookup(domain.uuid)).view.run == run
+    listed = {found.domain: found.view.run for found in await pair.source.domains()}
+    assert listed[domain] == run
+    ticket = pair.move(domain)
+    await pair.until_sending(domain)
+    coming = (await pair.there(domain)).run
+    assert coming > 0
+    assert (await pair.here(domain)).run == run
+    await pair.source.change(domain, Settings(bandwidth_mib_s=0), YES)
+    assert await came_back_with(ticket) is None
+    assert (await pair.there(domain)).run == coming, "the same, now that it runs"
+    assert (await pair.here(domain)).run == 0, "it does not run here"
+
+
 CASES: tuple[Callable[[Pair], Awaitable[None]], ...] = (
     a_guest_is_found_by_name_and_by_uuid,
     a_guest_on_its_way_has_a_job_at_both_ends,
@@ -379,5 +397,6 @@ CASES: tuple[Callable[[Pair], Awaitable[None]], ...] = (
     a_guest_that_ends_on_its_way_ends_the_call,
     a_copy_that_is_destroyed_there_leaves_the_guest_here,
     final_figures_are_kept_here_of_a_guest_that_stays_defined,
+    each_run_of_a_guest_has_a_number_that_stays,
 )
 __all__ = ["CASES", "Pair", "ev"]

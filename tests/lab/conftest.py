@@ -169,6 +169,18 @@ def start(host: Host, **arguments: Any) -> None:
     host.pmigd.start(env={"PYTHONPATH": ROOT}, **arguments)
 
 
+def dies_before(pmig: Pmig, call: str) -> None:
+    """Start pmigd so that it is killed right before it makes that call."""
+    pmig.host.pmigd.stop()
+    pmig.host.pmigd.start(env={"PYTHONPATH": ROOT, "PMIGD_DIES_BEFORE": call})
+
+
+def dead(pmig: Pmig) -> None:
+    """Wait for that."""
+    until(lambda: not pmig.host.pmigd.alive, "pmigd to be killed", timeout=30)
+    assert pmig.host.pmigd.wait() == -signal.SIGKILL
+
+
 @pytest.fixture
 def hosts(lab: Lab) -> Iterator[tuple[Host, Host]]:
     """Both hosts as they should be, before and after."""

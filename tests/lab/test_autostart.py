@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 
 from contrib.lab import Host, LabGuest
 from contrib.lab.deadlines import until
-from tests.lab.conftest import ROOT, Pmig, start
+from tests.lab.conftest import Pmig, dead, dies_before, start
 
 pytestmark = pytest.mark.hypervisor
 
@@ -124,18 +123,6 @@ def test_a_copy_of_a_definition_does_not(a, b, starts) -> None:
     assert (flag(a.host, g), flag(b.host, g)) == (True, False)
     boot(b.host)
     assert g.where() == [a.host]
-
-
-def dies_before(pmig: Pmig, call: str) -> None:
-    """Start pmigd so that it is killed right before it makes that call."""
-    pmig.host.pmigd.stop()
-    pmig.host.pmigd.start(env={"PYTHONPATH": ROOT, "PMIGD_DIES_BEFORE": call})
-
-
-def dead(pmig: Pmig) -> None:
-    """Wait for that."""
-    until(lambda: not pmig.host.pmigd.alive, "pmigd to be killed", timeout=30)
-    assert pmig.host.pmigd.wait() == -signal.SIGKILL
 
 
 class TestKilled:

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -137,6 +138,30 @@ def test_an_abort_of_a_guest_that_hangs_is_done_when_it_answers_again(a, slow) -
         assert time.monotonic() - began < SOON_S
     assert g.where() == [a.host]
     assert a.metric("pmigd_executor_threads_busy", pool="command") == 0
+
+
+def workers(a) -> dict[str, Any]:
+    """What is said of libvirtd's workers."""
+    rows = a.call("GET", "/v1/limits")["resources"]
+    return next(row for row in rows if row["resource"] == "worker")
+
+
+def test_workers_of_libvirtd_that_a_guest_holds_are_not_given_away(a, slow, guest) -> None:
+    # Three for migrations, of which two may leave; the daemon is not asked for what it has in use.
+    a.reload({"limits": {"max_outgoing": 8, "reserve_workers": 17, "source": "conf"}})
+    (g,), (first,) = hanging(a, slow, 1)
+    with stopped(a.host, g) as go_on:
+        held = until(lambda: (row := workers(a))["others"] and row, "a look to count", timeout=30)
+        assert g.name in held["note"]
+        second = a.submit(guest())["id"]
+        m = a.wait(second, "queued", also=lambda m: m["waiting_for"]["resource"] == "worker")
+        assert m["waiting_for"]["detail"].endswith(f"do not answer: {g.name}")
+        assert f"do not answer: {g.name}" in a.ctl("show", second).stdout
+        go_on()
+        a.end(second)
+    assert workers(a)["others"] == 0
+    a.abort(first)
+    a.end(first, "cancelled")
 
 
 # The hypervisor itself

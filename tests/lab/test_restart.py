@@ -176,6 +176,26 @@ def test_sigterm_stops_none_of_five_and_takes_less_than_five_seconds(a, b, slow,
         a.end(iden, "cancelled")
 
 
+def test_a_stop_says_which_migrations_end_with_it_and_that_their_guests_stay(a, slow) -> None:
+    direct, other = slow(), slow()
+    ends = a.submit(direct, bandwidth_mib_s=1, flow="direct")
+    goes_on = a.submit(other, bandwidth_mib_s=1)
+    for m in (ends, goes_on):
+        a.wait(m["id"], "precopy")
+    a.host.pmigd.stop()
+    log = [json.loads(line) for line in a.host.pmigd.log().splitlines() if line.startswith("{")]
+    told = [line for line in log if line["event"] == "a migration of flow direct ends with pmigd"]
+    assert [(x["migration"], x["domain"], x["level"]) for x in told] == [
+        (ends["id"], direct.name, "warning")
+    ]
+    assert "submit it again" in told[0]["remedy"]
+    start(a.host)
+    a.end(ends["id"], "failed", timeout=60)
+    a.wait(goes_on["id"], "precopy")
+    assert direct.where() == other.where() == [a.host]
+    a.end(a.submit(direct)["id"])
+
+
 def test_others_migrations_that_run_already_are_seen_at_the_start(a, b, slow) -> None:
     g = slow()
     a.host.pmigd.kill(signal.SIGKILL)

@@ -263,10 +263,16 @@ class TestBrokenPostcopy:
 
 
 @pytest.mark.long
-def test_all_sent_and_the_destination_silent_is_told(a, b, slow) -> None:
+def test_one_whose_destination_falls_silent_at_the_finish_ends_when_that_answers(
+    a, b, slow
+) -> None:
     g = slow(fill_mib=8)
     m = in_finishing(a, b, g)
+    time.sleep(3)  # silent for longer than a look at both ends takes
+    m = a.get(m["id"])
+    assert (m["state"], m["problem"]) == ("finishing", None), "no verdict without its word"
     b.host.libvirtd.thaw()
     m = a.end(m["id"])
     assert m["problem"] is None
     assert g.where() == [b.host]
+    g.heartbeats.wait(5, host="hostb", since=time.monotonic())

@@ -66,6 +66,9 @@ def test_is_told_at_the_destination_and_holds_nothing_there(a, b, guest) -> None
         assert (m["id"], m["state"]) == (seen["id"], "failed")
         assert "virsh destroy" in m["problem"]["remedy"]
         nothing_held(b)
+        until(
+            lambda: b.metric("pmigd_copies_left_behind") == 1, "the copy to be counted", timeout=20
+        )
         # It is told once, and nobody touched it.
         b.reload({})
         assert [x["id"] for x in b.all(domain=g.name) if x["state"] == "precopy"] == []

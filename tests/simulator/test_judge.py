@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -10,9 +11,9 @@ from contrib.simulator import domains, loop
 from contrib.simulator.libvirtd import Libvirtd
 from contrib.simulator.loop import Life, Stuck
 from contrib.simulator.run import Run, run
-from contrib.simulator.scenario import GuestSpec, Scenario, Wish
+from contrib.simulator.scenario import Act, Asked, GuestSpec, Scenario, When, Wish
 from pmigd.adapters.peer.client import PeerAway
-from pmigd.core import engine
+from pmigd.core import autostart, engine
 from pmigd.core import events as ev
 from pmigd.core.engine import ending
 from pmigd.core.model import Migration, Now, Request, State
@@ -146,3 +147,11 @@ def test_a_life_ends_with_all_that_it_began() -> None:
         return done
 
     assert loop.run(play()) == ["child", "parent"] or loop.run(play()) == ["parent", "child"]
+
+
+def test_an_autostart_that_was_taken_and_is_not_given_back_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(autostart, "want_at_the_end", lambda m, *_: m)
+    abort = Asked(Act.ABORT, When(0.1, 0, State.PRECOPY), 0)
+    assert "no copy at a boot" in wrong(replace(MOVE, asked=(abort,)))

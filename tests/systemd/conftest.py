@@ -17,16 +17,14 @@ SOCKET_PATH = "/run/pmigd/pmigd.sock"
 MEMBER, STRANGER = "pmigdmember", "pmigdstranger"
 PEER = '[peers.hostb]\nuri = "qemu+tcp://192.0.2.2/system"\n'
 
-# http.client over the UNIX socket, run inside: status, then body.
+# Run inside: status, then body.
 _GET = """
-import http.client, socket, sys
-connection = http.client.HTTPConnection("localhost", timeout=10)
-connection.sock = socket.socket(socket.AF_UNIX)
-connection.sock.connect(sys.argv[1])
-connection.request("GET", sys.argv[2])
-answer = connection.getresponse()
-print(answer.status)
-print(answer.read().decode())
+import sys
+sys.path.insert(0, "/usr/lib/pmigd/site")
+from pmigd.client import Client
+reply = Client(sys.argv[1]).ask("GET", sys.argv[2])
+print(reply.status)
+print(reply.content.decode())
 """
 
 

@@ -1,4 +1,4 @@
-"""How long a command takes that only asks: start-up is nearly all of it."""
+"""How long commands take that do little: start-up is nearly all of it."""
 
 from __future__ import annotations
 
@@ -9,37 +9,45 @@ from contrib.bench.stage import PMIGCTL, VIRSH, in_turn, stage
 from contrib.bench.stats import Figure
 
 if TYPE_CHECKING:
+    from contrib.bench.process import Run
     from contrib.bench.stage import Settings
+    from contrib.lab import Host
 
 RUNS = 25
 QUICK_RUNS = 5
+AIM_MS = 60.0
+COMMANDS = ("list", "--help", "--version")
 
 
 def run(settings: Settings) -> list[Figure]:
-    """`pmigctl list` against `virsh list`."""
-    ours: list[float] = []
-    theirs: list[float] = []
-    ours_cpu: list[float] = []
-    theirs_cpu: list[float] = []
+    """`pmigctl list` against `virsh list`, and so on."""
+    runs = QUICK_RUNS if settings.quick else RUNS
     with stage() as lab:
-        host = lab.hosts[0]
+        return [figure for command in COMMANDS for figure in _both(lab.hosts[0], command, runs)]
 
-        def pmigctl() -> None:
-            done = timed(host, [*PMIGCTL, "list"])
-            ours.append(done.seconds * 1000)
-            ours_cpu.append(done.cpu_seconds * 1000)
 
-        def virsh() -> None:
-            done = timed(host, [*VIRSH, "list"])
-            theirs.append(done.seconds * 1000)
-            theirs_cpu.append(done.cpu_seconds * 1000)
+def _both(host: Host, command: str, runs: int) -> list[Figure]:
+    ours: list[Run] = []
+    theirs: list[Run] = []
 
-        # Once each for what is only slow the first time: the page cache, compiled modules.
-        timed(host, [*PMIGCTL, "list"])
-        timed(host, [*VIRSH, "list"])
-        for number in range(QUICK_RUNS if settings.quick else RUNS):
-            in_turn(number, pmigctl, virsh)
+    def pmigctl() -> None:
+        ours.append(timed(host, [*PMIGCTL, command]))
+
+    def virsh() -> None:
+        theirs.append(timed(host, [*VIRSH, command]))
+
+    # Once each for what is only slow the first time: the page cache, compiled modules.
+    timed(host, [*PMIGCTL, command])
+    timed(host, [*VIRSH, command])
+    for number in range(runs):
+        in_turn(number, pmigctl, virsh)
     return [
-        Figure(name="list: wall time", unit="ms", ours=ours, theirs=theirs),
-        Figure(name="list: CPU time", unit="ms", ours=ours_cpu, theirs=theirs_cpu),
+        Figure(
+            name=f"{command}: {what} time",
+            unit="ms",
+            ours=[getattr(one, of) * 1000 for one in ours],
+            theirs=[getattr(one, of) * 1000 for one in theirs],
+            aim=AIM_MS if what == "wall" else None,
+        )
+        for what, of in (("wall", "seconds"), ("CPU", "cpu_seconds"))
     ]

@@ -115,12 +115,22 @@ def read_row(
         except Unreadable:
             kept = None
     try:
-        migration = migration_of(row.document, row.version)
+        migration = _of_its_row(row, migration_of(row.document, row.version))
     except Unreadable as why:
         return kept or salvage(row, why), why
     if kept is not None and not kept.open:
         return kept, Unreadable("it was closed while it could not be read")
     return migration, None
+
+
+def _of_its_row(row: Row, migration: Migration) -> Migration:
+    """`migration`, if it is the row's own. Raises Unreadable: else another one would be believed
+    twice, and the row's own guest be forgotten."""
+    if migration.id != row.id:
+        raise Unreadable(f"its document is that of migration {migration.id}")
+    if row.uuid is not None and migration.domain.uuid != row.uuid:
+        raise Unreadable(f"its document is of the guest {migration.domain.uuid}, not {row.uuid}")
+    return migration
 
 
 def salvage(row: Row, why: Unreadable) -> Migration:

@@ -38,7 +38,13 @@ WRITE_DEADLINE_S: Final = 5.0
 
 
 class JournalError(Exception):
-    """The journal could not be written or read; the text says which file and why."""
+    """The journal could not be written or read; the text says which file and why.
+
+    `may_land`: it was given up while it may have been under way already, so it may be in the file
+    yet, and is found there if this process ends before the disk answers.
+    """
+
+    may_land = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +193,9 @@ class Journal:
             job.withdrawn = True
             self._overdue.add(job)
             job.ended.add_done_callback(lambda _: self._overdue.discard(job))
-            raise JournalError(f"{self.path}: {_SILENT}") from None
+            overdue = JournalError(f"{self.path}: {_SILENT}")
+            overdue.may_land = True
+            raise overdue from None
         except Exception as error:
             raise JournalError(f"{self.path}: {error}") from error
 

@@ -64,7 +64,7 @@ class LookCalls:
                     raise Withdrawn
                 return question(connection)
 
-        key = (about.uuid or None) if about is not None else None
+        key = about if about is not None and about.uuid else None
         try:
             return await self.pool.call(name, deadline_s, ask, key=key, turn=turn)
         except StillOut as error:
@@ -123,9 +123,7 @@ class CommandCalls:
             except libvirt.libvirtError as error:  # of opening; all others have been told apart
                 raise commands.unreachable(error) from error
 
-        return await self.pool.run(
-            name, call, key=domain.uuid, turn=turn, expected_s=COMMAND_EXPECTED_S
-        )
+        return await self.pool.run(name, call, key=domain, turn=turn, expected_s=COMMAND_EXPECTED_S)
 
     async def _open(self) -> None:
         def borrow() -> None:

@@ -11,6 +11,7 @@ What each call is, in one place. Four kinds, none of which can take what another
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
@@ -89,6 +90,13 @@ class LocalHypervisor:
     def pools(self) -> tuple[CallPool, ...]:
         """The threads for calls, for the metrics."""
         return self._looks.pool, self._commands.pool, self._peers.pool
+
+    @property
+    def hung(self) -> Counter[str]:
+        """Calls that should have come back by now, by the guest that does not answer."""
+        out = self._looks.pool.overdue_by_key() + self._commands.pool.overdue_by_key()
+        names = {key: key.name if isinstance(key, Domain) else "" for key in out}
+        return Counter(names[key] for key in out.elements())
 
     async def run(self) -> None:
         """Keep the main connection up until cancelled."""
@@ -218,7 +226,7 @@ class LocalHypervisor:
 
     async def quiet(self, domain: Domain) -> None:
         """Return when no command for this domain waits or is out any more."""
-        await self._commands.pool.quiet(domain.uuid)
+        await self._commands.pool.quiet(domain)
 
     def perform(self, domain: Domain, plan: Plan, *, resume: bool = False) -> Ticket:
         """Make the blocking migrate call on a connection and in a thread of its own."""

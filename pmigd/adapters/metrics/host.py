@@ -22,6 +22,7 @@ from pmigd.core.commands import Kind
 from pmigd.core.ledger import owed
 from pmigd.core.model import Direction
 from pmigd.core.ports import HostFacts
+from pmigd.core.problem import Code
 
 MAX_CALLS: Final = 20
 _LAGS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
@@ -84,6 +85,18 @@ OLDEST: Final = Family(
 STUCK: Final = {
     state: Family(f"pmigd_migrations_{state}", "gauge", state.about.stuck) for state in states.STUCK
 }
+STANDSTILL: Final = Family(
+    "pmigd_migrations_standing_still",
+    "gauge",
+    "Migrations of which nothing has moved for 30 seconds, though libvirt goes on with them: they"
+    " do not end by themselves, and their guest may be stopped.",
+)
+LEFT_BEHIND: Final = Family(
+    "pmigd_copies_left_behind",
+    "gauge",
+    "Copies of guests on this host that a failed migration has left and nobody goes on with:"
+    " half-made ones, and half a guest after a broken post-copy. An operator ends them.",
+)
 OWED: Final = Family(
     "pmigd_commands_pending",
     "gauge",
@@ -176,6 +189,8 @@ FAMILIES: Final = (
     QUEUED,
     OLDEST,
     *STUCK.values(),
+    STANDSTILL,
+    LEFT_BEHIND,
     OWED,
     JOURNAL,
     BUSY,
@@ -304,9 +319,13 @@ def _queue(now: Snapshot) -> Iterator[Metric]:
         oldest.add_metric([], now.waiting_oldest.timestamp())
     journal.add_metric([], int(now.journal_writable))
     yield from (active, limit, queued, oldest, journal)
-    for state, family in STUCK.items():
+    in_state = Counter(m.state for m in now.migrations)
+    problems = Counter(m.problem.code for m in now.migrations if m.problem is not None)
+    stuck = {family: in_state[state] for state, family in STUCK.items()}
+    stuck |= {STANDSTILL: problems[Code.STANDSTILL], LEFT_BEHIND: now.left_behind}
+    for family, number in stuck.items():
         gauge = family.gauges()
-        gauge.add_metric([], sum(m.state is state for m in now.migrations))
+        gauge.add_metric([], number)
         yield gauge
     pending = OWED.gauges()
     waiting = Counter(c.kind for m in now.migrations for c in owed(m))

@@ -32,16 +32,17 @@ class Snapshot:
     ``migrations`` are those under way, unresolved ones included; of those that wait, of which there
     may be thousands, there is only the number, ``queued``. ``waiting_oldest`` is when the head of
     the queue was submitted (UTC), None when nothing waits, and ``head_waits`` the resource that it
-    waits for. ``held`` is what migrations hold by the account, ``leases`` the number of
-    those in each state, ``peers_up`` whether each configured pmigd answered when it was asked last.
-    ``journal_writable`` is whether it was read and can be written. ``now_mono`` is in
-    seconds.
+    waits for. ``left_behind`` counts copies of guests that failed migrations left here. ``held`` is
+    what migrations hold by the account, ``leases`` the number of those in each state, ``peers_up``
+    whether each configured pmigd answered when it was asked last. ``journal_writable`` is whether
+    it was read and can be written. ``now_mono`` is in seconds.
     """
 
     migrations: Sequence[Migration]
     waiting_oldest: datetime | None
     head_waits: str | None
     queued: int
+    left_behind: int
     limits: Mapping[Direction, int]
     daemons: Sequence[DaemonLimits]
     held: Mapping[Resource, int]

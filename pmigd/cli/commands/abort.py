@@ -6,26 +6,23 @@ the guest runs at the destination already, and part of its memory exists only th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pmigd.cli import acting
 from pmigd.cli.command import Command
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from pmigd.cli.client import Client
     from pmigd.cli.output import Output
+    from pmigd.client import Client
 
 
 def run(args: argparse.Namespace, client: Client, output: Output) -> int:
-    """Ask. Raises CliError."""
-    return acting.post(args, client, output, action="abort", asked="abort requested")
+    """Ask. Raises ClientError."""
+    return acting.tell(output, client.abort(client.find(args.id)), asked="abort requested")
 
 
 COMMAND = Command(
-    name="abort",
-    help="abort a migration that is running or queued",
     description=__doc__,
     add_arguments=acting.add_id,
     run=run,

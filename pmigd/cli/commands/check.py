@@ -7,19 +7,17 @@ once: block would keep it from starting, warn may make it go badly, info is good
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pmigd.cli import exits, options
 from pmigd.cli.command import Command
 from pmigd.cli.output import groups, one_line
 from pmigd.cli.words import in_options
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from pmigd.cli.client import Client
-    from pmigd.cli.errors import JsonObject
     from pmigd.cli.output import Output
+    from pmigd.client import Client, JsonObject
 
 _EPILOG = """\
 examples:
@@ -38,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, client: Client, output: Output) -> int:
-    """Ask and show. Raises CliError."""
+    """Ask and show. Raises ClientError."""
     wanted = options.body(args, options.CHECK)
     answer = client.post("/v1/check", wanted)
     said = answer.get("findings")
@@ -79,8 +77,6 @@ def _gravity(finding: JsonObject) -> int:
 
 
 COMMAND = Command(
-    name="check",
-    help="whether a migration would go well, without starting it",
     description=__doc__,
     add_arguments=add_arguments,
     run=run,

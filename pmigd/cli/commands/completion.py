@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pmigd.cli import exits
 from pmigd.cli.command import Command
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from pmigd.cli.client import Client
     from pmigd.cli.output import Output
+    from pmigd.client import Client
 
 _EPILOG = """\
 examples:
@@ -34,8 +33,6 @@ def run(args: argparse.Namespace, _client: Client, output: Output) -> int:
 
 
 COMMAND = Command(
-    name="completion",
-    help="print a completion script for bash or zsh",
     description=__doc__,
     add_arguments=add_arguments,
     run=run,

@@ -9,16 +9,16 @@ hosts and users have their names in it. What could not be had is named under "fa
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from pmigd.cli import exits
 from pmigd.cli.command import Command
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from pmigd.cli.client import Client
     from pmigd.cli.output import Output
+    from pmigd.client import Client
 
 _EPILOG = """\
 examples:
@@ -32,7 +32,7 @@ def add_arguments(_parser: argparse.ArgumentParser) -> None:
 
 
 def run(_args: argparse.Namespace, client: Client, output: Output) -> int:
-    """Fetch and print. Raises CliError."""
+    """Fetch and print. Raises ClientError."""
     answer = client.get("/v1/diagnose")
     if output.json:
         output.object(answer)
@@ -43,8 +43,6 @@ def run(_args: argparse.Namespace, client: Client, output: Output) -> int:
 
 
 COMMAND = Command(
-    name="diagnose",
-    help="a support bundle without secrets, as JSON",
     description=__doc__,
     add_arguments=add_arguments,
     run=run,

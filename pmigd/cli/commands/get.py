@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from pmigd.cli import acting, exits, ids, settings
-from pmigd.cli.client import migration_path
+from pmigd.cli import acting, exits, settings
 from pmigd.cli.command import Command
 from pmigd.cli.output import groups
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from pmigd.cli.client import Client
     from pmigd.cli.output import Output
+    from pmigd.client import Client
 
 
 def run(args: argparse.Namespace, client: Client, output: Output) -> int:
-    """Fetch and show. Raises CliError."""
-    answer = client.get(migration_path(ids.resolve(client, args.id), "settings"))
+    """Fetch and show. Raises ClientError."""
+    answer = client.settings(client.find(args.id))
     if output.json:
         output.object(answer)
         return exits.SUCCEEDED
@@ -29,8 +27,6 @@ def run(args: argparse.Namespace, client: Client, output: Output) -> int:
 
 
 COMMAND = Command(
-    name="get",
-    help="the settings in force: the counterpart of set",
     description=__doc__,
     add_arguments=acting.add_id,
     run=run,

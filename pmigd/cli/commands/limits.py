@@ -7,20 +7,19 @@ free, so that a migration can always be aborted. FROM says where the limit was r
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from pmigd.cli import exits, figures, resources
 from pmigd.cli.cells import Column, Gauge
 from pmigd.cli.command import Command
 from pmigd.cli.output import one_line
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from typing import Final
 
     from pmigd.cli.cells import AnyCell
-    from pmigd.cli.client import Client
-    from pmigd.cli.errors import JsonObject
     from pmigd.cli.output import Output
+    from pmigd.client import Client, JsonObject
 
 _EPILOG = """\
 examples:
@@ -53,7 +52,7 @@ def add_arguments(_parser: argparse.ArgumentParser) -> None:
 
 
 def run(_args: argparse.Namespace, client: Client, output: Output) -> int:
-    """Fetch and show. Raises CliError."""
+    """Fetch and show. Raises ClientError."""
     answer = client.get("/v1/limits")
     if output.json:
         output.object(answer)
@@ -158,8 +157,6 @@ def _figure(value: object) -> str:
 
 
 COMMAND = Command(
-    name="limits",
-    help="what migrations need of this host, and how much of it is left",
     description=__doc__,
     add_arguments=add_arguments,
     run=run,

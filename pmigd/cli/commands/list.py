@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from pmigd.cli import exits, listing
 from pmigd.cli.command import Command
-from pmigd.cli.ids import OPEN_QUERY
-from pmigd.cli.migration import STATES, Migration
+from pmigd.cli.migration import Migration
+from pmigd.client.migration import OPEN_STATES, STATES
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from pmigd.cli.client import Client
     from pmigd.cli.output import Output
+    from pmigd.client import Client
 
 _EPILOG = """\
 On a terminal IDs are as short as still tells them apart, and columns that do not fit are left out;
@@ -42,20 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, client: Client, output: Output) -> int:
-    """Fetch every page and show it. Raises CliError."""
-    query: list[tuple[str, str]] = []
-    if args.state:
-        query += [("state", state) for state in args.state]
-    elif not args.all:
-        query += OPEN_QUERY
-    if args.domain:
-        query.append(("domain", args.domain))
-    items = list(client.items("/v1/migrations", query))
+    """Fetch every page and show it. Raises ClientError."""
+    states = args.state or (() if args.all else OPEN_STATES)
+    items = [m.raw for m in client.migrations(states, domain=args.domain or None)]
     if output.json:
         output.object({"items": items, "next_cursor": None})
         return exits.SUCCEEDED
     if output.terminal and not items:
-        output.line("no such migrations" if args.all or query[:1] != [OPEN_QUERY[0]] else _NONE)
+        output.line("no such migrations" if args.all or args.state else _NONE)
         return exits.SUCCEEDED
     migrations, now = [Migration(item) for item in items], datetime.now(UTC)
     if output.terminal:
@@ -69,8 +63,6 @@ _NONE = "no open migrations (pmigctl list --all shows finished ones)"
 
 
 COMMAND = Command(
-    name="list",
-    help="migrations running and queued, or all that are kept",
     description=__doc__,
     add_arguments=add_arguments,
     run=run,

@@ -7,19 +7,17 @@ abort it or to leave it running; a second Ctrl-C leaves. In post-copy it can onl
 from __future__ import annotations
 
 import os
-import time
-from typing import TYPE_CHECKING
 
 from pmigd.cli import exits, options
 from pmigd.cli.command import Command
-from pmigd.cli.errors import BrokenError, JsonObject, UnreachableError
 from pmigd.cli.migration import Migration
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from pmigd.cli.client import Client
     from pmigd.cli.output import Output
+    from pmigd.client import Client, JsonObject
 
 _EPILOG = """\
 examples:
@@ -41,7 +39,6 @@ examples:
       one JSON object for every event
 """
 
-RETRY_S = 60.0
 _TRACEPARENT_MAX = 256
 
 
@@ -52,16 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, client: Client, output: Output) -> int:
-    """Submit, then follow unless told not to. Raises CliError."""
-    # Here, because list and show need no threads.
-    from pmigd.cli.feed import Feed
-    from pmigd.cli.follow import Follower, view_for
+    """Submit, then follow unless told not to. Raises ClientError."""
     from pmigd.cli.interrupts import Interrupts
 
     body = options.body(args, options.MIGRATE)
-    key = getattr(args, "idempotency_key", None) or os.urandom(16).hex()
     with Interrupts() as interrupts:
-        migration = Migration(_submit(client, output, body, key))
+        migration = _submit(client, output, body, getattr(args, "idempotency_key", None))
         if getattr(args, "detach", False):
             if output.json:
                 output.object(migration.raw)
@@ -70,51 +63,41 @@ def run(args: argparse.Namespace, client: Client, output: Output) -> int:
             return exits.SUCCEEDED
         if not output.json:
             output.line(f"{migration.domain}: migration {migration.id} {migration.route}")
+        # Only now, while the daemon is at it already: most of them take longer than a submission.
+        from pmigd.cli.feed import Feed
+        from pmigd.cli.follow import Follower, view_for
+
         view = view_for(output, verbose=getattr(args, "verbose", False))
         with Feed(client, migration.id) as feed:
             interrupts.tell(feed.interrupt)
             return Follower(client, output, view, submitted=True).run(feed, migration.id)
 
 
-def _submit(client: Client, output: Output, body: JsonObject, key: str) -> JsonObject:
-    """POST the request; repeat it when the connection broke before the answer.
+def _submit(client: Client, output: Output, body: JsonObject, key: str | None) -> Migration:
+    """Ask for it. Raises ClientError."""
+    from pmigd.client.errors import OutcomeUnknownError
 
-    The daemon may have been restarted between accepting and answering. The idempotency key makes
-    the repeat return that same migration; without one a repeat could move a guest twice.
-    """
-    headers = {"Idempotency-Key": key, **_trace()}
+    def told(reason: str) -> None:
+        output.note(f"lost the daemon before it answered ({reason}); asking again")
+
     try:
-        return client.post("/v1/migrations", body, headers)
-    except BrokenError as error:
-        output.note(f"lost the daemon before it answered ({error.reason}); asking again")
-        broken = error
-    deadline = time.monotonic() + RETRY_S
-    pause_s = 0.1
-    while time.monotonic() < deadline:
-        time.sleep(pause_s)
-        pause_s = min(2 * pause_s, 2.0)
-        try:
-            return client.post("/v1/migrations", body, headers)
-        except UnreachableError:
-            continue
-    broken.problem["detail"] += "; whether the migration was accepted is not known"
-    broken.problem["remedy"] = (
-        "look with pmigctl list --all once the daemon is back, or repeat the command with"
-        f" --idempotency-key {key}, which returns the first migration if there is one"
-    )
-    raise broken
+        return Migration(client.submit(key=key, traceparent=_trace(), told=told, **body).raw)
+    except OutcomeUnknownError as error:
+        error.problem["remedy"] = (
+            "look with pmigctl list --all once the daemon is back, or repeat the command with"
+            f" --idempotency-key {error.key}, which returns the first migration if there is one"
+        )
+        raise
 
 
-def _trace() -> dict[str, str]:
+def _trace() -> str | None:
     """The trace that this command is part of; what is not one is for the daemon to ignore."""
     text = os.environ.get("TRACEPARENT", "")
     fits = text.isascii() and text.isprintable() and 0 < len(text) <= _TRACEPARENT_MAX
-    return {"traceparent": text} if fits else {}
+    return text if fits else None
 
 
 COMMAND = Command(
-    name="migrate",
-    help="move a guest to another host and show how it goes",
     description=__doc__,
     add_arguments=add_arguments,
     run=run,

@@ -7,20 +7,19 @@ and QEMU are known to have, with the options that they matter for; docs/findings
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from pmigd.cli import exits, resources
 from pmigd.cli.cells import Cell, Column
 from pmigd.cli.command import Command
 from pmigd.cli.output import one_line
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from typing import Final
 
     from pmigd.cli.cells import AnyCell
-    from pmigd.cli.client import Client
-    from pmigd.cli.errors import JsonObject
     from pmigd.cli.output import Output
+    from pmigd.client import Client, JsonObject
 
 CLOCKS_APART_S: Final = 1.0
 
@@ -43,7 +42,7 @@ def add_arguments(_parser: argparse.ArgumentParser) -> None:
 
 
 def run(_args: argparse.Namespace, client: Client, output: Output) -> int:
-    """Fetch and show. Raises CliError."""
+    """Fetch and show. Raises ClientError."""
     if output.json:
         output.object(client.get("/v1/peers"))
         return exits.SUCCEEDED
@@ -135,8 +134,6 @@ def _cell(value: object) -> str:
 
 
 COMMAND = Command(
-    name="peers",
-    help="the hosts that guests can be sent to, and whether their pmigd answer",
     description=__doc__,
     add_arguments=add_arguments,
     run=run,

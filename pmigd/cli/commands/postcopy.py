@@ -7,26 +7,23 @@ a migration that was started with --postcopy can do so.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pmigd.cli import acting
 from pmigd.cli.command import Command
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from pmigd.cli.client import Client
     from pmigd.cli.output import Output
+    from pmigd.client import Client
 
 
 def run(args: argparse.Namespace, client: Client, output: Output) -> int:
-    """Ask. Raises CliError."""
-    return acting.post(args, client, output, action="postcopy", asked="post-copy requested")
+    """Ask. Raises ClientError."""
+    return acting.tell(output, client.postcopy(client.find(args.id)), asked="post-copy requested")
 
 
 COMMAND = Command(
-    name="postcopy",
-    help="run the guest at the destination now, and send the rest after it",
     description=__doc__,
     add_arguments=acting.add_id,
     run=run,

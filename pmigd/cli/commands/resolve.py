@@ -6,18 +6,16 @@ believed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from pmigd.cli import exits, ids
-from pmigd.cli.client import migration_path
+from pmigd.cli import exits
 from pmigd.cli.command import Command
 from pmigd.cli.migration import Migration
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from pmigd.cli.client import Client
     from pmigd.cli.output import Output
+    from pmigd.client import Client
 
 _EPILOG = """\
 example:
@@ -39,9 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, client: Client, output: Output) -> int:
-    """Say it. Raises CliError."""
-    migration_id = ids.resolve(client, args.id)
-    answer = client.post(migration_path(migration_id, "resolve"), {"as": args.verdict})
+    """Say it. Raises ClientError."""
+    answer = client.resolve(client.find(args.id), args.verdict).raw
     if output.json:
         output.object(answer)
     else:
@@ -50,8 +47,6 @@ def run(args: argparse.Namespace, client: Client, output: Output) -> int:
 
 
 COMMAND = Command(
-    name="resolve",
-    help="close an unresolved migration as succeeded or failed",
     description=__doc__,
     add_arguments=add_arguments,
     run=run,

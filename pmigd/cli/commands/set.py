@@ -6,17 +6,15 @@ get shows what is in force.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from pmigd.cli import acting, ids, options, settings
-from pmigd.cli.client import migration_path
+from pmigd.cli import acting, options, settings
 from pmigd.cli.command import Command
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from pmigd.cli.client import Client
     from pmigd.cli.output import Output
+    from pmigd.client import Client
 
 _EPILOG = """\
 examples:
@@ -35,19 +33,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, client: Client, output: Output) -> int:
-    """Ask. Raises CliError, and SystemExit when there is nothing to change."""
+    """Ask. Raises ClientError, and SystemExit when there is nothing to change."""
     wanted = options.fields(args, options.SET)
     if not wanted:
         flags = [option.flags[0] for _, rows in options.SET for option in rows]
         args.wrong_usage(f"say what to change: at least one of {', '.join(flags)}")
-    answer = client.patch(migration_path(ids.resolve(client, args.id)), wanted)
+    answer = client.set(client.find(args.id), **wanted)
     changes = ", ".join(settings.phrase(name, value) for name, value in wanted.items())
     return acting.tell(output, answer, asked=f"{changes} requested")
 
 
 COMMAND = Command(
-    name="set",
-    help="change a migration that is running or queued",
     description=__doc__,
     add_arguments=add_arguments,
     run=run,

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
-from pmigd.cli import exits, ids
-from pmigd.cli.client import migration_path
+from pmigd.cli import exits
 from pmigd.cli.command import Command
 from pmigd.cli.migration import Migration, action
 from pmigd.cli.output import groups, key_values, one_line
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from pmigd.cli.client import Client
-    from pmigd.cli.errors import JsonObject
     from pmigd.cli.output import Output
+    from pmigd.client import Client, JsonObject
 
 
 _GROUPS = ("waiting_for", "progress", "result", "problem", "actions", "request")
@@ -28,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, client: Client, output: Output) -> int:
-    """Fetch it and show it. Raises CliError."""
-    found = client.get(migration_path(ids.resolve(client, args.id)))
+    """Fetch it and show it. Raises ClientError."""
+    found = client.migration(client.find(args.id)).raw
     if output.json:
         output.object(found)
         return exits.SUCCEEDED
@@ -85,8 +83,6 @@ def _problem(problem: JsonObject) -> list[str]:
 
 
 COMMAND = Command(
-    name="show",
-    help="one migration in full",
     description=__doc__,
     add_arguments=add_arguments,
     run=run,

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
 
 from pmigd.cli import exits, figures
 from pmigd.cli.command import Command
 from pmigd.cli.migration import Migration
 from pmigd.cli.output import groups, one_line
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from typing import Final
 
-    from pmigd.cli.client import Client
-    from pmigd.cli.errors import JsonObject
     from pmigd.cli.output import Output
+    from pmigd.client import Client, JsonObject
 
 PAGE: Final = 200
 """As many as the daemon tells at once, newest first: the head of a longer queue is not in it."""
@@ -26,7 +26,7 @@ def add_arguments(_parser: argparse.ArgumentParser) -> None:
 
 
 def run(_args: argparse.Namespace, client: Client, output: Output) -> int:
-    """Fetch and show. Raises CliError."""
+    """Fetch and show. Raises ClientError."""
     answer = client.get("/v1/status")
     if output.json:
         output.object(answer)
@@ -95,8 +95,6 @@ def _object(value: JsonObject, key: str) -> JsonObject:
 
 
 COMMAND = Command(
-    name="status",
-    help="how pmigd itself is",
     description=__doc__,
     add_arguments=add_arguments,
     run=run,

@@ -10,23 +10,23 @@ import math
 import os
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
-from pmigd.cli import exits, figures, ids
-from pmigd.cli.client import migration_path
+from pmigd.cli import exits, figures
 from pmigd.cli.command import Command
-from pmigd.cli.errors import CliError, RefusedError
 from pmigd.cli.migration import Migration
+from pmigd.client.errors import RefusedError
+from pmigd.client.events import Connected, Outage
+from pmigd.client.migration import OPEN_STATES
 from pmigd.core.figures import SHOWN
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
     from pmigd.cli.board import Board
-    from pmigd.cli.client import Client
-    from pmigd.cli.errors import JsonObject
     from pmigd.cli.feed import Feed, Item
     from pmigd.cli.output import Output
+    from pmigd.client import Client, JsonObject
 
 _HELP = "\n".join(f"  {shown.title:<10}{shown.help}" for _, shown in SHOWN if shown.help)
 _EPILOG = f"""\
@@ -59,44 +59,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, client: Client, output: Output) -> int:
-    """Follow. Raises CliError."""
+    """Follow. Raises ClientError."""
     from pmigd.cli.feed import Feed
     from pmigd.cli.follow import Follower, view_for
     from pmigd.cli.interrupts import Interrupts
 
     if args.id is not None:
-        migration_id = ids.resolve(client, args.id)
+        migration_id = client.find(args.id)
         with Interrupts() as interrupts, Feed(client, migration_id) as feed:
             interrupts.tell(feed.interrupt)
             view = view_for(output)
             return Follower(client, output, view, submitted=False).run(feed, migration_id)
-    running = [Migration(item) for item in client.items("/v1/migrations", ids.OPEN_QUERY)]
-    with (
-        Interrupts() as interrupts,
-        Feed(client, patience_s=math.inf if output.terminal else None) as feed,
-    ):
+    next(client.migrations(OPEN_STATES), None)  # a daemon that is away now is not waited for
+    patience_s = math.inf if output.terminal else None
+    with Interrupts() as interrupts, Feed(client, patience_s=patience_s) as feed:
         interrupts.tell(feed.interrupt)
-        if output.terminal:
-            return _on_a_screen(client, output, feed, running)
-        return _in_a_pipe(client, output, feed, running)
+        return _on_a_screen(client, output, feed) if output.terminal else _in_a_pipe(output, feed)
 
 
-def _in_a_pipe(client: Client, output: Output, feed: Feed, running: list[Migration]) -> int:
-    from pmigd.cli.feed import Connected, Event, Interrupt, Outage
+def _in_a_pipe(output: Output, feed: Feed) -> int:
+    from pmigd.cli.feed import Event, Interrupt
 
     lines = _Lines(output)
-    if not output.json:
-        for migration in reversed(running):
-            lines.put(migration, _now())
     for item in feed.items():
         match item:
-            case Event() if output.json:
+            case Event() if not output.json:
+                lines.put(item.migration, item.at or _now())
+            case Event() if not item.caught_up:
                 output.object(item.raw)
-            case Event():
-                lines.put(item.migration, str(item.raw.get("at") or _now()))
-            case Connected() if not output.json:
-                for migration in _missed(client, lines.open_ids):
-                    lines.put(migration, _now())
             case Outage():
                 output.note(
                     f"lost the daemon ({item.reason}); trying again for up to"
@@ -109,14 +99,12 @@ def _in_a_pipe(client: Client, output: Output, feed: Feed, running: list[Migrati
     return exits.SUCCEEDED
 
 
-def _on_a_screen(client: Client, output: Output, feed: Feed, running: list[Migration]) -> int:
+def _on_a_screen(client: Client, output: Output, feed: Feed) -> int:
     from pmigd.cli.board import Board
     from pmigd.cli.feed import Interrupt
     from pmigd.cli.screen import Screen
 
     board = Board()
-    for migration in running:
-        board.put(migration)
     feed.ask(lambda: _look(client), every_s=LOOK_EVERY_S)
     news = _News()
     with Screen(colours=not os.environ.get("NO_COLOR")) as screen:
@@ -124,7 +112,7 @@ def _on_a_screen(client: Client, output: Output, feed: Feed, running: list[Migra
         for item in feed.items(tick_s=DRAW_EVERY_S):
             if isinstance(item, Interrupt):
                 return exits.INTERRUPTED
-            _take(client, board, news, item)
+            _take(board, news, item)
             if time.monotonic() - drawn < DRAW_EVERY_S:
                 continue
             if "q" in screen.typed():
@@ -157,8 +145,8 @@ class _News:
         return f"for {figures.duration(int(seconds))} ({figures.plain(reason)})" if reason else ""
 
 
-def _take(client: Client, board: Board, news: _News, item: Item | None) -> None:
-    from pmigd.cli.feed import Answer, Connected, Event, Outage
+def _take(board: Board, news: _News, item: Item | None) -> None:
+    from pmigd.cli.feed import Answer, Event
 
     match item:
         case Event():
@@ -170,8 +158,6 @@ def _take(client: Client, board: Board, news: _News, item: Item | None) -> None:
             board.waits(Migration(m) for m in item.raw["queued"])
         case Connected():
             news.come()
-            for migration in _missed(client, board.open_ids):
-                board.put(migration)
         case Outage():
             news.stay_away(item.reason)
         case _:
@@ -179,7 +165,7 @@ def _take(client: Client, board: Board, news: _News, item: Item | None) -> None:
 
 
 def _look(client: Client) -> JsonObject:
-    """What no event tells: the host's state, and what the queued ones wait for. Raises CliError."""
+    """What no event tells: the host's state, and what the queued ones wait for."""
     status: JsonObject = {}
     queued: list[JsonObject] = []
     with contextlib.suppress(RefusedError):  # it answers, and that is something
@@ -190,20 +176,6 @@ def _look(client: Client) -> JsonObject:
     return {"status": status, "queued": queued}
 
 
-def _missed(client: Client, known: set[str]) -> list[Migration]:
-    """What happened before the stream was open, which is in no event.
-
-    The open ones as they are now, and those that were open and are no longer; nothing if the daemon
-    is away again.
-    """
-    with contextlib.suppress(CliError):
-        running = [Migration(item) for item in client.items("/v1/migrations", ids.OPEN_QUERY)]
-        gone = known - {m.id for m in running}
-        ended = [Migration(client.get(migration_path(i))) for i in sorted(gone)]
-        return [*reversed(running), *ended]
-    return []
-
-
 class _Lines:
     """One line a state change."""
 
@@ -211,11 +183,6 @@ class _Lines:
         self._output = output
         self._states: dict[str, str] = {}
         self._ended: set[str] = set()
-
-    @property
-    def open_ids(self) -> set[str]:
-        """The IDs of those that have not ended yet, as far as is known."""
-        return set(self._states)
 
     def put(self, migration: Migration, at: str) -> None:
         """Tell a migration's state, if it is new."""
@@ -243,8 +210,6 @@ def _now() -> str:
 
 
 COMMAND = Command(
-    name="watch",
-    help="follow one migration, or all, as they go on",
     description=__doc__,
     add_arguments=add_arguments,
     run=run,

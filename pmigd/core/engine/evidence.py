@@ -254,11 +254,11 @@ def restarted(m: Migration, now: Now) -> Step:
     if m.state is State.PREPARING and m.call is Call.NOT_MADE:
         # The intent to call is journalled before the call, so this one was never made.
         return Step(back_to_queue(ledger.restarted(m, now), now))
-    since_start = (now.utc - m.started_at).total_seconds() if m.started_at else 0.0
+    since_start = _since_start(m, now)
     m = replace(
         m,
         adopted=True,
-        started_mono=now.mono - max(0.0, since_start),
+        started_mono=now.mono - since_start,
         evidence=replace(m.evidence, blind=True),
         looks=0,
         recover_mono=0.0,
@@ -269,3 +269,14 @@ def restarted(m: Migration, now: Now) -> Step:
     # libvirt may not have begun the job of a call that was made right before the crash.
     young = since_start < CALL_GRACE_S and m.state is State.PREPARING
     return Step(replace(m, looks=1), (Look(CALL_GRACE_S if young else 0.0),))
+
+
+def _since_start(m: Migration, now: Now) -> float:
+    """Seconds since it began, in an earlier life of pmigd.
+
+    The monotonic clock goes on over those, and a clock that was set meanwhile must end nothing.
+    Only a boot begins it anew: what ran has ended with that, and the time of day says when.
+    """
+    if m.started_mono and now.mono >= m.started_mono:
+        return now.mono - m.started_mono
+    return max(0.0, (now.utc - m.started_at).total_seconds()) if m.started_at else 0.0

@@ -172,8 +172,10 @@ async def test_one_that_hangs_takes_its_places_and_nothing_from_others(release) 
         assert refused.value.for_s >= 0.02
         assert await pool.call("look", 5, lambda: "z", key="z") == "z"
     assert pool.busy == 2
+    assert pool.overdue_by_key() == {"x": 1, "y": 1}
     release.set()
     await settled(lambda: pool.busy == 0)
+    assert pool.overdue_by_key() == {}
     assert await pool.call("look", 5, lambda: "x", key="x") == "x"
     assert made == []
     pool.stop()

@@ -244,3 +244,8 @@ def test_the_hosts_of_the_peers_may_ask_and_nobody_else() -> None:
 def test_names_that_are_given_replace_those_of_the_peers() -> None:
     given = b"[peer]\nallowed_names = ['*.Example.com', 'HostX', '[::1]']\n"
     assert good(given + PEERS).admitted_names == {"*.example.com", "hostx", "::1"}
+
+
+@pytest.mark.parametrize("text", [b"x = " + b"9" * 100_000, b"[limits]\nx = " + b"1" * 5000])
+def test_a_number_that_nobody_could_read_is_a_finding(text: bytes) -> None:
+    assert faults(text) == ["FILE: has a number of thousands of digits"]

@@ -332,6 +332,21 @@ def test_the_destinations_reason_is_passed_on_and_those_behind_share_it() -> Non
     assert (second.resource, second.host) == ("incoming_slot", "hostb")
 
 
+def test_guests_that_hang_leave_fewer_workers_and_are_named_to_who_waits_for_one() -> None:
+    queue = queue_of("hostx")
+    hung = {"web1": 2}
+    free = replace(limits(20, 3, outgoing=9), hung=hung, others={Resource.WORKER: 2})
+    assert decide(queue, at_hosta(by=free)).start == (iden(0),)
+    full = replace(free, hung=hung | {"web2": 1}, others={Resource.WORKER: 3})
+    s = at_hosta(by=full)
+    assert decide(queue, s) == Decision()
+    found = why_waiting(queue, queue.first_to("hostx"), s, T0)
+    assert (found.resource, found.used, found.limit) == (Resource.WORKER, 3, 3)
+    assert found.detail.endswith("guests that do not answer: web1, web2")
+    elsewhere = at_hosta({0: waiting()}, by=full, doors={"hostx": Door(leases=True)})
+    assert why_waiting(queue, queue.first_to("hostx"), elsewhere, T0).detail == ""
+
+
 def test_an_old_reason_of_the_destination_counts_no_more_once_the_lease_was_there() -> None:
     queue = queue_of("hostb")
     account = Account()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
+from datetime import timedelta
+from typing import ClassVar, Final
 
 import pytest
 
@@ -18,6 +19,7 @@ from pmigd.core.model import (
     Job,
     Migration,
     Mode,
+    Now,
     OnTimeout,
     Postcopy,
     Power,
@@ -239,9 +241,48 @@ class TestAbort:
         # libvirt took it, and its job goes on: it is owed again.
         assert done(play(m, goes_on, start=70)) == [(Kind.ABORT, None)]
         assert done(play(m, ev.Sampled(Job.OUTGOING, sample()), start=70)) == [(Kind.ABORT, None)]
-        # The clock was set back an hour meanwhile: it is not owed an hour later.
-        set_back = replace(at(70), utc=at(70 - 3600).utc)
-        assert done(engine.step(m, goes_on, set_back)) == [(Kind.ABORT, None)]
+        # What another life has told libvirt is told once more, whatever happened to the clock.
+        step = play(play(m, ev.Restarted(), start=62).migration, goes_on, start=62.1)
+        assert done(step) == [(Kind.ABORT, None)]
+
+
+HOUR: Final = timedelta(hours=1)
+
+
+@pytest.mark.parametrize("step", [-HOUR, HOUR])
+class TestClockThatIsSet:
+    """The time of day may jump at any moment; how long something takes does not depend on it."""
+
+    @staticmethod
+    def set(now: Now, step: timedelta) -> Now:
+        return replace(now, utc=now.utc + step)
+
+    def test_an_abort_that_libvirt_took_is_told_again_when_it_is_time(self, step) -> None:
+        m = play(transferring(), ABORT, replied(Kind.ABORT), returned(BROKE)).migration
+        goes_on = ev.Looked(MIGRATING, INCOMING)
+        assert done(engine.step(m, goes_on, self.set(at(3), step))) == []
+        assert done(engine.step(m, goes_on, self.set(at(7), step))) == [(Kind.ABORT, None)]
+
+    def test_libvirt_is_silent_only_after_a_while(self, step) -> None:
+        m = play(transferring(), ABORT).migration
+        soon = engine.step(m, ev.Ticked(), self.set(at(1), step)).migration
+        assert soon.commands[-1].waits == ""
+        later = engine.step(m, ev.Ticked(), self.set(at(3), step)).migration
+        assert later.commands[-1].waits == ledger.SILENT
+
+    def test_a_deadline_over_a_restart_is_when_it_was(self, step) -> None:
+        m = transferring(request={"timeout_s": 60})
+        m = engine.step(m, ev.Restarted(), self.set(at(30), step)).migration
+        m = engine.step(m, ev.Looked(MIGRATING, INCOMING), self.set(at(30), step)).migration
+        m = engine.step(m, ev.Ticked(), self.set(at(59), step)).migration
+        assert m.abort is None
+        m = engine.step(m, ev.Ticked(), self.set(at(61), step)).migration
+        assert m.abort is not None
+
+    def test_after_a_boot_the_time_of_day_is_all_there_is(self, step) -> None:
+        m = replace(transferring(), started_mono=5e6)
+        m = engine.step(m, ev.Restarted(), self.set(at(30), step)).migration
+        assert at(30).mono - m.started_mono == max(0.0, 30 + step.total_seconds())
 
 
 class TestCommands:

@@ -40,6 +40,7 @@ class Libvirt:
         self.uri = uri
         self.own_host = own_host
         self.pools = ()
+        self.hung: dict[str, int] = {}
         self.connected = False
         self.facts = HostFacts("", "", "10.0.0", "QEMU", "8.2.0")
         self.reconnects = 0

@@ -47,8 +47,8 @@ def looked(ends: Ends, **changes: Any) -> ev.Looked:
     reported: list[ev.Event] = []
 
     async def look() -> None:
-        conductor = Conductor(ends, reported.append, ends)  # type: ignore[arg-type]
-        conductor.carry_out(Look(heard=7), migration(**changes))
+        acting = Conductor(ends, reported.append, ends)  # type: ignore[arg-type]
+        acting.carry_out(Look(heard=7), migration(**changes))
         while not reported:
             await asyncio.sleep(0)
 
@@ -117,3 +117,17 @@ def test_a_state_from_before_the_end_of_the_job_is_never_seen_without_the_job() 
     seen, _ = view(EndingJob())  # type: ignore[arg-type]
     assert seen.job is Job.OUTGOING
     assert seen.run == 3
+
+
+def test_a_mistake_of_ours_names_the_migration_in_the_log_and_is_an_answer() -> None:
+    class Mistaken(Ends):
+        async def look_here(self, *_: Any, **__: Any) -> tuple[View, None]:
+            asyncio.get_running_loop().set_exception_handler(lambda _, said: told.append(said))
+            raise ZeroDivisionError
+
+    told: list[dict[str, Any]] = []
+    seen = looked(Mistaken(RUNS, RUNS))
+    assert (seen.source, seen.destination) == (UNASKED, UNASKED)
+    (said,) = told
+    whose = migration()
+    assert (said["about"]["migration"], said["about"]["domain"]) == (whose.id, whose.domain.name)

@@ -18,6 +18,7 @@ from typing import Any
 from zlib import crc32
 
 import pytest
+from msgspec import structs
 
 from pmigd.adapters.journal import Entry, Journal, JournalError
 from pmigd.core import events as ev
@@ -42,7 +43,7 @@ from pmigd.daemon.bookkeeper import Bookkeeper
 from pmigd.daemon.controller import Controller
 from pmigd.daemon.controls import Controls
 from pmigd.daemon.gate import Gate
-from pmigd.daemon.granting import Granting
+from pmigd.daemon.granting import LOOKS_A_REPORT, Granting
 from pmigd.daemon.intake import Intake
 from pmigd.daemon.register import KEEP_CLOSED, PRUNE_EVERY
 from pmigd.wire.peer import LeaseAsk, LeaseEntry, LeaseReport
@@ -547,6 +548,26 @@ class _Slow:
         self._event.set()
 
 
+async def test_a_submission_refused_by_a_silent_disk_says_what_a_crash_may_make_of_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pmigd.adapters.journal.journal.WRITE_DEADLINE_S", 0.2)
+    async with life(path) as host:
+        slow = _Slow(host.journal)
+        await slow.begin()
+        refused = await refusal(Code.JOURNAL_UNAVAILABLE, host.submit("web1", key="k1"))
+        assert "if pmigd ends before that, it may be in the queue" in refused.problem.detail
+        # This one was not even given to the disk.
+        refused = await refusal(Code.JOURNAL_UNAVAILABLE, host.submit("web2", key="k2"))
+        assert "may be in the queue" not in refused.problem.detail
+        slow.end()
+    # The disk has answered, and pmigd was killed before it could forget.
+    async with life(path) as host:
+        (landed,) = host.controller.all()
+        assert (landed.domain.name, landed.state) == ("web1", State.QUEUED)
+        assert (await host.submit("web1", key="k1")).id == landed.id, "never a second one"
+
+
 async def test_while_the_disk_is_silent_an_abort_is_done_and_written_later(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -630,6 +651,73 @@ async def test_many_leases_of_one_report_are_written_at_once(path: Path) -> None
         assert sum(lease.granted for lease in host.granting.book) == 2000
 
 
+async def test_the_loop_has_its_turn_between_reading_a_long_report_and_taking_it_up(
+    path: Path,
+) -> None:
+    async with life(path) as host:
+        report = asyncio.create_task(host.granting.report("hostb", _report(1, "l1", "l2")))
+        await asyncio.sleep(0)  # its first turn
+        assert list(host.granting.book) == []
+        await report
+        assert len(list(host.granting.book)) == 2
+
+
+async def test_a_guest_of_many_leases_is_looked_after_once_when_they_are_given_back(
+    path: Path,
+) -> None:
+    """A peer may say what it likes: it costs this host no more looks than there are guests."""
+    async with life(path) as host:
+        looked_after: list[list[str]] = []
+        host.granting._changed = lambda uuids: looked_after.append(list(uuids))
+        same = domain("web1")
+        report = _report(1, *(f"l{n}" for n in range(50)))
+        entries = tuple(structs.replace(entry, domain=same) for entry in report.leases)
+        await host.granting.report("hostb", structs.replace(report, leases=entries))
+        await host.granting.report("hostb", _report(2))
+        assert max(map(len, looked_after)) == 1
+        assert [same.uuid] in looked_after
+
+
+async def test_a_long_report_has_few_guests_looked_at_and_the_next_ones_the_others(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with life(path) as host:
+        looks: list[str] = []
+
+        async def look(guest: Domain) -> tuple[()]:
+            looks.append(guest.name)
+            return ()
+
+        monkeypatch.setattr(host.granting, "_objections", look)
+        wanted = [f"l{n}" for n in range(2 * LOOKS_A_REPORT + 1)]
+        for seq, known in enumerate((1, 2, 2 + 1 / LOOKS_A_REPORT), start=1):
+            began = len(looks)
+            answers = await host.granting.report("hostb", _report(seq, *wanted, phase="ready"))
+            assert len(looks) - began <= LOOKS_A_REPORT
+            assert len(answers.leases) == len(list(host.granting.book)) == known * LOOKS_A_REPORT
+        assert sorted(looks) == sorted(wanted), "each once"
+
+
+async def test_what_could_not_be_written_is_written_again_in_parts(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write has a deadline: the more that waits, the less would ever be written."""
+    monkeypatch.setattr("pmigd.daemon.records.WRITTEN_AT_ONCE", 4)
+    async with life(path) as host:
+        made = [await host.submit(f"web{n}") for n in range(10)]
+        host.controller.records.dirty.update(m.id for m in made)
+        sizes: list[int] = []
+        write = host.journal.write
+
+        async def counted(*entries: Entry) -> None:
+            sizes.append(len(entries))
+            await write(*entries)
+
+        monkeypatch.setattr(host.journal, "write", counted)
+        await host.controller.records.write_down()
+        assert sizes == [4, 4, 2]
+
+
 async def test_a_lease_that_was_given_back_while_nothing_could_be_written_is_not_there_afterwards(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -654,9 +742,9 @@ def lease(iden: str) -> Lease:
     return Lease(iden, "hostb", domain(iden), Phase.TRANSFER, granted=True, source="hostb")
 
 
-def _report(seq: int, *idens: str) -> LeaseReport:
+def _report(seq: int, *idens: str, phase: str = "transfer") -> LeaseReport:
     entries = tuple(
-        LeaseEntry(id=iden, domain=domain(iden), phase=Phase.TRANSFER, priority=50, ports=1)
+        LeaseEntry(id=iden, domain=domain(iden), phase=Phase(phase), priority=50, ports=1)
         for iden in idens
     )
     return LeaseReport(source="hostb", seq=seq, leases=entries)

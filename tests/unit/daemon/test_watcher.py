@@ -63,6 +63,7 @@ class Hypervisor:
     connected: bool = True
     asked: list[tuple[str, str]] = field(default_factory=list)
     runs: dict[str, int] = field(default_factory=dict)
+    hung: dict[str, int] = field(default_factory=dict)
 
     async def _answer(self, what: str, name: str) -> None:
         self.asked.append((what, name))
@@ -70,10 +71,15 @@ class Hypervisor:
             raise ZeroDivisionError(name)
         if name in self.hanging:
             await asyncio.sleep(0.01)
+            self.hung[name] = 1
             raise refuse(Code.LIBVIRT_UNAVAILABLE, f"'{name}' hangs")
 
     async def domains(self) -> list[DomainFacts]:
-        return [DomainFacts(domain(n), View(Power.RUNNING, Because.OTHER)) for n in self.listed]
+        await self._answer("list", "all")
+        return [
+            DomainFacts(domain(n), View(Power.RUNNING, Because.OTHER, run=self.runs.get(n, 1)))
+            for n in self.listed
+        ]
 
     async def lookup(self, uuid: str) -> DomainFacts:
         name = uuid.removeprefix("uuid-")
@@ -132,16 +138,17 @@ async def reach(condition: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-async def watch(monkeypatch) -> AsyncIterator[Callable[..., None]]:
+async def watch(monkeypatch) -> AsyncIterator[Callable[..., Watcher]]:
     """Run a watcher's `sample` or `scan`, fast; it ends with the test and leaves no task."""
     monkeypatch.setattr(module, "SAMPLE_EVERY_S", 0.002)
     monkeypatch.setattr(module, "SCAN_EVERY_S", 0.002)
     monkeypatch.setattr(module, "log", structlog.get_logger())
     tasks = []
 
-    def start(what: str, hypervisor: Hypervisor, controller: Controller) -> None:
+    def start(what: str, hypervisor: Hypervisor, controller: Controller) -> Watcher:
         watcher = Watcher(hypervisor, controller)
         tasks.append(asyncio.ensure_future(getattr(watcher, what)()))
+        return watcher
 
     yield start
     for task in tasks:
@@ -164,15 +171,36 @@ async def test_a_scan_goes_on_past_guests_that_do_not_answer_and_mistakes(watch)
     assert {line["domain"] for line in mistakes} == {"b"}
 
 
+async def test_a_scan_of_guests_that_all_hang_leaves_libvirtd_its_workers(watch) -> None:
+    names = [f"h{number}" for number in range(50)]
+    hypervisor = Hypervisor(set(names), listed=[*names, "new"])
+    controller = Controller()
+    watch("scan", hypervisor, controller)
+    await reach(lambda: hypervisor.asked.count(("list", "all")) > 5)
+    # What was under way as the bound was reached is over it.
+    assert len(hypervisor.hung) < module.HUNG_MOST + module.LOOKS_AT_ONCE
+    hypervisor.hanging.clear()  # the storage is back
+    hypervisor.hung.clear()
+    await reach(lambda: "new" in controller.began)
+
+
 async def test_what_a_migration_left_behind_is_not_taken_for_one_of_others(watch) -> None:
     hypervisor = Hypervisor(listed=["left", "new"], runs={"left": 7})
     controller = Controller()
     controller.left_behind = frozenset({("uuid-left", 7)})
-    watch("scan", hypervisor, controller)
+    watcher = watch("scan", hypervisor, controller)
     await reach(lambda: controller.began.count("new") > 1)
     assert set(controller.began) == {"new"}
+    assert ("lookup", "left") not in hypervisor.asked, "it may not answer"
+    assert watcher.left_behind == 1
+    hypervisor.hanging.add("all")
+    before = hypervisor.asked.count(("list", "all"))
+    await reach(lambda: hypervisor.asked.count(("list", "all")) > before + 2)
+    assert watcher.left_behind == 1, "what cannot be seen now is not gone"
+    hypervisor.hanging.clear()
     hypervisor.runs["left"] = 8  # another run of the same guest
     await reach(lambda: "left" in controller.began)
+    assert watcher.left_behind == 0
 
 
 async def test_samples_of_others_go_on_beside_one_that_hangs_and_one_that_fails(watch) -> None:

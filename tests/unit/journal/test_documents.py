@@ -193,6 +193,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "another shape": _damaged(lambda d: d.update(request=[1, 2])),
     "an absurd number": _damaged(lambda d: d.update(looks=1e400)),
     "a time that is none": _damaged(lambda d: d.update(created_at="yesterday")),
+    "another one's": _damaged(lambda d: d.update(id="0192e4a0-0000-7000-8000-000000000001")),
 }
 
 
@@ -253,6 +254,13 @@ async def test_a_row_that_a_hand_has_changed_to_something_else_loses_no_other(pa
     found = await read(path)
     assert [found.migrations[0], found.migrations[2]] == [written[0], written[2]]
     assert found.migrations[1].domain == written[1].domain
+
+
+async def test_the_guest_of_a_row_whose_document_is_of_another_guest_is_guarded(path: Path) -> None:
+    written = await three(path)
+    damage_second(path, _damaged(lambda d: d.update(domain={"name": "db9", "uuid": "elsewhere"})))
+    bad = (await read(path)).migrations[1]
+    assert (bad.state, bad.domain) == (State.UNRESOLVED, written[1].domain)
 
 
 async def test_a_newer_document_is_not_guessed_at(path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -222,3 +224,17 @@ def test_of_two_daemons_the_busier_one_counts() -> None:
     before = admission_limits(both, Allowance(), Account())
     found = admission_limits(both, Allowance(), Account(), before)
     assert (found.others[Resource.WORKER], found.others[Resource.CLIENT]) == (3, 30)
+
+
+@pytest.mark.parametrize("said", ["nothing", "less", "more"])
+def test_workers_inside_calls_that_do_not_come_back_are_gone(said) -> None:
+    """Whether the daemon says what it has in use or not; and what it says is not counted twice."""
+    hung = {"web1": 2, "web2": 1}
+    busy = {"nothing": None, "less": 1, "more": 5}[said]
+    read = host_limits([daemon(max_workers=20)], None) if busy is None else host(busy)
+    before = admission_limits(read, Allowance(), Account())
+    found = admission_limits(read, Allowance(), Account(), before, hung)
+    assert found.others[Resource.WORKER] == max(3, busy or 0)
+    assert found.hung_words == "3 held by overdue calls about guests that do not answer: web1, web2"
+    assert replace(found, hung={"": 1}).hung_words == "1 held by overdue calls"
+    assert before.hung_words == ""

@@ -47,6 +47,7 @@ class World:
 
     mono: float = 1000.0
     queued: int = 0
+    left_behind: int = 0
     waiting_oldest: datetime | None = None
     head_waits: str | None = None
     daemons: tuple[DaemonLimits, ...] = ()
@@ -80,6 +81,7 @@ class World:
             waiting_oldest=self.waiting_oldest,
             head_waits=self.head_waits,
             queued=self.queued,
+            left_behind=self.left_behind,
             limits={Direction.OUTGOING: 4, Direction.INCOMING: 3},
             daemons=self.daemons,
             held=self.held,

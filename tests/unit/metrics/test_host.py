@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from pmigd.adapters.metrics import PoolFigures
 from pmigd.core.ports import HostFacts
+from pmigd.core.problem import Code, Problem
 from tests.unit.metrics.story import BEGAN, World
 
 FACTS = HostFacts("hosta", "uuid", "9.0.0", "QEMU", "7.2.9")
@@ -127,3 +129,15 @@ def test_the_build_says_its_version_and_revision(world: World) -> None:
     assert build.labels["version"] == "1.2.3+gabcdef"
     assert build.labels["revision"] == "gabcdef"
     assert build.labels["python"].startswith("3.")
+
+
+def test_what_stands_still_and_what_was_left_behind_is_counted(world: World) -> None:
+    m = world.sampled(world.running())
+    assert world.value("pmigd_migrations_standing_still") == 0
+    assert world.value("pmigd_copies_left_behind") == 0
+    world.became(m, replace(m, problem=Problem(Code.STANDSTILL, "nothing is sent")))
+    world.left_behind = 2
+    assert world.value("pmigd_migrations_standing_still") == 1
+    assert world.value("pmigd_copies_left_behind") == 2
+    world.metrics.show_domains(False)
+    assert world.value("pmigd_migrations_standing_still") == 1

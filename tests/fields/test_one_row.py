@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 PROBE = ROOT / "tests" / "support" / "probe.py"
 
 HASTE = """\

@@ -1,0 +1,1 @@
+"""What the client library is for, in three programs; docs/client.md explains them."""
