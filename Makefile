@@ -3,8 +3,11 @@ VENV ?= .venv
 PYTHON = $(VENV)/bin/python
 PYTEST = $(PYTHON) -m pytest
 
+# What one process has compiled, hundreds of others need not.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help deps testdeps test long unit simulate lint format docs demo lab dashboards bench matrix lock clean
+.PHONY: help deps testdeps test long unit programs simulate lint format docs demo lab dashboards bench matrix lock clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -21,8 +24,11 @@ test: testdeps lint  ## everything, real hypervisors included (root)
 long: testdeps  ## what takes too long for make test: more of the same kinds (root, nothing else running)
 	PMIGD_TEST_ALL=1 PMIGD_QUIET=1 $(PYTEST) -m long
 
-unit: deps  ## the tests that need no hypervisor and no root
-	$(PYTEST) -m "not hypervisor and not systemd and not long"
+unit: deps  ## the tests within one process: seconds, after every change
+	$(PYTEST) --numprocesses 2 -m "not programs" tests/unit
+
+programs: deps  ## the tests that start programs or read terminals, and need no hypervisor and no root
+	$(PYTEST) --numprocesses 2 -m "programs and not hypervisor and not systemd and not long"
 
 simulate: deps  ## many seeds in the simulated world: SEED=1 COUNT=1000 MINUTES=0 JOBS=2
 	@$(PYTHON) -m contrib.simulator --seed $(or $(SEED),1) --count $(or $(COUNT),1000) \

@@ -219,7 +219,8 @@ def settle(m: Migration, answer: Answered, now: Now) -> tuple[Migration, float |
     command = replace(command, attempts=attempts, calling=False, call_mono=now.mono)
     if not command.pending:
         return _put(m, command), None
-    if answer.problem is None and answer.found:
+    # A migrate call that came back is over, whatever it found: it is not made twice.
+    if answer.problem is None and (answer.found or (answer.made and command.kind in CALLS)):
         done = replace(command, outcome=Outcome.DONE, ended_at=now.utc, waits="")
         return _put(m, done), None
     if command.kind in _NOT_FOUND and not answer.found:

@@ -15,8 +15,9 @@ from contrib.lab import Host
 from contrib.lab.deadlines import until
 from pmigd.core.problem import Code
 
-PROMPT_S: Final = 1.0
-"""Every refusal, and every other client, is answered within this."""
+PROMPT_S: Final = 3.0
+"""Every refusal, and every other client, is answered within this: whoever waits for libvirt (4 s),
+for a head or for a body (10 s) is later, and on a busy machine nobody else is."""
 UNKNOWN_ID: Final = "01990000-0000-7000-8000-000000000000"
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from contrib.lab import missing
 
+pytestmark = pytest.mark.timeout(500)  # three labs with all other tests beside them
+
 BENCH = [sys.executable, "-m", "contrib.bench"]
 
 
@@ -24,7 +26,7 @@ def measure(path: Path, *names: str) -> tuple[str, dict]:
         [*BENCH, "--quick", *chosen, "--json", str(path)],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=400,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -17,6 +17,7 @@ from pmigd.cli.migration import ShownMigration
 from pmigd.cli.tables import Line
 from pmigd.client.migration import STATES
 from tests.cli.stub import PROBLEM, RESULT, STATUS, migration, progress, waits
+from tests.support.examples import examples
 
 BOARDS = Path(__file__).with_name("boards")
 NOW = datetime(2026, 11, 21, 10, 5, tzinfo=UTC)
@@ -239,7 +240,7 @@ def migrations(draw: st.DrawFn, number: int) -> dict[str, Any]:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     st.integers(0, 8).flatmap(lambda count: st.tuples(*(migrations(n) for n in range(count)))),
     st.integers(1, 220),

@@ -520,6 +520,7 @@ def test_it_starts_with_the_standard_library_alone(
     assert loaded.isdisjoint(heavy.split())
 
 
+@pytest.mark.long  # where nothing else runs
 def test_it_starts_in_under_150_ms(stub: Stub, run: Run) -> None:
     """Its own processor time, the best of several: a busy machine must not decide."""
     stub.add(migration(1))

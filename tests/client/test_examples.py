@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from contrib.lab.deadlines import until
 from tests.cli.conftest import ROOT, environment
 from tests.cli.stub import DEADLINE_S, PROBLEM, RESULT, Stub, event, migration, problem
 
@@ -24,7 +25,11 @@ def example(name: str, stub: Stub, *arguments: str) -> subprocess.Popen[str]:
 
 
 def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=DEADLINE_S)
+    with process:
+        try:
+            out, err = process.communicate(timeout=DEADLINE_S)
+        finally:
+            process.kill()
     return process.returncode, out, err
 
 
@@ -82,11 +87,13 @@ def test_watch_everything_goes_on_after_a_restart(stub: Stub) -> None:
 
 def test_move_all_counts_what_did_not_arrive(stub: Stub) -> None:
     process = example("move_all", stub, "hostb", "web1", "web2", "web3")
-    for number in (1, 2, 3):
-        stub.sent("POST", "/v1/migrations", number)
+    until(lambda: len(stub.migrations) == 3, "three submissions", timeout=DEADLINE_S)
     ids = {m["domain"]["name"]: i for i, m in list(stub.migrations.items())}
     for name, state in (("web1", "succeeded"), ("web2", "failed"), ("web3", "succeeded")):
         stub.migrations[ids[name]] |= {"state": state}
+    # Whoever follows already is told by the next connection.
+    stub.stop()
+    stub.start()
     code, out, err = end(process)
     assert (code, err) == (1, "")
     assert sorted(out.splitlines()) == ["web1: succeeded", "web2: failed", "web3: succeeded"]

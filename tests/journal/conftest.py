@@ -21,7 +21,7 @@ from pmigd.client import Client, RefusedError, UnreachableError
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-STARTS_WITHIN_S = 40.0
+PATIENCE_S = 40.0
 
 
 class House:
@@ -129,7 +129,7 @@ class House:
         until(
             lambda: self.answer("/healthz") is not None,
             "an answer of pmigd",
-            timeout=STARTS_WITHIN_S,
+            timeout=PATIENCE_S,
             evidence=self.log.read_text,
         )
 
@@ -170,7 +170,16 @@ class House:
         assert "libvirt" in status["missing"]
         return {name: why for name, why in status["missing"].items() if name != "libvirt"}
 
-    def becomes(self, states: dict[str, str], *, within_s: float = 8.0) -> None:
+    def says(self, why: str) -> None:
+        """Wait until that is a reason why the journal is not ready."""
+        until(
+            lambda: why in self.missing().get("journal", ""),
+            why,
+            timeout=PATIENCE_S,
+            evidence=lambda: f"{self.missing()}\n{self.log.read_text()}",
+        )
+
+    def becomes(self, states: dict[str, str], *, within_s: float = PATIENCE_S) -> None:
         until(
             lambda: self.states() == states and not self.missing(),
             f"{states} with a journal that can be written",

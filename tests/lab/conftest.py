@@ -84,7 +84,9 @@ class Pmig:
 
     def end(self, iden: str, state: str = "succeeded", timeout: float = 40) -> dict[str, Any]:
         """The migration at its end, which must be `state`."""
-        return self.wait(iden, state, timeout=timeout)
+        path = f"/v1/migrations/{iden}?wait={timeout:g}"
+        self.host.pmigd.request("GET", path, timeout=timeout + 30)
+        return self.wait(iden, state, timeout=0)
 
     def abort(self, iden: str) -> dict[str, Any]:
         """Ask for an abort."""

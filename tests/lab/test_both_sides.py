@@ -50,11 +50,11 @@ def _quiet(a, b) -> None:
 
 
 def test_each_side_counts_a_migration_once_and_only_the_source_measures_it(a, b, slow) -> None:
-    g = slow(fill_mib=16)
+    g = slow()
     before_a, before_b = counted(a), counted(b)
     m = a.submit(g, bandwidth_mib_s=1)
     a.wait(m["id"], "precopy", also=lambda m: m["progress"] is not None)
-    until(lambda: active(b) == 1, "the guest seen to come", timeout=10)
+    until(lambda: active(b) == 1, "the guest seen to come", timeout=30)
     labels = {"domain": g.name, "uuid": g.uuid, "peer": "", "transport": "native"}
     assert b.metric("pmigd_migration_info", direction="incoming", **labels) == 1
     assert b.metric("pmigd_migration_phase", domain=g.name, phase="starting") == 1
@@ -71,7 +71,7 @@ def test_each_side_counts_a_migration_once_and_only_the_source_measures_it(a, b,
     a.call("PATCH", f"/v1/migrations/{m['id']}", {"bandwidth_mib_s": 1000})
     sent = a.end(m["id"])["result"]["transferred_bytes"]
     (into,) = until(
-        lambda: b.all(domain=g.name, state="succeeded"), "the end at the destination", timeout=10
+        lambda: b.all(domain=g.name, state="succeeded"), "the end at the destination", timeout=30
     )
     assert grown(b, before_b) == {
         ("pmigd_migrations_started_total", "incoming", "native"): 1,
@@ -98,12 +98,12 @@ def test_each_side_counts_a_migration_once_and_only_the_source_measures_it(a, b,
 def test_an_aborted_one_has_failed_for_a_destination_which_is_told_no_more(a, b, slow) -> None:
     m = a.submit(slow(), bandwidth_mib_s=1)
     a.wait(m["id"], "precopy", also=lambda m: m["progress"] is not None)
-    until(lambda: active(b) == 1, "the guest seen to come", timeout=10)
+    until(lambda: active(b) == 1, "the guest seen to come", timeout=30)
     before_a, before_b = counted(a), counted(b)
     a.abort(m["id"])
     a.end(m["id"], "cancelled")
     until(
-        lambda: not b.metric("pmigd_migrations_active", direction="incoming"), "its end", timeout=10
+        lambda: not b.metric("pmigd_migrations_active", direction="incoming"), "its end", timeout=30
     )
     assert grown(b, before_b) == {
         ("pmigd_migrations_finished_total", "incoming", "failed", "native"): 1,

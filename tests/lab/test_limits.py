@@ -144,8 +144,8 @@ async def test_a_silent_daemon_holds_up_neither_the_loop_nor_the_reading(host, m
     took = time.monotonic() - began
     done.set()
     await watcher
-    assert DEADLINE_S <= took < DEADLINE_S + 1.5
-    assert held < DEADLINE_S / 4
+    assert DEADLINE_S <= took < 3 * DEADLINE_S
+    assert held < DEADLINE_S / 2
     # What it said last still counts, and its age is told.
     [daemon] = silent.daemons
     assert daemon.max_workers == live.max_workers

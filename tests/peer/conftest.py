@@ -232,8 +232,12 @@ def pool() -> Iterator[CallPool]:
 
 
 @pytest.fixture
-async def hostb(pki: Pki, pool: CallPool) -> AsyncIterator[Serving]:
-    """hostb, which lets hosta in."""
+async def hostb(
+    pki: Pki, pool: CallPool, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Serving]:
+    """hostb, which lets hosta in; beside all other tests an honest client may be slow."""
+    for deadline in ("door.HANDSHAKE", "door.HEAD", "exchange.BODY"):
+        monkeypatch.setattr(f"pmigd.api.{deadline}_DEADLINE_S", 60.0)
     behind = Behind()
     guard = Guard(behind.observe_intruder)
     guard.context = pki.server().server

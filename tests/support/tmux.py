@@ -69,7 +69,7 @@ class Tmux:
             return (text if colours else plain) if fits else ""
 
         what = f"{words} and not {gone} on the screen"
-        return until(there, what, timeout=DEADLINE_S, interval=0.05, evidence=self.text)
+        return until(there, what, timeout=DEADLINE_S, evidence=self.text)
 
     def press(self, *keys: str) -> None:
         """Type, in tmux's words: `q`, `C-c`, `Enter`."""

@@ -16,6 +16,8 @@ from typing import Final
 import pytest
 
 from contrib.lab.deadlines import until
+from pmigd.config.load import ConfigRefused, format_finding
+from pmigd.daemon.configuration import check, load
 from tests.web.conftest import Pki
 from tests.web.open import Open, request
 
@@ -244,15 +246,24 @@ def test_a_reload_that_is_asked_for_at_a_start_or_a_stop_harms_neither(fresh: Op
 def test_a_file_that_others_could_change_is_not_believed(
     fresh: Open, mode: int, owner: int, said: str, file: str
 ) -> None:
-    daemon = fresh
-    path = daemon.config if file == "config" else daemon.web
+    path = fresh.config if file == "config" else fresh.web
     path.chmod(mode)
     os.chown(path, owner, 0)
+    _, findings = check(fresh.config)
+    told = [format_finding(finding) for finding in findings]
+    with pytest.raises(ConfigRefused) as refused:
+        load(fresh.config)
+    assert [format_finding(finding) for finding in refused.value.findings] == told
+    assert [str(path) in line and said in line for line in told] == [True]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_with_a_file_that_others_could_change_it_neither_checks_nor_starts(fresh: Open) -> None:
+    fresh.web.chmod(0o666)
     for options in (("--check",), ()):
-        done = daemon.run(*options)
+        done = fresh.run(*options)
         assert done.returncode == 2
-        assert said in done.stdout + done.stderr
-        assert str(path) in done.stdout + done.stderr
+        assert "run chmod o-w on it" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
@@ -261,11 +272,10 @@ def test_a_file_that_others_could_change_is_not_believed(
     ids=["a table's name", "lists", "tables"],
 )
 def test_a_configuration_that_is_absurdly_deep_is_refused(fresh: Open, text: str) -> None:
-    daemon = fresh
-    daemon.config.write_text(text)
-    done = daemon.run("--check")
-    assert (done.returncode, done.stderr) == (2, "")
-    assert "nested too deeply" in done.stdout or "not valid TOML" in done.stdout
+    fresh.config.write_text(text)
+    _, findings = check(fresh.config)
+    told = "".join(format_finding(finding) for finding in findings)
+    assert "nested too deeply" in told or "not valid TOML" in told
 
 
 def test_a_reload_of_a_file_that_others_could_change_keeps_the_one_before(open_: Open) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pmigd.core.admission import (
@@ -23,6 +23,7 @@ from pmigd.core.leases import key_of
 from pmigd.core.model import Direction, MigrationId
 from pmigd.core.queue import Entry, Queue
 from tests.support.build import T0, limits
+from tests.support.examples import examples
 
 LEAVING = Held(Direction.OUTGOING)
 PEERS = ("hostb", "hostc", "hostd")
@@ -118,7 +119,7 @@ def room(s: Situation) -> int:
     return number
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(situations())
 def test_what_is_decided_keeps_every_promise(drawn) -> None:
     queue, s = drawn
@@ -171,7 +172,7 @@ def test_what_is_decided_keeps_every_promise(drawn) -> None:
             assert not behind & set(made.ask)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(situations())
 def test_every_queued_one_is_told_the_one_resource_it_waits_for(drawn) -> None:
     queue, s = drawn

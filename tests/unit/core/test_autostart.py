@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pmigd.core import autostart, controls, engine
@@ -36,6 +36,7 @@ from tests.support.build import (
     returned,
     sample,
 )
+from tests.support.examples import examples
 
 OFF, BACK, THERE = Kind.AUTOSTART_OFF, Kind.AUTOSTART_BACK, Kind.AUTOSTART_THERE
 AWAY = Problem(Code.LIBVIRT_UNAVAILABLE, "libvirt does not answer")
@@ -527,7 +528,7 @@ STORY = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(STORY, st.booleans(), st.sampled_from([0, -1]))
 def test_no_boot_finds_it_on_where_another_host_runs_the_guest(story, moves, turn) -> None:
     """In whatever order answers, crashes and aborts come; and in the end it is where it belongs."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import get_args
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pmigd.adapters.journal import documents
@@ -14,6 +14,7 @@ from pmigd.core import events as ev
 from pmigd.core.chronicle import PENDING_MAX, Logged, noted
 from pmigd.core.model import Job, Migration, State
 from tests.support import build
+from tests.support.examples import examples
 from tests.unit.core.test_engine_properties import EVENTS, REQUESTS, crash
 
 
@@ -40,7 +41,7 @@ def replayed(m: Migration, log: list[Logged]) -> Migration:
     return m
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(REQUESTS, st.lists(EVENTS, max_size=40))
 def test_what_is_logged_played_again_gives_what_the_journal_has(request_fields, events) -> None:
     submitted = build.migration(request=request_fields)
@@ -96,7 +97,7 @@ def test_what_waits_to_be_written_is_bounded() -> None:
     assert pending[-1].now == build.at(PENDING_MAX * 2 - 1)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(EVENTS.filter(lambda event: event != "crash"), st.floats(0, 1e9))
 def test_every_event_is_read_as_it_was_written(event, seconds) -> None:
     now = build.at(seconds)

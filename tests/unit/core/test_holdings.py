@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pmigd.core.holdings import (
@@ -24,6 +24,7 @@ from pmigd.core.holdings import (
 from pmigd.core.model import CopyStorage, Direction, Request, State, Target, Transport
 from tests.support import build
 from tests.support.build import assert_same, limits
+from tests.support.examples import examples
 
 OUT, IN = Direction.OUTGOING, Direction.INCOMING
 HELD = st.builds(
@@ -134,7 +135,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(LIMITS, STEPS)
 def test_nothing_begins_above_a_limit_and_everybody_can_finish(host_limits, steps) -> None:
     account = Account()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -13,6 +12,7 @@ from pmigd.core.holdings import Account, Phase
 from pmigd.core.leases import Book, Lease
 from pmigd.core.model import Domain
 from pmigd.core.problem import Code, Refused
+from tests.support.examples import examples
 
 HUGE = 2**63 - 1
 IDS = ("1", "2", "3")
@@ -206,5 +206,5 @@ class Source(RuleBasedStateMachine):
         assert ids(self.book) == {"1"}
 
 
-Source.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+Source.TestCase.settings = examples(150, stateful_step_count=30)
 TestSource = Source.TestCase

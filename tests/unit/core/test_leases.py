@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pmigd.core.holdings import Account, Held, Limits, Phase, Resource
@@ -13,6 +13,7 @@ from pmigd.core.model import Direction, Domain
 from pmigd.core.problem import Code, Refused
 from pmigd.core.queue import AGE_S_PER_POINT
 from tests.support.build import assert_same, limits
+from tests.support.examples import examples
 
 ROOMY = limits(workers=20, usable=15, incoming=8, preparing=8)
 ONE = limits(workers=20, usable=15, incoming=1)
@@ -209,7 +210,7 @@ def test_one_that_can_never_fit_does_not_hold_up_the_others() -> None:
     assert book.why_waiting(one_port, "hostb")["1"][0].resource == "migration_port"
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     st.lists(
         st.tuples(

@@ -17,8 +17,9 @@ from contrib.docs import catalog, states
 from contrib.grafana import migrations
 from pmigd.adapters.metrics import host, labels
 from pmigd.api.openapi import document
-from pmigd.cli import exits, follow, ids, output
+from pmigd.cli import exits, follow, output
 from pmigd.cli.commands import list as list_command
+from pmigd.client.migration import OPEN_STATES
 from pmigd.core.holdings import Phase
 from pmigd.core.messages import MIGRATION
 from pmigd.core.states import MOVES, STUCK, State, may_move
@@ -75,7 +76,7 @@ def test_pmigctl_offers_it_shows_it_and_knows_whether_it_is_over(state: State) -
     list_command.add_arguments(parser)
     assert parser.parse_args(["--state", state.value]).state == [state]
     assert output.ROLES[state] == state.about.style
-    assert (("state", state.value) in ids.OPEN_QUERY) is not state.terminal
+    assert (state in OPEN_STATES) is not state.terminal
     assert (state in exits.BY_STATE) is (state.about.exit_code is not None)
     assert not state.terminal or state in exits.BY_STATE, "nobody would follow it to its end"
 
@@ -144,6 +145,7 @@ def _listed(source: str) -> Iterator[set[object]]:
                 yield {e.value for e in keys if isinstance(e, ast.Constant)}
 
 
+@pytest.mark.programs
 def test_the_tables_cost_pmigctl_nothing_that_takes_time_to_import() -> None:
     """dataclasses alone is a tenth of the time in which pmigctl is to start."""
     script = "import sys, pmigd.core.states, pmigd.core.figures; print(*sys.modules)"

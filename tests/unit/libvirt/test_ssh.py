@@ -12,6 +12,8 @@ import pytest
 
 from pmigd.adapters.libvirt.ssh import CLIENT, direct_host, first_hop, own_uri
 
+pytestmark = pytest.mark.programs
+
 ROOT = Path(__file__).parents[3]
 TOLD = "user root\nhostname 10.0.0.2\nport 2222\nproxyusefdpass no\n"
 

@@ -91,6 +91,7 @@ def test_every_family_on_the_page_is_exported_and_every_exported_one_is_on_the_p
     assert listed == set(documented)
 
 
+@pytest.mark.programs
 def test_promtool_finds_nothing_to_improve(busy: World) -> None:
     text = busy.metrics.render("")[0]
     checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True)

@@ -156,7 +156,7 @@ def test_a_failure_is_counted_by_its_cause(world: World) -> None:
 
 
 def test_a_migration_cancelled_in_the_queue_ended_but_never_began(world: World) -> None:
-    m = world.submit(request=Request("vm1", "hostb", Transport.TUNNELLED))
+    m = world.submit(request=Request("vm1", "hostb", transport=Transport.TUNNELLED))
     world.happens(m, ev.AbortAsked("root", "not today"), after_s=9)
     assert world.values("pmigd_migrations_finished_total") == {"outgoing,tunnelled,cancelled": 1}
     assert world.values("pmigd_migrations_started_total") == {}

@@ -12,6 +12,8 @@ from pmigd.adapters.peer.proofs import PkiFault, faults
 from pmigd.adapters.peer.tls import PkiFiles
 from tests.support.certificates import Authority, Pair
 
+pytestmark = pytest.mark.programs  # openssl makes the certificates
+
 BOTH = ("server", "client")
 
 

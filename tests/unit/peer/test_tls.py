@@ -12,6 +12,8 @@ from pmigd.adapters.peer.tls import Certificates, PkiFiles, read_certificates
 from pmigd.adapters.x509 import expires
 from tests.support.certificates import Authority, Pair
 
+pytestmark = pytest.mark.programs  # openssl makes the certificates
+
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:

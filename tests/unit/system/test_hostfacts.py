@@ -98,6 +98,7 @@ def test_nothing_arrives_at_a_source_so_its_ports_are_left_alone(conf: Path) -> 
         assert look(asked, NOW, arriving=False, qemu_conf=conf).busy_ports == ()
 
 
+@pytest.mark.programs
 def test_files_devices_and_mounts(conf: Path, tmp_path: Path) -> None:
     image = tmp_path / "image"
     image.touch()
@@ -132,6 +133,7 @@ def test_userfaultfd_is_as_the_kernel_says(conf: Path) -> None:
     assert seen(asking(), conf).userfaultfd is expected
 
 
+@pytest.mark.programs
 def test_tls_files_of_each_role(conf: Path, tmp_path: Path) -> None:
     pki = tmp_path / "pki"
     conf.write_text(f'migrate_tls_x509_cert_dir = "{pki}"\n')
@@ -150,6 +152,7 @@ def test_tls_files_of_each_role(conf: Path, tmp_path: Path) -> None:
     assert "has no certificate" in seen(asking(), conf).unknown[0]
 
 
+@pytest.mark.programs
 def test_of_qemus_certificates_the_one_that_ends_first_counts(conf: Path, tmp_path: Path) -> None:
     pki = tmp_path / "pki"
     conf.write_text(f'migrate_tls_x509_cert_dir = "{pki}"\n')
@@ -164,6 +167,7 @@ def test_of_qemus_certificates_the_one_that_ends_first_counts(conf: Path, tmp_pa
         certificates_end(conf)
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize("days", [1, 30, 12000])
 def test_a_certificate_ends_when_openssl_says(tmp_path: Path, days: int) -> None:
     """12000 days from now is beyond 2049, where the form of the date changes."""

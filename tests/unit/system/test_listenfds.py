@@ -88,6 +88,7 @@ def test_what_cannot_be_listened_on_is_an_error_and_stays_open(tmp_path: Path) -
     os.close(plain)
 
 
+@pytest.mark.programs
 def test_the_real_systemd_socket_activation_is_understood(tmp_path: Path) -> None:
     """systemd's own tool passes the socket; the child it starts prints what it took over."""
     tool = Path("/usr/bin/systemd-socket-activate")
