@@ -647,4 +647,4 @@ def test_no_finding_is_made_at_a_level_that_its_row_does_not_have() -> None:
         assert finding.level is kind.level or (finding.level is WARN and kind.unsure), kind.code
         assert "{" not in finding.remedy
     made = {finding.code for finding in found}
-    assert {kind.code for kind in checks.NAMED} - made == {"pmigd_elsewhere"}
+    assert {kind.code for kind in checks.KINDS} - made == {"pmigd_elsewhere"}
