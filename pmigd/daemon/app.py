@@ -235,7 +235,7 @@ class App:
                 self.peering,
                 self.doors,
                 self.figures,
-                Versions(self.hypervisor, self._clock.monotonic),
+                Versions(self.hypervisor, self._clock.monotonic, self._tasks),
                 self._clock.utc_now,
             ),
             counts=self.metrics,

@@ -7,10 +7,13 @@ listing the peers stays cheap.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from pmigd.adapters.tasks import Tasks
 from pmigd.core.defects import present
 from pmigd.core.facts import HostFacts, Question
 from pmigd.core.model import Domain, Target
@@ -19,7 +22,11 @@ from pmigd.core.problem import Refused
 from pmigd.wire.host import KnownDefect
 
 ASK_DEADLINE_S: Final = 3.0
+WAIT_S: Final = 0.5
+"""A peer that takes longer is told of in the next list: nobody waits for one that is away."""
 GOOD_FOR_S: Final = 600.0
+AWAY_FOR_S: Final = 10.0
+"""So long one that did not answer is not asked again."""
 
 _SIDES: Final[tuple[Literal["source", "destination"], ...]] = ("source", "destination")
 _NOBODY: Final = Question(Domain("", ""))
@@ -32,26 +39,35 @@ class Versions:
 
     hypervisor: Hypervisor
     mono: Callable[[], float]
-    _known: dict[str, tuple[float, HostFacts]] = field(default_factory=dict)
+    tasks: Tasks
+    _known: dict[str, tuple[float, HostFacts | None]] = field(default_factory=dict)
+    _asking: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     async def of(self, targets: Iterable[Target]) -> dict[str, HostFacts]:
-        """By the peers' names, those that could be asked now or were lately; all at once."""
+        """By the peers' names, those that answer soon or did lately; all are asked at once."""
         asked = list(targets)
-        found = await asyncio.gather(*map(self._of, asked))
-        return {t.name: facts for t, facts in zip(asked, found, strict=True) if facts is not None}
+        if asking := [self._begun(target) for target in asked if self._is_due(target)]:
+            await asyncio.wait(asking, timeout=WAIT_S)
+        known = {target.name: self._known.get(target.uri) for target in asked}
+        return {name: last[1] for name, last in known.items() if last and last[1] is not None}
 
-    async def _of(self, target: Target) -> HostFacts | None:
-        at, facts = self._known.get(target.uri, (0.0, None))
-        if facts is not None and self.mono() - at < GOOD_FOR_S:
-            return facts
-        try:
+    def _is_due(self, target: Target) -> bool:
+        at, facts = self._known.get(target.uri, (-math.inf, None))
+        return self.mono() - at >= (AWAY_FOR_S if facts is None else GOOD_FOR_S)
+
+    def _begun(self, target: Target) -> asyncio.Task[None]:
+        if target.uri not in self._asking:
+            asking = self.tasks.begun("version of a peer", lambda: self._ask(target))
+            self._asking[target.uri] = asking
+            asking.add_done_callback(lambda _: self._asking.pop(target.uri))
+        return self._asking[target.uri]
+
+    async def _ask(self, target: Target) -> None:
+        facts = None
+        with contextlib.suppress(Refused, TimeoutError):
             async with asyncio.timeout(ASK_DEADLINE_S):
-                host = (await self.hypervisor.inspect_peer(target, _NOBODY)).host
-        except (Refused, TimeoutError):
-            self._known.pop(target.uri, None)
-            return None
-        self._known[target.uri] = (self.mono(), host)
-        return host
+                facts = (await self.hypervisor.inspect_peer(target, _NOBODY)).host
+        self._known[target.uri] = (self.mono(), facts)
 
     def told(self, there: HostFacts | None) -> dict[str, Any]:
         """A peer's versions, and what can hurt a migration from here to it, as clients see it."""

@@ -10,6 +10,7 @@ import pytest
 
 from contrib.lab import Host, LabGuest
 from contrib.lab.deadlines import until
+from pmigd.client import UnreachableError
 from pmigd.core.problem import Code
 from tests.api.client import Api
 
@@ -39,7 +40,7 @@ def read_only(hosta: Host, api: Api, slow: dict[str, Any]) -> Iterator[None]:
 def _answers(api: Api) -> bool:
     try:
         return api.ask("GET", "/healthz").status == 200
-    except OSError:
+    except UnreachableError:
         return False
 
 

@@ -7,12 +7,13 @@ from typing import Any, cast
 
 import pytest
 
+from pmigd.adapters.tasks import Tasks
 from pmigd.core.facts import DestinationFacts, HostFacts, Question
 from pmigd.core.model import Target
 from pmigd.core.ports import Hypervisor
 from pmigd.core.problem import Code, refuse
 from pmigd.daemon import versions
-from pmigd.daemon.versions import GOOD_FOR_S, Versions
+from pmigd.daemon.versions import AWAY_FOR_S, GOOD_FOR_S, Versions
 
 HERE = HostFacts("hosta", "a", "9.0.0", "QEMU", "7.2.22")
 B, C = (Target(name, f"qemu+tls://{name}/system") for name in ("hostb", "hostc"))
@@ -35,11 +36,12 @@ class Libvirts:
             raise said
         if isinstance(said, asyncio.Event):
             await said.wait()
+            said = self.said[target.name]
         return DestinationFacts(host=cast("HostFacts", said))
 
 
 def of(libvirts: Libvirts, mono: Any = lambda: 1000.0) -> Versions:
-    return Versions(cast("Hypervisor", libvirts), mono)
+    return Versions(cast("Hypervisor", libvirts), mono, Tasks("test"))
 
 
 async def test_what_was_said_is_good_for_a_while() -> None:
@@ -48,16 +50,38 @@ async def test_what_was_said_is_good_for_a_while() -> None:
     known = of(libvirts, lambda: now)
     assert await known.of([B, C]) == {"hostb": HERE}
     assert await known.of([B, C]) == {"hostb": HERE}
+    assert sorted(libvirts.asked) == ["hostb", "hostc"]
+    now += AWAY_FOR_S
+    libvirts.said["hostc"] = HERE
+    assert await known.of([B, C]) == {"hostb": HERE, "hostc": HERE}
     assert sorted(libvirts.asked) == ["hostb", "hostc", "hostc"]
     now += GOOD_FOR_S
-    libvirts.said["hostb"] = libvirts.said["hostc"] = refuse(Code.DESTINATION_UNREACHABLE, "away")
+    libvirts.said["hostb"] = refuse(Code.DESTINATION_UNREACHABLE, "away")
     assert await known.of([B]) == {}
 
 
-async def test_one_that_says_nothing_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nobody_waits_for_one_that_takes_long_and_the_next_list_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(versions, "WAIT_S", 0.01)
+    answer = asyncio.Event()
+    libvirts = Libvirts(hostb=HERE, hostc=answer)
+    known = of(libvirts)
+    assert await known.of([B, C]) == {"hostb": HERE}
+    assert await known.of([B, C]) == {"hostb": HERE}
+    libvirts.said["hostc"] = HERE
+    answer.set()
+    while len(known._asking):
+        await asyncio.sleep(0)
+    assert set(await known.of([B, C])) == {"hostb", "hostc"}
+    assert sorted(libvirts.asked) == ["hostb", "hostc"]
+
+
+async def test_one_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(versions, "ASK_DEADLINE_S", 0.01)
     known = of(Libvirts(hostb=HERE, hostc=asyncio.Event()))
     assert await known.of([B, C]) == {"hostb": HERE}
+    assert not known._asking
 
 
 def test_a_peer_is_told_with_what_is_broken_between_here_and_there() -> None:
