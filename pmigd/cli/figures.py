@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pmigd.core.printable import printable
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import datetime
@@ -97,15 +99,4 @@ def by_unit(key: str, value: object) -> str:
             return millis(value)
         if key.endswith("_s"):
             return duration(value)
-    return plain(str(value))
-
-
-def plain(text: str) -> str:
-    """Text from elsewhere made harmless for a terminal: control characters become visible.
-
-    Names of guests and libvirt's messages end up here; an escape sequence in one must not be able
-    to redraw somebody's screen, nor a line break to forge a line of output.
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    return printable(str(value))

@@ -12,6 +12,7 @@ import math
 from pmigd.cli import figures, resources
 from pmigd.client.migration import TERMINAL_STATES
 from pmigd.core.figures import SHOWN
+from pmigd.core.printable import printable
 from pmigd.core.states import State
 
 TYPE_CHECKING = False
@@ -44,7 +45,7 @@ class ShownMigration:
     def domain(self) -> str:
         """The guest's name, safe to print."""
         domain = self._object("domain")
-        return figures.plain(str(domain.get("name") or domain.get("uuid") or "?"))
+        return printable(str(domain.get("name") or domain.get("uuid") or "?"))
 
     @property
     def state(self) -> str:
@@ -97,7 +98,7 @@ class ShownMigration:
         """In one phrase: ``abort asked for 12s ago, libvirt does not answer``; or empty."""
         return "; ".join(
             f"{_named(entry)} asked for {figures.age(entry.get('at'), now)} ago, "
-            f"{figures.plain(str(entry['waits']))}"
+            f"{printable(str(entry['waits']))}"
             for entry in self.owed
         )
 
@@ -224,7 +225,7 @@ class ShownMigration:
 
     def _text(self, key: str) -> str:
         value = self.raw.get(key)
-        return "?" if value is None else figures.plain(str(value))
+        return "?" if value is None else printable(str(value))
 
 
 def _number(values: JsonObject, key: str) -> float:
@@ -247,7 +248,7 @@ def outcome(migration: ShownMigration) -> str:
     if (iterations := result.get("iterations")) is not None:
         parts.append(f"{iterations} iteration{'' if iterations == 1 else 's'}")
     if result.get("mode") not in (None, "precopy"):
-        parts.append(figures.plain(str(result["mode"])))
+        parts.append(printable(str(result["mode"])))
     return ", ".join(parts)
 
 
@@ -258,7 +259,7 @@ def summary(migration: ShownMigration) -> str:
         head += f" {migration.route}"
     text = f"{head} {outcome(migration)}".rstrip()
     since = migration.result.get("afterwards")
-    return f"{text}. {figures.plain(str(since))}" if since else text
+    return f"{text}. {printable(str(since))}" if since else text
 
 
 def sample(migration: ShownMigration) -> str:
@@ -286,13 +287,13 @@ def action(entry: JsonObject) -> str:
     actor = rest.pop("by", None)
     outcome = _outcome(rest)
     text = f"{when:%H:%M:%S} " if when else ""
-    text += figures.plain(str(what))
+    text += printable(str(what))
     more = [f"{k}={figures.by_unit(k, v)}" for k, v in rest.items() if v not in (None, "", {}, [])]
     if more:
         text += f" {' '.join(more)}"
     if actor:
-        text += f" by {figures.plain(str(actor))}"
-    text = f"{text}: {figures.plain(str(why))}" if why else text
+        text += f" by {printable(str(actor))}"
+    text = f"{text}: {printable(str(why))}" if why else text
     return f"{text} ({outcome})" if outcome else text
 
 
@@ -305,14 +306,14 @@ def _outcome(rest: JsonObject) -> str:
     if outcome in (None, "done"):
         return ""
     detail = problem.get("detail") or problem.get("title") if isinstance(problem, dict) else waits
-    words = figures.plain(str(outcome))
-    return f"{words}: {figures.plain(str(detail))}" if detail else words
+    words = printable(str(outcome))
+    return f"{words}: {printable(str(detail))}" if detail else words
 
 
 def _named(entry: JsonObject) -> str:
     """An action by its name; a setting by what was set."""
     name = entry.get("reason") if entry.get("action") == "set" else entry.get("action")
-    return figures.plain(str(name or "action"))
+    return printable(str(name or "action"))
 
 
 def left_undone(migration: ShownMigration) -> list[str]:
@@ -320,7 +321,7 @@ def left_undone(migration: ShownMigration) -> list[str]:
     told = (migration.problem or {}).get("detail")
     refused = [a.get("problem") for a in migration.actions if a.get("action") == "autostart"]
     details = [problem.get("detail") for problem in refused if isinstance(problem, dict)]
-    return [figures.plain(str(detail)) for detail in details if detail != told]
+    return [printable(str(detail)) for detail in details if detail != told]
 
 
 def short_ids(ids: list[str], *, least: int = 8) -> dict[str, str]:

@@ -11,6 +11,7 @@ import os
 import sys
 
 from pmigd.cli import cells, figures
+from pmigd.core.printable import printable
 from pmigd.core.states import State
 
 TYPE_CHECKING = False
@@ -136,7 +137,7 @@ def problem_lines(problem: JsonObject) -> list[str]:
 
 def one_line(value: object) -> str:
     """Text of several lines joined into one and made harmless."""
-    return figures.plain(" ".join(str(value).split()))
+    return printable(" ".join(str(value).split()))
 
 
 def plain_table(titles: Sequence[str], rows: Iterable[Sequence[AnyCell]]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pmigd.cli import figures
+from pmigd.core.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def name(resource: object) -> str:
 def wanted(waiting: JsonObject) -> str:
     """The resource alone that a queued migration waits for: ``an incoming slot of hostb``."""
     resource = str(waiting.get("resource") or "?")
-    host = figures.plain(str(waiting.get("host") or "?"))
+    host = printable(str(waiting.get("host") or "?"))
     if resource in MISSING:
         return MISSING[resource].format(host)
     return f"{COUNTED.get(resource) or _unknown(resource)} of {host}"
@@ -58,7 +59,7 @@ def waited_for(waiting: JsonObject, now: datetime | None = None) -> str:
     if waiting.get("resource") not in MISSING and None not in (used, limit):
         more.append(f"{used} of {limit} in use")
     if waiting.get("detail"):
-        more.append(figures.plain(str(waiting["detail"])))
+        more.append(printable(str(waiting["detail"])))
     if more:
         text += f" ({'; '.join(more)})"
     position, eta_s = waiting.get("position"), waiting.get("eta_s")
@@ -76,7 +77,7 @@ def leases(counts: object) -> str:
     if not isinstance(counts, dict):
         return "-"
     waiting = f" (+{counts['waiting']} waiting)" if counts.get("waiting") else ""
-    return figures.by_unit("granted", counts.get("granted")) + figures.plain(waiting)
+    return figures.by_unit("granted", counts.get("granted")) + printable(waiting)
 
 
 def _ordinal(position: int) -> str:
@@ -87,4 +88,4 @@ def _ordinal(position: int) -> str:
 
 
 def _unknown(resource: object) -> str:
-    return figures.plain(str(resource).replace("_", " "))
+    return printable(str(resource).replace("_", " "))

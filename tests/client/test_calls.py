@@ -123,7 +123,7 @@ def test_a_refusal_is_the_daemons_problem(client: Any, stub: Stub) -> None:
     assert error.title == "Invalid request"
     assert error.remedy == "Do something about it."
     assert error.errors == [("live", "must be true")]
-    assert str(error) == "no ?[2J way"
+    assert str(error) == r"no \x1b[2J way"
     assert len([r for r in stub.requests if r.method == "POST"]) == 1
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from contrib.demo.evidence import Evidence, faults
 from contrib.demo.scrape import EXPECTED, Sample, counted, parse, record
-from contrib.lab import Beat
 
 METRICS = {
     "hosta": [Sample(name, (), max(least, 1.0)) for name, least in EXPECTED["outgoing"]],
@@ -102,7 +101,3 @@ def test_only_what_is_about_migrations_is_shown() -> None:
         "  pmigd_migration_duration_seconds_sum 6.25",
     ]
     assert [str(sample) for sample in counted(samples)] == [finished]
-
-
-def _beats(*heard: tuple[str, int]) -> list[Beat]:
-    return [Beat(float(tick), tick, 0, host) for host, tick in heard]

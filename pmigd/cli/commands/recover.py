@@ -7,8 +7,9 @@ calls migrate --postcopy-resume.
 
 from __future__ import annotations
 
-from pmigd.cli import acting, figures
+from pmigd.cli import acting
 from pmigd.cli.command import Subcommand
+from pmigd.core.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def _asked(answer: Migration) -> str:
     if not pending and answer.state == "postcopy":
         return "nothing to recover, it goes on"
     waits = entries[-1].get("waits") if pending else None
-    return "recovery requested" + (f", but {figures.plain(str(waits))}" if waits else "")
+    return "recovery requested" + (f", but {printable(str(waits))}" if waits else "")
 
 
 COMMAND = Subcommand(

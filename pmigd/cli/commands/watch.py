@@ -18,6 +18,7 @@ from pmigd.client.errors import RefusedError
 from pmigd.client.events import Connected, Outage
 from pmigd.client.migration import OPEN_STATES
 from pmigd.core.figures import SHOWN
+from pmigd.core.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class _News:
         """How long it has been away and why; nothing while it is there."""
         seconds = time.monotonic() - self._heard
         reason = self._reason or ("no answer" if seconds > QUIET_S else "")
-        return f"for {figures.duration(int(seconds))} ({figures.plain(reason)})" if reason else ""
+        return f"for {figures.duration(int(seconds))} ({printable(reason)})" if reason else ""
 
 
 def _take(board: Board, news: _News, item: Item | None) -> None:
