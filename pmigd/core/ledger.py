@@ -133,6 +133,9 @@ _GOES_ON: Final = frozenset({State.POSTCOPY, State.FINISHING})
 _ELSEWHERE: Final = CALLS | {Kind.AUTOSTART_THERE}
 """What does not go over the connection to the local daemon that is watched."""
 
+_SHOWS_FIRST: Final = CALLS | {Kind.SUSPEND, Kind.POSTCOPY}
+"""Whose effect libvirt may tell before it answers the call itself."""
+
 _WITHOUT_A_JOB: Final = CALLS | frozenset(AUTOSTART)
 """What is about the guest, whichever job it has or had."""
 
@@ -246,8 +249,8 @@ def drive(m: Migration, now: Now) -> tuple[Migration, tuple[Command, ...]]:
         if not command.pending:
             continue
         rule = RULES[command.kind]
-        # A migrate call that is out brings its own end: what it does is why it seems of no use.
-        out = command.calling and command.kind in CALLS
+        # While it is out its answer is to come: what it does is why it seems of no use.
+        out = command.calling and command.kind in _SHOWS_FIRST
         if not out and (why := rule.over(m)):
             m = _put(m, _overtaken(command, why, now))
             continue

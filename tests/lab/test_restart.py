@@ -223,9 +223,8 @@ class TestLibvirtd:
         m = a.submit(g, bandwidth_mib_s=1)
         a.wait(m["id"], "precopy", also=lambda m: m["progress"] is not None)
         a.host.libvirtd.kill()
-        time.sleep(0.2)
+        until(lambda: a.host.pmigd.request("GET", "/readyz")[0] == 503, "the loss seen", timeout=10)
         assert a.get(m["id"])["state"] == "precopy"
-        assert a.host.pmigd.request("GET", "/readyz")[0] == 503
         a.host.libvirtd.start()
         m = a.end(m["id"], "failed", timeout=30)
         assert g.where() == [a.host]
