@@ -48,7 +48,6 @@ class Textfile:
 
     async def run(self) -> None:
         """Write it again and again, until cancelled."""
-        self._begun = True
         while True:
             self._configured.clear()
             await self.write()
@@ -65,6 +64,7 @@ class Textfile:
     async def write(self, deadline_s: float = WRITE_DEADLINE_S) -> None:
         """Write it now, and say it if that is no longer possible, or is again."""
         path = self._path
+        self._begun = True
         if path is None:
             return
         content = self._render()

@@ -282,7 +282,7 @@ async def test_a_refusal_of_a_kind_that_is_not_known_yet(odd: Odd) -> None:
     with pytest.raises(PeerRefused) as refused:
         await odd.channel().ask(ASKED)
     assert refused.value.problem.code is Code.PEER_PROTOCOL
-    assert refused.value.problem.detail == "hostb refuses with teapot: I am a?[31m teapot."
+    assert refused.value.problem.detail == "hostb refuses with teapot: I am a\\x1b[31m teapot."
 
 
 async def test_a_peer_is_greeted_again_after_it_was_away(odd: Odd) -> None:
