@@ -1,4 +1,8 @@
-"""``pmigd``: arguments, signals, exit codes; everything else is in :mod:`pmigd.daemon.app`."""
+"""``pmigd``: its arguments, its configuration, exit codes.
+
+Only what these need is imported here: a configuration that is refused, as the check before each
+reload, takes a fraction of the time that the whole daemon takes to be read.
+"""
 
 from __future__ import annotations
 
@@ -8,52 +12,28 @@ import contextlib
 import gc
 import os
 import resource
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-import structlog
-
 from pmigd import __version__
-from pmigd.adapters.system import logs
-from pmigd.adapters.system.journald import Journald, leads_to_journald
 from pmigd.adapters.system.listenfds import ListenDescriptorsUnusable, passed_sockets
 from pmigd.adapters.system.network import resolves
-from pmigd.adapters.system.sdnotify import Notifier, watchdog_interval_s
-from pmigd.adapters.system.unixsocket import SocketUnusable
-from pmigd.adapters.tasks import awaited, hear
 from pmigd.config.load import ConfigRefused, format_finding
 from pmigd.config.schema import Config
-from pmigd.daemon.app import App, Environment
+from pmigd.daemon import signals
 from pmigd.daemon.configuration import certificate_findings, check, load
 
 EXIT_CONFIG: Final = 2
-EXIT_LISTEN: Final = 1
 TURNED_AWAY_MAX: Final = 4096
 RESOLVE_DEADLINE_S: Final = 5.0
-
-_MEANINGLESS: Final = (
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGALRM,
-    signal.SIGVTALRM,
-    signal.SIGPROF,
-    signal.SIGIO,
-    signal.SIGPWR,
-    signal.SIGSTKFLT,
-    *range(signal.SIGRTMIN, signal.SIGRTMAX + 1),
-)
-
-log = structlog.get_logger()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the daemon, or check its configuration."""
     wanted = _parser().parse_args(arguments)
-    for number in (signal.SIGHUP, *_MEANINGLESS):
-        signal.signal(number, signal.SIG_IGN)  # until there is somebody to say so
+    signals.ignore()  # until there is somebody to say so
     path: Path | None = wanted.config
     if wanted.check:
         return _check(path)
@@ -64,11 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(format_finding(finding), file=sys.stderr)
         _turn_away_the_waiting()
         return EXIT_CONFIG
+    from pmigd.daemon.service import serve
+
     _raise_file_limit()
     # What was imported stays. The garbage collector stops the loop while it looks at all there is:
     # of 300 migrations' scrapes one in nine took twice as long.
     gc.freeze()
-    code = asyncio.run(_serve(path, config))
+    code = asyncio.run(serve(path, config))
     # Threads may be blocked inside libvirt for as long as a migration lasts. Everything that must
     # survive is on disk; they must not hold the process.
     sys.stdout.flush()
@@ -122,68 +104,6 @@ def _unresolved(config: Config) -> Iterator[str]:
                     f"Note: {key}: '{address.host}' cannot be resolved now; while that lasts pmigd"
                     f" does not listen there, and tries again."
                 )
-
-
-async def _serve(path: Path | None, config: Config) -> int:
-    loop = asyncio.get_running_loop()
-    hear(loop)
-    stop = asyncio.Event()
-    try:
-        environment = Environment(
-            notifier=Notifier(os.environ),
-            passed=passed_sockets(os.environ, os.getpid()),
-            watchdog_s=watchdog_interval_s(os.environ, os.getpid()),
-        )
-    except ListenDescriptorsUnusable as error:
-        print(f"pmigd: {error}", file=sys.stderr)
-        return EXIT_LISTEN
-    app = App(config, environment)
-    logs.configure(
-        config.daemon.log_level,
-        stream=sys.stderr,
-        is_tty=sys.stderr.isatty(),
-        count=app.metrics.log_message,
-        unsent=app.metrics.log_unsent,
-        journald=Journald(app.metrics.log_unsent)
-        if leads_to_journald(os.environ, sys.stderr.fileno())
-        else None,
-    )
-    _take_signals(stop, lambda: app.reload(lambda: load(path)))
-    starting = awaited("start", app.start())
-    stopping = awaited("stop", stop.wait())
-    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    try:
-        if not starting.done():
-            starting.cancel()  # whoever is asked to stop need not have started
-        with contextlib.suppress(asyncio.CancelledError):
-            await starting
-    except (SocketUnusable, OSError) as error:
-        log.error("cannot start", detail=str(error))
-        return EXIT_LISTEN
-    await stopping
-    await app.stop()
-    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, *_MEANINGLESS):
-        loop.remove_signal_handler(number)
-        signal.signal(number, signal.SIG_IGN)  # the loop's end would give them back their effect
-    return 0
-
-
-def _take_signals(stop: asyncio.Event, reload: Callable[[], None]) -> None:
-    """Stop, reload, or say once that a signal has no meaning here: most would end the process."""
-    loop = asyncio.get_running_loop()
-    said: set[int] = set()
-
-    def meaningless(number: int) -> None:
-        if number not in said:
-            said.add(number)
-            name = signal.strsignal(number) or str(number)
-            log.warning("signal ignored", signal=name, remedy="SIGHUP reloads, SIGTERM ends pmigd")
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, reload)
-    for number in _MEANINGLESS:
-        loop.add_signal_handler(number, meaningless, number)
 
 
 def _turn_away_the_waiting() -> None:

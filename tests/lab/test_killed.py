@@ -7,12 +7,12 @@ asked for is done after all.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import time
 
 import pytest
 
+from pmigd.client import BrokenError
 from tests.lab.conftest import Pmig, dead, dies_before, start
 from tests.lab.test_verdicts import in_postcopy
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.hypervisor
 
 def ask(pmig: Pmig, m: dict, what: str, body: object = None, method: str = "POST") -> None:
     """Ask for something; whoever dies of it may not come to answer."""
-    with contextlib.suppress(OSError, http.client.HTTPException):
+    with contextlib.suppress(BrokenError):
         pmig.host.pmigd.request(method, f"/v1/migrations/{m['id']}{what}", body)
 
 

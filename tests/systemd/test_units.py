@@ -26,7 +26,7 @@ from tests.systemd.conftest import (
     Installed,
     wait_active,
 )
-from tests.systemd.machine import MachineError
+from tests.systemd.machine import UNITS, MachineError
 
 pytestmark = pytest.mark.systemd
 
@@ -378,18 +378,19 @@ def test_a_stuck_process_is_replaced_and_nobody_is_turned_away(pmigd: Installed)
     stuck, started = pmigd.main_pid, pmigd.status()["started_at"]
     socket = (pmigd.machine.root / SOCKET_PATH[1:]).stat().st_ino
 
-    began = time.monotonic()
     pmigd.machine.run("kill", "-STOP", str(stuck))
     with pmigd.machine.popen("pmigctl", "--json", "status") as client:
-        said, complaint = client.communicate(timeout=20)
-        took = time.monotonic() - began
+        said, complaint = client.communicate(timeout=30)
 
     # The client came while nobody could answer, waited, and was answered by the next process.
     assert client.returncode == 0, complaint
     assert json.loads(said)["started_at"] > started
-    assert took < 10
     assert pmigd.main_pid not in {0, stuck}
-    assert any("atchdog timeout" in line for line in pmigd.log())
+    log = pmigd.log()
+    assert any("Watchdog timeout (limit 2s)" in line for line in log), log
+    # It went when it was told to, not after a time in which it might have gone by itself.
+    assert any("status=6/ABRT" in line for line in log), log
+    assert not any("timed out" in line for line in log), log
     wait_active(pmigd)
     assert pmigd.show("ActiveState", SOCKET) == "active"
     assert (pmigd.machine.root / SOCKET_PATH[1:]).stat().st_ino == socket
@@ -427,7 +428,7 @@ def test_a_reload_takes_up_a_limit(pmigd: Installed) -> None:
     assert pmigd.status()["limits"]["max_outgoing"] == 2
     pmigd.configure(limits(3))
     pmigd.systemctl("reload", SERVICE)
-    until(lambda: pmigd.status()["limits"]["max_outgoing"] == 3, "the new limit", timeout=3)
+    until(lambda: pmigd.status()["limits"]["max_outgoing"] == 3, "the new limit", timeout=10)
     wait_active(pmigd)
     assert pmigd.main_pid == before
 
@@ -449,7 +450,7 @@ def test_a_reload_refuses_a_bad_config_and_says_so(pmigd: Installed) -> None:
     until(
         lambda: any("configuration was not reloaded" in line for line in pmigd.log()),
         "the refusal in the log",
-        timeout=3,
+        timeout=10,
     )
     wait_active(pmigd)
     assert pmigd.status()["limits"]["max_outgoing"] == 2
@@ -473,11 +474,11 @@ def test_a_client_of_a_bad_config_is_told_at_once_and_the_repair_is_enough(
 ) -> None:
     pmigd.configure(BAD)
     for _ in range(3):
-        began = time.monotonic()
         code, said = outcome(pmigd, "pmigctl", "status")
         assert code == 6
         assert "systemctl status pmigd" in said
-        assert time.monotonic() - began < 5
+        # Its connection was closed; it did not wait until its own patience was over.
+        assert "the connection was lost" in said
     # One start for each client; a client left waiting would start it over and over.
     assert len([line for line in pmigd.log() if "limits.nonsense" in line]) <= 6
     assert pmigd.show("ActiveState", SOCKET) == "active"
@@ -553,7 +554,10 @@ def test_the_journal_explains_what_it_shows(pmigd: Installed) -> None:
     pmigd.configure(BAD)
     pmigd.systemctl("kill", "--kill-whom=main", "--signal=HUP", SERVICE)
     event = f"MESSAGE_ID={HOST['configuration not reloaded'].id}"
-    (entry,) = until(lambda: pmigd.entries(event), "the refusal in the log", timeout=3)
+    (entry,) = until(lambda: pmigd.entries(event), "the refusal in the log", timeout=10)
     shown = pmigd.explained(entry)
-    assert "Subject: The configuration was not reloaded" in shown
-    assert "Put the file right, then `systemctl reload pmigd`." in shown
+    catalog = (UNITS / "pmigd.catalog").read_text()
+    explanation = catalog.partition(f"-- {entry['MESSAGE_ID']}\n")[2].partition("\n-- ")[0]
+    text = [line for line in explanation.splitlines() if line]
+    assert any("systemctl reload pmigd" in line for line in text)
+    assert [line for line in text if line not in shown] == []
