@@ -133,7 +133,7 @@ _GOES_ON: Final = frozenset({State.POSTCOPY, State.FINISHING})
 _ELSEWHERE: Final = CALLS | {Kind.AUTOSTART_THERE}
 """What does not go over the connection to the local daemon that is watched."""
 
-_SHOWS_FIRST: Final = CALLS | {Kind.SUSPEND, Kind.POSTCOPY}
+_SHOWS_FIRST: Final = CALLS | {Kind.SUSPEND}
 """Whose effect libvirt may tell before it answers the call itself."""
 
 _WITHOUT_A_JOB: Final = CALLS | frozenset(AUTOSTART)
