@@ -138,7 +138,7 @@ async def test_survives_the_death_of_the_process_right_after_a_write(tmp_path: P
         "from tests.support import build\n"
         "async def main():\n"
         "    j = Journal(Path(sys.argv[1])); await j.load()\n"
-        "    await j.write(Entry(build.transferring()))\n"
+        "    await j.write(JournalEntry(build.transferring()))\n"
         "    os.kill(os.getpid(), 9)\n"
         "asyncio.run(main())\n"
     )
