@@ -214,7 +214,7 @@ class TestCrashes:
         start(a.host)
 
 
-@pytest.mark.timeout(300)  # twelve guests are started, moved and ended; two cores have much else to do
+@pytest.mark.timeout(300)  # twelve guests are started, moved and ended beside all else
 class TestStorm:
     @pytest.fixture
     def five_workers(self, a, b) -> Iterator[None]:
