@@ -133,9 +133,10 @@ class Pmigd:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_CONNECTION_S):
                 await self._connected.wait()
+        # As in the real one: before anything is queued it is known whose leases are needed.
+        self.peering.asking.configure(self._peers)
         self._keep(self._bookkeeper.run())
         await self._bookkeeper.first_attempt()
-        self.peering.asking.configure(self._peers)
         self._keep(self.watcher.sample())
         self._keep(self.watcher.scan())
         self._keep(self.migrations.tick(TICK_S))
